@@ -1,0 +1,10 @@
+"""Data sets: fixed, stratified train / validation / test splits, as tensors."""
+
+from __future__ import annotations
+
+from harmbench.datasets._base import Dataset, Splits
+from harmbench.registry import Room
+
+DATASETS: Room[Dataset] = Room("datasets", Dataset, "dataset")
+
+__all__ = ["DATASETS", "Dataset", "Splits"]

@@ -1,0 +1,91 @@
+"""What a data set is: a name, options, and a way to load fixed splits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.registry import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Splits(NamedTuple):
+    """Disjoint parts of a data set: inputs float32 (M, C, H, W) and class indices int64 (M,)."""
+
+    train_inputs: Tensor
+    train_targets: Tensor
+    validation_inputs: Tensor
+    validation_targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
+    num_classes: int
+
+    def to(self, device: str | torch.device) -> Self:
+        """The same splits on a device."""
+        return type(self)(*(part.to(device) for part in self[:6]), self.num_classes)
+
+
+class Dataset(Component):
+    """Base of all data sets; not itself a data set.
+
+    The split is fixed by the data set. `train_fraction` keeps a stratified share of the training part, drawn with
+    the trial's seed, so that the spread over seeds includes the draw of the data; validation and test stay whole.
+    """
+
+    train_fraction: float = Field(default=1.0, gt=0, le=1)
+
+    @abstractmethod
+    def splits(self, data_dir: Path, download: bool) -> Splits:
+        """The whole data set in its fixed splits, inputs standardised with the training part's statistics.
+
+        Args:
+            data_dir: folder of data sets.
+            download: whether missing files may be fetched.
+
+        Raises:
+            DatasetUnavailableError: where the files are missing and may not be, or cannot be, fetched.
+        """
+
+    def load(self, data_dir: Path, download: bool, seed: int) -> Splits:
+        """The splits, with `train_fraction` of the training part.
+
+        Args:
+            data_dir: folder of data sets.
+            download: whether missing files may be fetched.
+            seed: draws the share; the same for every head at one seed.
+
+        Raises:
+            DatasetUnavailableError: where the data are not there.
+        """
+        splits = self.splits(data_dir, download)
+        if self.train_fraction == 1:
+            return splits
+        kept = stratified_share(splits.train_targets, self.train_fraction, seed)
+        return splits._replace(train_inputs=splits.train_inputs[kept], train_targets=splits.train_targets[kept])
+
+
+def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:
+    """Sorted indices of a share of each class, at least one of each.
+
+    Args:
+        targets: class indices (M,).
+        share: between 0 and 1.
+        seed: of the draw.
+
+    >>> import torch
+    >>> len(stratified_share(torch.tensor([0] * 10 + [1] * 20), 0.1, seed=0))
+    3
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept = []
+    for label in targets.unique():
+        members = (targets == label).nonzero().squeeze(1)
+        count = max(1, round(share * len(members)))
+        kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return torch.cat(kept).sort().values

@@ -1,0 +1,95 @@
+"""What a distance is: options, facts, learnable parameters, and one function of tensors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+from harmbench._torch import torch
+from harmbench.registry import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Facts(NamedTuple):
+    """What is true of a distance, tested by the contract in `tests/contracts/`.
+
+    Attributes:
+        is_metric: zero only at the centre, symmetric, and obeys the triangle inequality on its domain.
+        is_symmetric: d(x, w) = d(w, x).
+        is_scale_invariant: d(a x, a w) = d(x, w) for a > 0.
+        domain: `real`; `nonzero` where the zero vector has no distance of its own (a convention is stated in the
+            docstring); `opposite-free` where x = -w is at infinity.
+    """
+
+    is_metric: bool
+    is_symmetric: bool
+    is_scale_invariant: bool
+    domain: Literal["real", "nonzero", "opposite-free"] = "real"
+
+
+class Distance(Component):
+    """Base of all distances; not itself a distance.
+
+    A distance is final: subclass `Distance`, not another distance.
+    """
+
+    in_papers: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What is true of this distance with these options."""
+
+    def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
+        """Learnable tensors at their start, by name; most distances have none."""
+        return {}
+
+    @abstractmethod
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        """All pairs, in the formula's own words.
+
+        Args:
+            x: features (B, N), float32 or float64.
+            centres: class centres (K, N), same dtype.
+            parameters: learnable tensors, as `initial_parameters` names them.
+            training: whether the model trains; only noisy distances look at it.
+
+        Returns:
+            Distances (B, K), at least 0.
+        """
+
+    def __call__(
+        self,
+        x: Tensor,
+        centres: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """Distances (B, K) of features (B, N) to centres (K, N), in at least float32 even under autocast.
+
+        Raises:
+            ValueError: where the shapes do not fit.
+
+        >>> import torch
+        >>> from harmbench.distances import DISTANCES
+        >>> DISTANCES.parse("manhattan")(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
+        tensor([[3., 1.]])
+        """
+        if x.ndim != 2 or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
+            raise ValueError(
+                f"{self}: expected features (B, N) and centres (K, N), got {tuple(x.shape)} and {tuple(centres.shape)}"
+            )
+        parameters = self.initial_parameters(x.shape[1]) if parameters is None else parameters
+        with torch.autocast(x.device.type, enabled=False):
+            # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
+            dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
+            return self.pairwise(
+                x.to(dtype),
+                centres.to(dtype),
+                {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()},
+                training,
+            )

@@ -1,0 +1,51 @@
+"""Functions of tensors that several distances share. All keep gradients finite where a plain formula gives 0/0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harmbench._torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def differences(x: Tensor, centres: Tensor) -> Tensor:
+    """x_b - w_k for all pairs: (B, N), (K, N) -> (B, K, N)."""
+    return x[:, None, :] - centres[None, :, :]
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator, and 0 (with gradient 0) where the denominator is 0, as SciPy takes 0/0 in sums."""
+    is_zero = denominator == 0
+    return torch.where(is_zero, 0.0, numerator / torch.where(is_zero, 1.0, denominator))
+
+
+def lp_norm(delta: Tensor, p: float) -> Tensor:
+    """(sum |delta|^p)^(1/p) over the last axis, p >= 1; gradient 0 at 0.
+
+    The largest entry is divided out first, so that neither 1e-30 nor 1e30 leaves float32 when raised to p.
+    """
+    size = delta.abs()
+    largest = size.detach().amax(-1, keepdim=True)
+    is_zero = largest == 0
+    largest = torch.where(is_zero, 1.0, largest)
+    scaled = size / largest
+    if p == 1:
+        total = scaled.sum(-1)
+    elif p == 2:
+        total = (scaled * scaled).sum(-1)
+    else:
+        # 0^(p-1) is 0, but autograd would take 0 * inf for p < 1 + something; keep exact zeros out of pow.
+        at_zero = scaled == 0
+        total = torch.where(at_zero, 0.0, torch.where(at_zero, 1.0, scaled).pow(p)).sum(-1)
+    is_zero, largest = is_zero.squeeze(-1), largest.squeeze(-1)
+    root = torch.where(is_zero, 1.0, total)
+    root = root.sqrt() if p == 2 else root.pow(1.0 / p)
+    return torch.where(is_zero, 0.0, largest * root)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., N) of length 1; a zero vector stays zero, with gradient 0."""
+    length = lp_norm(vectors, 2.0)[..., None]
+    return ratio(vectors, length.expand_as(vectors))

@@ -1,0 +1,61 @@
+"""Mahalanobis distance with a learnt matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from harmbench._torch import torch
+from harmbench.distances._base import Distance, Facts
+from harmbench.distances._functions import differences, lp_norm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Mahalanobis(Distance):
+    """Mahalanobis distance, sqrt((x - w)^T P (x - w)), with a learnt precision matrix P.
+
+    P = L L^T with L lower triangular and a positive diagonal (`variant=full`) or diagonal (`variant=diagonal`), so
+    it is positive definite by construction; its trace is held at N, because HarMax cannot tell P from a multiple of
+    it. Learning starts at the identity, the Euclidean distance. The released code's matrix is not positive definite
+    in one variant and never reaches the optimiser in the language models (arXiv 2603.10225).
+
+    >>> import torch
+    >>> Mahalanobis()(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([[5.]])
+    """
+
+    name: ClassVar[str] = "mahalanobis"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"variant": "full"}, {"variant": "diagonal"})
+    in_papers: ClassVar[bool] = True
+
+    variant: Literal["full", "diagonal"] = "full"
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
+
+    def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
+        parameters = {"log_diagonal": torch.zeros(in_features)}
+        if self.variant == "full":
+            parameters["lower"] = torch.zeros(in_features, in_features)
+        return parameters
+
+    def factor(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """L with P = L L^T and trace N: (N,) its diagonal, or (N, N) lower triangular."""
+        log_diagonal = parameters["log_diagonal"]
+        if self.variant == "diagonal":
+            return (torch.log_softmax(2 * log_diagonal, 0) / 2).exp() * len(log_diagonal) ** 0.5
+        # The largest is taken out before exp, so that no learnt value overflows.
+        largest = torch.clamp_min(log_diagonal.detach().amax(), 0.0)
+        factor = torch.tril(parameters["lower"], -1) * torch.exp(-largest)
+        factor = factor + torch.diag(torch.exp(log_diagonal - largest))
+        return factor * (len(log_diagonal) / factor.square().sum()).sqrt()
+
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        factor = self.factor(parameters)
+        if self.variant == "diagonal":
+            return lp_norm(differences(x, centres) * factor, 2.0)
+        # (x - w)^T L L^T (x - w) = |L^T x - L^T w|^2: each vector is mapped once, never each pair.
+        return lp_norm(differences(x @ factor, centres @ factor), 2.0)
