@@ -20,7 +20,7 @@ class LinearHead(nn.Linear):
 
 
 class DistanceHead(nn.Module):
-    """Distances (B, K) of features (B, N) to K learnable class centres.
+    """Distances (..., K) of features (..., N) to K learnable class centres.
 
     The centres start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), so that heads compared by seed
     start from the same numbers. The distance's own learnable tensors are parameters of this module.
@@ -43,7 +43,9 @@ class DistanceHead(nn.Module):
         self.distance_parameters = nn.ParameterDict(self.distance.initial_parameters(in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.distance(x, self.weight, self.distance_parameters, training=self.training)
+        rows = x.reshape(-1, x.shape[-1])
+        distances = self.distance(rows, self.weight, self.distance_parameters, training=self.training)
+        return distances.reshape(*x.shape[:-1], len(self.weight))
 
     def extra_repr(self) -> str:
         return f"in_features={self.weight.shape[1]}, num_classes={self.weight.shape[0]}, distance={self.distance}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import ValidationInfo, field_validator
 
 from harmbench._torch import torch
 from harmbench.registry import Component
@@ -34,9 +36,23 @@ class Distance(Component):
     """Base of all distances; not itself a distance.
 
     A distance is final: subclass `Distance`, not another distance.
+
+    Class attributes:
+        in_papers: whether it belongs to the set `paper`.
+        read_by: the one variant that reads an option; the option is refused in the others, where it would be
+            silently without effect.
     """
 
     in_papers: ClassVar[bool] = False
+    read_by: ClassVar[Mapping[str, str]] = {}
+
+    @field_validator("*")
+    @classmethod
+    def _is_read(cls, value: Any, info: ValidationInfo) -> Any:
+        reader = cls.read_by.get(info.field_name or "")
+        if reader not in (None, info.data.get("variant")):
+            raise ValueError(f"only variant={reader} reads it")
+        return value
 
     @property
     @abstractmethod

@@ -32,6 +32,7 @@ class Canberra(Distance):
     name: ClassVar[str] = "canberra"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "robust"}, {"variant": "weighted"})
     in_papers: ClassVar[bool] = True
+    read_by: ClassVar[Mapping[str, str]] = {"floor": "robust", "gamma": "weighted"}
 
     variant: Literal["standard", "robust", "weighted"] = "standard"
     floor: float = Field(default=0.01, gt=0, allow_inf_nan=False)
@@ -48,13 +49,13 @@ class Canberra(Distance):
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         gap = differences(x, centres).abs()
         size = x.abs()[:, None, :] + centres.abs()[None, :, :]
-        if self.variant == "standard":
-            return ratio(gap, size).sum(-1)
         if self.variant == "robust":
             return (gap / size.clamp_min(self.floor)).sum(-1)
-        # Divide the largest size out, so that the weights stay within float32; it cancels.
+        terms = ratio(gap, size)
+        if self.variant == "standard":
+            return terms.sum(-1)
+        # The largest size is divided out first, so that the weights stay within float32; it cancels.
         size = ratio(size, size.detach().amax(-1, keepdim=True))
-        gap = ratio(gap, (x.abs()[:, None, :] + centres.abs()[None, :, :]).detach().amax(-1, keepdim=True))
         both_zero = size == 0
         weight = torch.where(both_zero, 0.0, torch.where(both_zero, 1.0, size).pow(self.gamma))
-        return ratio((weight * ratio(gap, size)).sum(-1), weight.sum(-1))
+        return ratio((weight * terms).sum(-1), weight.sum(-1))

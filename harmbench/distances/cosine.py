@@ -34,5 +34,5 @@ class Cosine(Distance):
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
-        has_direction = (x != 0).any(-1)[:, None] & (centres != 0).any(-1)[None, :]
-        return torch.where(has_direction, distance, 1.0)
+        no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
+        return torch.where(no_direction & ~distance.isnan(), 1.0, distance)

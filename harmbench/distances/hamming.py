@@ -43,21 +43,24 @@ class Hamming(Distance):
     @property
     def facts(self) -> Facts:
         # Distinct vectors may share a hard code; far out, sigmoids meet in float32, but not in the reals.
-        return Facts(is_metric=self.variant != "hard", is_symmetric=True, is_scale_invariant=False)
+        is_hard = self.variant == "hard"
+        return Facts(
+            is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0
+        )
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        noise = _logistic(x) if self.variant == "gumbel" and training else torch.zeros_like(x[0])
-        return differences(self._codes(x, noise), self._codes(centres, noise)).abs().mean(-1)
+        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+        return differences(self._codes(x - threshold), self._codes(centres - threshold)).abs().mean(-1)
 
-    def _codes(self, vectors: Tensor, noise: Tensor) -> Tensor:
-        above = vectors - self.threshold
-        soft = torch.sigmoid((above + noise) / self.temperature)
+    def _codes(self, above: Tensor) -> Tensor:
+        # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.
+        soft = torch.tanh(above / (2 * self.temperature)) / 2
         if self.variant == "hard":
-            return (above > 0).to(soft.dtype) + soft - soft.detach()
+            return (above > 0).to(soft.dtype) + (soft - soft.detach())  # the bracket is exactly 0
         return soft
 
 
-def _logistic(x: Tensor) -> Tensor:
+def _logistic(centres: Tensor) -> Tensor:
     """One draw for each coordinate, (N,), of the logistic law: the difference of two Gumbel draws."""
-    uniform = torch.rand_like(x[0]).clamp(1e-7, 1 - 1e-7)
-    return torch.logit(uniform)
+    uniform = torch.rand(centres.shape[1], dtype=centres.dtype, device=centres.device)
+    return torch.logit(uniform.clamp(1e-7, 1 - 1e-7))

@@ -18,8 +18,9 @@ class Mahalanobis(Distance):
 
     P = L L^T with L lower triangular and a positive diagonal (`variant=full`) or diagonal (`variant=diagonal`), so
     it is positive definite by construction; its trace is held at N, because HarMax cannot tell P from a multiple of
-    it. Learning starts at the identity, the Euclidean distance. The released code's matrix is not positive definite
-    in one variant and never reaches the optimiser in the language models (arXiv 2603.10225).
+    it. The logarithm of L's diagonal is bent, 10 tanh(l / 10), to keep each entry above 0 in float32 too. Learning
+    starts at the identity, the Euclidean distance. The released code's matrix is not positive definite in one
+    variant and never reaches the optimiser in the language models (arXiv 2603.10225).
 
     >>> import torch
     >>> Mahalanobis()(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
@@ -44,18 +45,15 @@ class Mahalanobis(Distance):
 
     def factor(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """L with P = L L^T and trace N: (N,) its diagonal, or (N, N) lower triangular."""
-        log_diagonal = parameters["log_diagonal"]
-        if self.variant == "diagonal":
-            return (torch.log_softmax(2 * log_diagonal, 0) / 2).exp() * len(log_diagonal) ** 0.5
-        # The largest is taken out before exp, so that no learnt value overflows.
-        largest = torch.clamp_min(log_diagonal.detach().amax(), 0.0)
-        factor = torch.tril(parameters["lower"], -1) * torch.exp(-largest)
-        factor = factor + torch.diag(torch.exp(log_diagonal - largest))
-        return factor * (len(log_diagonal) / factor.square().sum()).sqrt()
+        factor = (10 * torch.tanh(parameters["log_diagonal"] / 10)).exp()
+        if self.variant == "full":
+            factor = torch.tril(parameters["lower"], -1) + torch.diag(factor)
+        # The largest entry is divided out first, so that the squares stay within float32; it cancels.
+        factor = factor / factor.detach().abs().amax()
+        return factor * (len(factor) / factor.square().sum()).sqrt()
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        factor = self.factor(parameters)
-        if self.variant == "diagonal":
-            return lp_norm(differences(x, centres) * factor, 2.0)
-        # (x - w)^T L L^T (x - w) = |L^T x - L^T w|^2: each vector is mapped once, never each pair.
-        return lp_norm(differences(x @ factor, centres @ factor), 2.0)
+        # (x - w)^T L L^T (x - w) = |L^T (x - w)|^2. Differences first: L^T x - L^T w is cheaper, but rounds to noise
+        # near a centre, and is not even 0 at one.
+        delta, factor = differences(x, centres), self.factor(parameters)
+        return lp_norm(delta @ factor if self.variant == "full" else delta * factor, 2.0)

@@ -1,0 +1,131 @@
+"""SuiteSpec -> Plan: the trials, and what was left out and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from harmbench.distances import DISTANCES
+from harmbench.errors import SuiteError
+from harmbench.losses import LOSSES, Loss
+from harmbench.records import Record, TrialSpec, fingerprint
+from harmbench.suite import Exclusion, SuiteSpec
+
+
+class Excluded(Record):
+    """A part of the matrix that is not run, with the reason."""
+
+    what: str
+    reason: str
+
+
+class Plan(Record):
+    """What a run will do.
+
+    Trials come in an interleaved order, seed by seed and head by head within a seed: a run that stops early is
+    still a balanced table, and a machine that heats up does so for all heads alike.
+    """
+
+    suite: SuiteSpec
+    trials: tuple[TrialSpec, ...]
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the experiment: everything but the seeds, which are its replicates."""
+        return fingerprint(
+            sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials})
+        )
+
+    @property
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        """dataset, backbone, head, loss of each cell, in order."""
+        return list(dict.fromkeys(trial.cell for trial in self.trials))
+
+
+def expand(suite: SuiteSpec, device_kind: Literal["cpu", "cuda"], versions: Mapping[str, str]) -> Plan:
+    """The trials of a suite.
+
+    Args:
+        suite: validated.
+        device_kind: what trials run on.
+        versions: of the software that can change results.
+
+    Raises:
+        SuiteError: where nothing is left to run.
+    """
+    heads, excluded = pair(suite.metrics, suite.losses)
+    trials: list[TrialSpec] = []
+    for dataset in suite.datasets:
+        for backbone in suite.backbones:
+            for distance, loss in heads:
+                reason = _excluded_by(suite.exclude, dataset, backbone, distance, loss)
+                if reason:
+                    excluded.append(Excluded(what=f"{dataset} {backbone} {distance or 'linear'} {loss}", reason=reason))
+                    continue
+                trials.append(
+                    TrialSpec(
+                        dataset=dataset,
+                        backbone=backbone,
+                        distance=distance,
+                        loss=loss,
+                        seed=0,
+                        protocol=suite.protocol,
+                        meters=suite.meters,
+                        device_kind=device_kind,
+                        versions=dict(versions),
+                    )
+                )
+    if not trials:
+        raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
+    by_seed = [trial.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for trial in trials]
+    return Plan(suite=suite, trials=tuple(by_seed), excluded=tuple(excluded))
+
+
+def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:
+    """Heads that fit their losses: (distance or None for the linear head, loss), and what does not fit.
+
+    >>> pair(("cosine",), ("cross_entropy", "harmonic"))[0]
+    [(None, 'cross_entropy'), ('cosine', 'harmonic')]
+    """
+    heads: list[tuple[str | None, str]] = []
+    excluded: list[Excluded] = []
+    for address in losses:
+        loss = LOSSES.parse(address)
+        if loss.reads == "logits":
+            heads.append((None, address))
+            continue
+        fits = [metric for metric in metrics if _fits(loss, metric)]
+        heads += [(metric, address) for metric in fits]
+        if not fits:
+            asked = " or ".join(loss.distances) or "a distance"
+            excluded.append(Excluded(what=address, reason=f"reads {asked}, and the suite has none"))
+        elif len(fits) < len(metrics):
+            left = len(metrics) - len(fits)
+            excluded.append(
+                Excluded(what=f"{address} on {left} metric(s)", reason=f"is defined for {', '.join(loss.distances)} only")
+            )
+    if metrics and not any(LOSSES.parse(address).reads == "distances" for address in losses):
+        excluded.append(Excluded(what=f"{len(metrics)} metric(s)", reason="no loss of the suite reads distances"))
+    return heads, excluded
+
+
+def _fits(loss: Loss, metric: str) -> bool:
+    return not loss.distances or DISTANCES.parse(metric).name in loss.distances
+
+
+def _excluded_by(
+    rules: tuple[Exclusion, ...], dataset: str, backbone: str, distance: str | None, loss: str
+) -> str | None:
+    """The reason of the first rule that matches, if any."""
+    for rule in rules:
+        asked = ((rule.datasets, dataset), (rule.backbones, backbone), (rule.metrics, distance or "linear"), (rule.losses, loss))
+        if all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked):
+            return rule.reason
+    return None
+
+
+def _literal(text: str) -> str:
+    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
+    return text.replace("[", "<").replace("]", ">")
