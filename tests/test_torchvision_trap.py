@@ -48,7 +48,7 @@ def test_nothing_is_declared_where_the_extension_loads(monkeypatch: pytest.Monke
         raise AssertionError("declared an operator that exists")
 
     trap.import_torchvision()
-    monkeypatch.setattr(trap, "_loads", lambda file: True)
+    monkeypatch.setattr(trap, "_loads", lambda _: True)
     monkeypatch.setattr(trap, "_declare_missing_operators", refuse)
     assert trap.import_torchvision().__name__ == "torchvision"
 

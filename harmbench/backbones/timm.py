@@ -59,7 +59,7 @@ class Timm(Backbone):
     def _known(cls, model: str) -> str:
         architecture = model.partition(".")[0]  # the text after the dot names weights
         if architecture not in known_models():
-            near = difflib.get_close_matches(architecture, known_models(), n=6, cutoff=0.4)
+            near = difflib.get_close_matches(architecture, known_models(), n=6, cutoff=0)  # of over a thousand
             raise UnknownNameError("timm model", model, near, see="harmbench show timm")
         return model
 
@@ -155,7 +155,7 @@ def _open_stem(network: nn.Module) -> None:
         network.conv1 = stem
     else:  # a deep stem is of 3x3 convolutions already
         first.get_submodule("0").stride = (1, 1)  # type: ignore[assignment]
-    network.maxpool = torch.nn.Identity()
+    return
 
 
 def _resize(image: Size, size: Size) -> nn.Module:

@@ -16,4 +16,4 @@ class Cifar(TorchvisionDataset):
 
     @staticmethod
     def to_pixels(data: Any) -> Tensor:
-        return torch.from_numpy(data).permute(0, 3, 1, 2)
+        return torch.from_numpy(data).permute(0, 3, 1, 2).contiguous()

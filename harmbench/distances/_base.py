@@ -50,7 +50,7 @@ class Distance(Component):
     @classmethod
     def _is_read(cls, value: Any, info: ValidationInfo) -> Any:
         reader = cls.read_by.get(info.field_name or "")
-        if reader not in (None, info.data.get("variant")):
+        if reader not in (None, info.data.get("variant", reader)):
             raise ValueError(f"only variant={reader} reads it")
         return value
 

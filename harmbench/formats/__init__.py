@@ -1,0 +1,10 @@
+"""Formats: a Report -> md, csv, json."""
+
+from __future__ import annotations
+
+from harmbench.formats._base import Column, Format, Report, Section, Table
+from harmbench.registry import Room
+
+FORMATS: Room[Format] = Room("formats", Format, "format")
+
+__all__ = ["FORMATS", "Column", "Format", "Report", "Section", "Table"]

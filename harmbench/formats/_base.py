@@ -1,0 +1,69 @@
+"""What a report is, before it has a format."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from harmbench.records import Record
+from harmbench.registry import Component
+
+
+class Column(Record):
+    """A table's column: label, unit (empty for none) and whether its cells are numbers."""
+
+    label: str
+    unit: str = ""
+    numeric: bool = True
+
+
+class Table(Record):
+    """A table for people: cells are texts, rounded as their spread allows; `strong` rows are marked."""
+
+    title: str
+    caption: str = ""
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Section(Record):
+    """A heading with its tables."""
+
+    title: str
+    tables: tuple[Table, ...]
+
+
+class Report(Record):
+    """Everything a report says, in order: title, summary, sections, notes; and the raw data beside it.
+
+    Attributes:
+        title: of the report.
+        subtitle: the question that the suite asks.
+        summary: sentences that a busy person reads.
+        sections: tables.
+        notes: definitions and caveats.
+        environment: pairs of label and text.
+        measurements: tidy rows, one for each trial and measure, raw and unrounded.
+    """
+
+    title: str
+    subtitle: str
+    summary: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    measurements: tuple[dict[str, Any], ...]
+
+
+class Format(Component):
+    """Base of all formats; not itself a format.
+
+    Class attributes:
+        suffix: of the file, with its dot.
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def render(self, report: Report) -> str:
+        """The report as text of this format."""
