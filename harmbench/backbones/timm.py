@@ -155,7 +155,7 @@ def _open_stem(network: nn.Module) -> None:
         network.conv1 = stem
     else:  # a deep stem is of 3x3 convolutions already
         first.get_submodule("0").stride = (1, 1)  # type: ignore[assignment]
-    return
+    network.maxpool = torch.nn.Identity()
 
 
 def _resize(image: Size, size: Size) -> nn.Module:
