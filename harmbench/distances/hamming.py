@@ -32,7 +32,9 @@ class Hamming(Distance):
 
     name: ClassVar[str] = "hamming"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"variant": "soft"}, {"variant": "gumbel"}, {"variant": "hard"},
+        {"variant": "soft"},
+        {"variant": "gumbel"},
+        {"variant": "hard"},
     )
     in_papers: ClassVar[bool] = True
 
@@ -44,9 +46,7 @@ class Hamming(Distance):
     def facts(self) -> Facts:
         # Distinct vectors may share a hard code; far out, sigmoids meet in float32, but not in the reals.
         is_hard = self.variant == "hard"
-        return Facts(
-            is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0
-        )
+        return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)

@@ -133,7 +133,7 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
-def _subtracted(address: str, X: Array, W: Array, parameters: Parameters, distances: Array) -> Array | float:
+def _subtracted(address: str, X: Array, W: Array, distances: Array) -> Array | float:
     """Size of the numbers whose difference the distance is made of, where these are rounded before.
 
     The difference of two features is exact where they are near. A distance that maps features first (to a unit
@@ -151,9 +151,9 @@ def _subtracted(address: str, X: Array, W: Array, parameters: Parameters, distan
     return 0.0
 
 
-def tolerance(address: str, X: Array, W: Array, parameters: Parameters, distances: Array, eps: float) -> Array:
+def tolerance(address: str, X: Array, W: Array, distances: Array, eps: float) -> Array:
     """Error (B, K) that rounding excuses: one eps for each addend, 16 for roots and powers."""
-    size = distances + _subtracted(address, X, W, parameters, distances)
+    size = distances + _subtracted(address, X, W, distances)
     return np.asarray((X.shape[1] + 16) * eps * size)
 
 
@@ -174,7 +174,10 @@ def _inputs() -> dict[str, tuple[Array, Array]]:
         "mixed": (mixed[0], mixed[1]),
     }
     # float32 numbers, so that every precision is given the same ones.
-    return {kind: (x.astype(np.float32).astype(float), w.astype(np.float32).astype(float)) for kind, (x, w) in inputs.items()}
+    return {
+        kind: (x.astype(np.float32).astype(float), w.astype(np.float32).astype(float))
+        for kind, (x, w) in inputs.items()
+    }
 
 
 INPUTS = _inputs()
