@@ -93,7 +93,8 @@ class Objective(nn.Module):
 class HarmonicHead(nn.Module):
     """Drop-in for a classifier's final `nn.Linear`: logits whose softmax is HarMax.
 
-    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop.
+    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop. Below about 1e-7 float32 rounds it to 0;
+    `Objective` keeps the digits.
 
     Args:
         in_features: N.
