@@ -75,10 +75,14 @@ def grid(region: str = WORLD, pue: float = 1.0, intensity: float | None = None) 
     if code not in countries:
         near = difflib.get_close_matches(code, countries, n=3, cutoff=0.5)
         guess = f"; did you mean {', '.join(near)}?" if near else ""
-        raise RegionError(f"unknown region '{region}'{guess} Use a three-letter ISO country code, `world`, or --intensity")
+        raise RegionError(
+            f"unknown region '{region}'{guess} Use a three-letter ISO country code, `world`, or --intensity"
+        )
     country = countries[code]
     source = f"annual average {country['year']}, through CodeCarbon"
-    return Grid(region=code, name=country["country_name"], intensity=country["carbon_intensity"], source=source, pue=pue)
+    return Grid(
+        region=code, name=country["country_name"], intensity=country["carbon_intensity"], source=source, pue=pue
+    )
 
 
 @cache

@@ -113,7 +113,7 @@ def _serialised_tracker(gpu_indices: tuple[int, ...]) -> Any:
 
     logger.setLevel(logging.ERROR)  # it speaks before it reads its own log_level
 
-    class SerialisedTracker(OfflineEmissionsTracker):  # type: ignore[misc]
+    class SerialisedTracker(OfflineEmissionsTracker):
         """The offline tracker, with readings one at a time: its timer and our snapshots share the counters."""
 
         reading = threading.RLock()
@@ -145,7 +145,7 @@ def _origin(hardware: Any) -> tuple[Component, EnergyOrigin]:
         method = _METHODS.get(hardware._mode, "model")
         scope = "package" if method == "counter" else "machine"
         detail = hardware._mode if method != "model" else f"{hardware._mode}, TDP {hardware._tdp} W"
-        return "cpu", EnergyOrigin(method=method, scope=scope, detail=detail)  # type: ignore[arg-type]
+        return "cpu", EnergyOrigin(method=method, scope=scope, detail=detail)
     component: Component = "ram" if getattr(hardware, "chip_part", "CPU") == "RAM" else "cpu"
     if getattr(hardware, "chip_part", "") == "GPU":
         component = "gpu"

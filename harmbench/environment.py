@@ -15,7 +15,16 @@ import pynvml
 from harmbench.records import fingerprint
 
 PACKAGES = (
-    "harmbench", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas", "codecarbon", "nvidia-ml-py",
+    "harmbench",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "codecarbon",
+    "nvidia-ml-py",
 )
 # Settings of the process that can change results or measurements.
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "HARMBENCH_")
@@ -93,7 +102,11 @@ def commit() -> str:
         return ""
     try:
         said = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5, check=True
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -106,8 +106,8 @@ class HarmonicHead(nn.Module):
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
 
     >>> head = HarmonicHead(in_features=4, num_classes=3, distance="cosine")
-    >>> head(torch.ones(2, 4)).softmax(-1).sum(-1)
-    tensor([1., 1.], grad_fn=<SumBackward1>)
+    >>> head(torch.ones(2, 4)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(

@@ -34,9 +34,7 @@ class Plan(Record):
     @property
     def key(self) -> str:
         """Names the experiment: everything but the seeds, which are its replicates."""
-        return fingerprint(
-            sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials})
-        )
+        return fingerprint(sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials}))
 
     @property
     def cells(self) -> list[tuple[str, str, str, str]]:
@@ -44,13 +42,19 @@ class Plan(Record):
         return list(dict.fromkeys(trial.cell for trial in self.trials))
 
 
-def expand(suite: SuiteSpec, device_kind: Literal["cpu", "cuda"], versions: Mapping[str, str]) -> Plan:
+def expand(
+    suite: SuiteSpec,
+    device_kind: Literal["cpu", "cuda"],
+    versions: Mapping[str, str],
+    contents: Mapping[str, str] | None = None,
+) -> Plan:
     """The trials of a suite.
 
     Args:
         suite: validated.
         device_kind: what trials run on.
         versions: of the software that can change results.
+        contents: fingerprints of data sets whose name does not say what is in them, by address.
 
     Raises:
         SuiteError: where nothing is left to run.
@@ -67,6 +71,7 @@ def expand(suite: SuiteSpec, device_kind: Literal["cpu", "cuda"], versions: Mapp
                 trials.append(
                     TrialSpec(
                         dataset=dataset,
+                        data_content=(contents or {}).get(dataset, ""),
                         backbone=backbone,
                         distance=distance,
                         loss=loss,
@@ -104,7 +109,9 @@ def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[
         elif len(fits) < len(metrics):
             left = len(metrics) - len(fits)
             excluded.append(
-                Excluded(what=f"{address} on {left} metric(s)", reason=f"is defined for {', '.join(loss.distances)} only")
+                Excluded(
+                    what=f"{address} on {left} metric(s)", reason=f"is defined for {', '.join(loss.distances)} only"
+                )
             )
     if metrics and not any(LOSSES.parse(address).reads == "distances" for address in losses):
         excluded.append(Excluded(what=f"{len(metrics)} metric(s)", reason="no loss of the suite reads distances"))
@@ -120,7 +127,12 @@ def _excluded_by(
 ) -> str | None:
     """The reason of the first rule that matches, if any."""
     for rule in rules:
-        asked = ((rule.datasets, dataset), (rule.backbones, backbone), (rule.metrics, distance or "linear"), (rule.losses, loss))
+        asked = (
+            (rule.datasets, dataset),
+            (rule.backbones, backbone),
+            (rule.metrics, distance or "linear"),
+            (rule.losses, loss),
+        )
         if all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked):
             return rule.reason
     return None

@@ -49,6 +49,9 @@ class Protocol(Record):
     schedule: Literal["constant", "cosine"] = "constant"
     lr_warmup_steps: int = Field(default=0, ge=0, description="steps of linear rise to lr")
     grad_clip: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
+    centre_std: float | None = Field(
+        default=None, gt=0, description="class centres start normal with this spread; as nn.Linear's rows unless given"
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window")
     evaluations: int = Field(default=10, ge=1, description="validations, evenly spread over the steps")
@@ -75,6 +78,7 @@ class TrialSpec(Record):
     """One trial: everything that can change its outcome."""
 
     dataset: str
+    data_content: str = ""
     backbone: str
     distance: str | None
     loss: str
@@ -124,8 +128,8 @@ class Measurement(Record):
         """A measurement; None or a non-finite number becomes a missing one with the reason."""
         if value is None or not math.isfinite(value):
             reason = reason or f"not finite ({value})"
-            return cls(name=name, value=None, unit=unit, better=better, origin="missing", reason=reason)  # type: ignore[arg-type]
-        return cls(name=name, value=float(value), unit=unit, better=better, reason=reason, **more)  # type: ignore[arg-type]
+            return cls(name=name, value=None, unit=unit, better=better, origin="missing", reason=reason)
+        return cls(name=name, value=float(value), unit=unit, better=better, reason=reason, **more)
 
 
 class EnergyOrigin(Record):

@@ -153,7 +153,9 @@ class Room(Generic[C]):
         classes = [
             value
             for name, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+            if inspect.isclass(value)
+            and value.__module__ == module.__name__
+            and not name.startswith("_")
             and issubclass(value, self.base)
         ]
         if len(classes) != 1:
@@ -192,7 +194,9 @@ class Room(Generic[C]):
                 raise OptionError(f"{self.kind} '{cls.name}' takes nothing after a colon; got '{address}'")
             options[cls.argument] = match["argument"]
         elif cls.argument:
-            raise OptionError(f"{self.kind} '{cls.name}' needs its {cls.argument}: write {cls.name}:{cls.argument.upper()}")
+            raise OptionError(
+                f"{self.kind} '{cls.name}' needs its {cls.argument}: write {cls.name}:{cls.argument.upper()}"
+            )
         for part in filter(None, (match["options"] or "").split(",")):
             option, equals, value = (text.strip() for text in part.partition("="))
             if not equals or not value:
@@ -204,6 +208,7 @@ class Room(Generic[C]):
         """One component for each named variant of each member that needs no argument."""
         return [
             cls.from_options(variant)
-            for cls in self.members.values() if cls.argument is None
+            for cls in self.members.values()
+            if cls.argument is None
             for variant in cls.variants
         ]

@@ -145,8 +145,8 @@ def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]
     statuses = [trial.status for trial in run.trials]
     diverged, failed = statuses.count("diverged"), statuses.count("failed")
     yield (
-        f"{len(run.trials)} of {run.header['planned']} planned trials have a result: {statuses.count('ok')} ended well, "
-        f"{diverged} diverged, {failed} failed."
+        f"{len(run.trials)} of {run.header['planned']} planned trials have a result: "
+        f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
         + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
     )
     for group in groups:
@@ -193,21 +193,20 @@ def _relative(cell: Cell, baseline: Cell, name: str) -> float | None:
 def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
     origins = {c: o for t in run.trials for c, o in t.energy_origins.items()}
     methods = {component: origin.method for component, origin in origins.items()}
-    joules = {c: _total_joules(run, c) for c in ("cpu", "gpu")}
+    charged: tuple[Component, ...] = ("cpu", "gpu")
+    joules = {c: _total_joules(run, c) for c in charged}
     known = [value for value in joules.values() if value is not None]
     if not known:
         return
-    parts = [
-        f"{c.upper()} {_amount(value)} J ({methods[c]})" for c, value in joules.items() if value is not None  # type: ignore[index]
-    ]
+    parts = [f"{c.upper()} {_amount(value)} J ({methods[c]})" for c, value in joules.items() if value is not None]
     yield (
         f"All trials together took {' and '.join(parts)}: {_amount(grid.grams(sum(known)))} g CO2e at {grid}. "
         "Memory is left out: its joules are a guess."
     )
     if methods.get("cpu") == "model" and methods.get("gpu") in (None, "missing"):
         yield (
-            "Energy is **modelled, not measured**: this machine shows no energy counter, so joules follow from time and "
-            "load. No verdict on energy rests on them; compare times instead."
+            "Energy is **modelled, not measured**: this machine shows no energy counter, so joules follow from time "
+            "and load. No verdict on energy rests on them; compare times instead."
         )
 
 
@@ -245,7 +244,7 @@ def _main_table(group: Group, grid: Grid) -> Table:
     )
     return Table(
         title="Accuracy, stability, speed, energy",
-        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy and CO2e of the training window of one trial.",
+        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy: the training window of one trial.",
         columns=columns,
         rows=tuple(_main_row(group, cell, grid) for cell in group.cells),
     )
@@ -277,7 +276,11 @@ def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
     if not parts:
         return None
     seeds = set.intersection(*(set(part) for part in parts))
-    return mean_interval([1000 * grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]) if seeds else None
+    return (
+        mean_interval([1000 * grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)])
+        if seeds
+        else None
+    )
 
 
 def _steps_to_target(cell: Cell) -> str:
@@ -337,8 +340,8 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         "The state with the best validation accuracy was kept and tested once."
     )
     yield (
-        "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the table "
-        f"at {1 - LEVEL:.0%}. `not decided` is no proof of equality; the seeds it names are an estimate. "
+        "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
+        f"table at {1 - LEVEL:.0%}. `not decided` is no proof of equality; the seeds it names are an estimate. "
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
@@ -347,10 +350,10 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         f"{protocol['target']:g}, read at the validations; runs that never do are counted, not dropped."
     )
     yield (
-        "Gradient stability is harmbench's own definition, the papers give none: CV is the standard deviation over the "
-        "mean of the global gradient norm before clipping; a spike is a norm above 5 times the median of the 101 before; "
-        "roughness is the standard deviation of successive loss differences over that of the smoothed loss; cosine is "
-        "that of successive gradients."
+        "Gradient stability is harmbench's own definition, the papers give none. CV: standard deviation over mean of "
+        "the global gradient norm before clipping. Spike: a norm above 5 times the median of the 101 before it. "
+        "Roughness: standard deviation of successive loss differences over that of the smoothed loss. Cosine: of "
+        "successive gradients."
     )
     yield (
         "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
@@ -358,7 +361,10 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         "counter of the whole package or board. Nothing here is a wall meter."
     )
     yield "RAM energy is a guess (watts for each assumed memory module): shown apart, left out of sums and comparisons."
-    yield f"CO2e is energy x PUE x grid intensity: {grid}. An annual grid average; `--region`, `--intensity` and `--pue` change it without a new run."
+    yield (
+        f"CO2e is energy x PUE x grid intensity: {grid}. An annual grid average; `--region`, `--intensity` and `--pue` "
+        "change it without a new run."
+    )
     for entry in run.header.get("excluded", []):
         yield f"Left out: {entry['what']}: {entry['reason']}."
 
@@ -367,7 +373,10 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
     for here in run.environments.values():
         gpus = ", ".join(gpu["name"] for gpu in here["gpus"]) or "none"
         versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-        yield "machine", f"{here['cpu']}, {here['cpu_count']} threads, {here['memory_bytes'] / 2**30:.0f} GiB; GPU: {gpus}"
+        yield (
+            "machine",
+            f"{here['cpu']}, {here['cpu_count']} threads, {here['memory_bytes'] / 2**30:.0f} GiB; GPU: {gpus}",
+        )
         yield "system", f"{here['platform']}, Python {here['python']}"
         yield "versions", versions + (f", commit {here['commit']}" if here["commit"] else "")
         outside = here.get("codecarbon_settings_from_outside", [])
@@ -389,14 +398,36 @@ def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
     for trial in run.trials:
         spec = trial.spec
         lead = {
-            "trial": trial.id, "dataset": spec.dataset, "backbone": spec.backbone, "head": spec.head, "loss": spec.loss,
-            "seed": spec.seed, "status": trial.status, "device": trial.device, "order": trial.order,
+            "trial": trial.id,
+            "dataset": spec.dataset,
+            "backbone": spec.backbone,
+            "head": spec.head,
+            "loss": spec.loss,
+            "seed": spec.seed,
+            "status": trial.status,
+            "device": trial.device,
+            "order": trial.order,
         }
         for m in (*trial.measurements, *_co2_measurements(trial, grid)):
-            yield {**lead, "measure": m.name, "value": m.value, "unit": m.unit, "better": m.better, "origin": m.origin,
-                   "note": m.reason}
+            yield {
+                **lead,
+                "measure": m.name,
+                "value": m.value,
+                "unit": m.unit,
+                "better": m.better,
+                "origin": m.origin,
+                "note": m.reason,
+            }
         if not trial.measurements:
-            yield {**lead, "measure": "", "value": None, "unit": "", "better": "", "origin": "missing", "note": trial.reason}
+            yield {
+                **lead,
+                "measure": "",
+                "value": None,
+                "unit": "",
+                "better": "",
+                "origin": "missing",
+                "note": trial.reason,
+            }
 
 
 def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
@@ -411,7 +442,7 @@ def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
 
 
 def _scaled(interval: Interval | None, factor: float) -> Interval | None:
-    return interval and Interval(interval.mean * factor, interval.half_width * factor, interval.count)
+    return interval and Interval(interval.mean * factor, interval.half_width * factor, interval.size)
 
 
 def _percent(interval: Interval | None, sign: bool = False) -> str:

@@ -23,12 +23,12 @@ class Interval(NamedTuple):
     Attributes:
         mean: of the values.
         half_width: of the interval; NaN for fewer than two values.
-        count: number of values.
+        size: number of values.
     """
 
     mean: float
     half_width: float
-    count: int
+    size: int
 
     @property
     def low(self) -> float:
@@ -67,7 +67,9 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return Interval(mean, float(scipy_stats.t.ppf((1 + level) / 2, count - 1)) * error, count)
 
 
-def paired_difference(candidate: dict[int, float], baseline: dict[int, float], level: float = LEVEL) -> Comparison | None:
+def paired_difference(
+    candidate: dict[int, float], baseline: dict[int, float], level: float = LEVEL
+) -> Comparison | None:
     """Difference of two heads over the seeds both have; None where they share none.
 
     Args:
@@ -113,7 +115,7 @@ def seeds_to_decide(comparison: Comparison, tests: int, level: float = LEVEL) ->
 
     None where the difference is 0, the spread unknown, or more than a thousand would be needed.
     """
-    count, mean = comparison.interval.count, comparison.interval.mean
+    count, mean = comparison.interval.size, comparison.interval.mean
     if count < 2 or mean == 0 or comparison.interval.half_width == 0:
         return None
     error = comparison.interval.half_width / float(scipy_stats.t.ppf((1 + level) / 2, count - 1))

@@ -66,7 +66,9 @@ class RunStore:
             lock = filelock.FileLock(folder / "writer.lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            raise RunFolderError(f"{folder}: another run is writing here; wait for it, or choose another --out") from None
+            raise RunFolderError(
+                f"{folder}: another run is writing here; wait for it, or choose another --out"
+            ) from None
         except OSError as error:
             raise RunFolderError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
         try:

@@ -19,7 +19,7 @@ A path wins over a shipped suite's name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,11 @@ class SuiteSpec(Record):
 
 
 ROOMS: dict[str, Room[Any]] = {
-    "datasets": DATASETS, "backbones": BACKBONES, "metrics": DISTANCES, "losses": LOSSES, "meters": METERS,
+    "datasets": DATASETS,
+    "backbones": BACKBONES,
+    "metrics": DISTANCES,
+    "losses": LOSSES,
+    "meters": METERS,
 }
 
 
@@ -189,7 +193,9 @@ def _problem(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         fields = (Protocol if error["loc"][0] == "protocol" else SuiteSpec).model_fields
         near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
-        return f"{path}: no such field" + (f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})")
+        return f"{path}: no such field" + (
+            f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
+        )
     said = error["msg"].removeprefix("Value error, ")
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
     return f"{path}: {said[:1].lower()}{said[1:]}{got}"

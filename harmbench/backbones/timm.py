@@ -60,7 +60,7 @@ class Timm(Backbone):
         architecture = model.partition(".")[0]  # the text after the dot names weights
         if architecture not in known_models():
             near = difflib.get_close_matches(architecture, known_models(), n=6, cutoff=0)  # of over a thousand
-            raise UnknownNameError("timm model", model, near, see="harmbench show timm")
+            raise UnknownNameError("timm model", model, near, see="harmbench show timm", partial=True)
         return model
 
     @field_validator("size")

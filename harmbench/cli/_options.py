@@ -7,13 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-Suite = Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite's name (harmbench ls suites) or a YAML file.")]
+Suite = Annotated[
+    str, typer.Argument(metavar="SUITE", help="A shipped suite's name (harmbench ls suites) or a YAML file.")
+]
 Metrics = Annotated[
     list[str] | None, typer.Option("--metrics", help="Distances, comma-separated; `all` and `paper` are sets.")
 ]
-Backbones = Annotated[list[str] | None, typer.Option("--backbones", help="Backbones, comma-separated, such as mlp,timm:resnet18.")]
+Backbones = Annotated[
+    list[str] | None, typer.Option("--backbones", help="Backbones, comma-separated, such as mlp,timm:resnet18.")
+]
 Losses = Annotated[list[str] | None, typer.Option("--losses", help="Losses, comma-separated, such as harmonic[n=16].")]
-Datasets = Annotated[list[str] | None, typer.Option("--datasets", help="Data sets, comma-separated, such as digits,folder:PATH.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--datasets", help="Data sets, comma-separated, such as digits,folder:PATH.")
+]
 Seeds = Annotated[int | None, typer.Option("--seeds", help="Number of seeds; more than before adds only the new ones.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Budget in passes over the training part.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Budget in optimiser steps.")]
@@ -35,7 +41,11 @@ def overrides(
     """What the command line replaces in a suite file."""
     protocol = {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
     chosen: dict[str, Any] = {
-        "metrics": metrics, "backbones": backbones, "losses": losses, "datasets": datasets, "seeds": seeds,
+        "metrics": metrics,
+        "backbones": backbones,
+        "losses": losses,
+        "datasets": datasets,
+        "seeds": seeds,
         "protocol": protocol or None,
     }
     return {name: value for name, value in chosen.items() if value is not None}

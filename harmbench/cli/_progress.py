@@ -73,12 +73,25 @@ class LiveDisplay:
     """A bar with the time to go, and under it what runs; failures and divergences scroll by above."""
 
     def __init__(self, console: Any) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         # Four frames a second: drawing takes processor time, and the processor is being measured.
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("to go"), TimeRemainingColumn(), console=console, refresh_per_second=4,
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("to go"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=4,
         )
         self._all: Any = None
         self._running: dict[str, Any] = {}

@@ -53,7 +53,9 @@ def _energy() -> None:
             watts = f", {(joules - start) / seconds:.1f} W now" if joules is not None and start is not None else ""
             typer.echo(f"energy, {component}: {origin.method} ({origin.detail}){watts}")
         if source.origins()["cpu"].method == "model":
-            typer.echo("  no readable energy counter for the processor (RAPL): its joules are modelled, and decide nothing")
+            typer.echo(
+                "  no readable energy counter for the processor (RAPL): its joules are modelled, and decide nothing"
+            )
     outside = settings_from_outside()
     typer.echo(f"CodeCarbon settings from outside: {', '.join(outside) or 'none'}")
     if outside:

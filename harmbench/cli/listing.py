@@ -80,8 +80,8 @@ def show(name: Annotated[str, typer.Argument(help="A component's name, such as c
         typer.echo(shipped()[name].read_text(), nl=False)
         return
     everything = [member for room in rooms().values() for member in room.members] + list(shipped())
-    near = difflib.get_close_matches(bare, everything, n=8, cutoff=0.4) or everything
-    raise UnknownNameError("name", name, near, see="harmbench ls")
+    near = difflib.get_close_matches(bare, everything, n=5, cutoff=0.4) or everything
+    raise UnknownNameError("name", name, near, see="harmbench ls", partial=True)
 
 
 def _explain(word: str, cls: type[Component]) -> None:
@@ -96,5 +96,5 @@ def _explain(word: str, cls: type[Component]) -> None:
     if hasattr(cls, "facts"):
         for variant in cls.variants:
             distance = cls.from_options(variant)
-            facts = ", ".join(f"{fact}={value}" for fact, value in distance.facts._asdict().items())  # type: ignore[attr-defined]
+            facts = ", ".join(f"{fact}={value}" for fact, value in distance.facts._asdict().items())
             typer.echo(f"facts of {distance}: {facts}")

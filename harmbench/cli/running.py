@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,6 @@ from harmbench.cli import _options as o
 from harmbench.cli.planning import make_plan, resolve_devices, show_plan
 
 if TYPE_CHECKING:
-    from harmbench.records import TrialRecord
     from harmbench.runner import Summary
 
 
@@ -39,7 +37,8 @@ def run(
     from harmbench.runner import RunOptions
 
     chosen = resolve_devices(devices)
-    plan = make_plan(suite, o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps), chosen)
+    overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
+    plan = make_plan(suite, overrides, chosen, data_dir)
     if dry_run:
         show_plan(plan)
         return
@@ -67,7 +66,10 @@ def _follow(plan: Any, options: Any) -> Summary:
                     display.happened(event)
     except KeyboardInterrupt:
         done = summary.finished
-        typer.echo(f"\nstopped: {done} of {summary.planned} trials are safe in {options.folder}; the same command goes on", err=True)
+        typer.echo(
+            f"\nstopped: {done} of {summary.planned} trials are safe in {options.folder}; the same command goes on",
+            err=True,
+        )
         raise typer.Exit(130) from None
     return summary
 

@@ -52,6 +52,16 @@ class Dataset(Component):
         """
         return None
 
+    def content(self, data_dir: Path) -> str:
+        """Tells one content of the data set from another; empty where its name says it all.
+
+        Part of a trial's id, so that results of changed files are not taken for results of these.
+
+        Args:
+            data_dir: folder of data sets.
+        """
+        return ""
+
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
         """The whole data set in its fixed splits, inputs standardised with the training part's statistics.

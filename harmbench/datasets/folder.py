@@ -13,6 +13,7 @@ from harmbench._torchvision import import_torchvision
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.datasets._parts import Part, carve, in_three, standardised
 from harmbench.errors import DatasetUnavailableError, UsageError
+from harmbench.records import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +58,12 @@ class Folder(Dataset):
         else:
             return None
         return f"data set '{self}' is not there: {lack}; give one with a subfolder for each class"
+
+    def content(self, data_dir: Path) -> str:
+        """Names, sizes and times of all files."""
+        root = self._root()
+        files = ((path, path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
+        return fingerprint([(str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in files])
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         """The images in their fixed splits.

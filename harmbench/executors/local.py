@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -100,7 +100,9 @@ class LocalExecutor(Generic[J, R]):
         self._running: dict[str, Any] = {}
         self._stopping = threading.Event()
 
-    def run(self, jobs: Sequence[Callable[[str, EnergySource], J]]) -> Iterator[Started[J] | Progress[J] | Finished[J, R]]:
+    def run(
+        self, jobs: Sequence[Callable[[str, EnergySource], J]]
+    ) -> Generator[Started[J] | Progress[J] | Finished[J, R]]:
         """Run all jobs; yields what happens, as it happens.
 
         Closing the iterator early ends the running processes; their jobs have no `Finished`.

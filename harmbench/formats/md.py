@@ -39,7 +39,13 @@ def _table(table: Table) -> Iterator[str]:
     cells = [[_escape(cell) for cell in row] for row in table.rows]
     widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
     yield _row(header, widths, table.columns)
-    yield "|" + "|".join(("-" * (w + 1) + ":") if c.numeric else ("-" * (w + 2)) for w, c in zip(widths, table.columns, strict=True)) + "|"
+    yield (
+        "|"
+        + "|".join(
+            ("-" * (w + 1) + ":") if c.numeric else ("-" * (w + 2)) for w, c in zip(widths, table.columns, strict=True)
+        )
+        + "|"
+    )
     yield from (_row(row, widths, table.columns) for row in cells)
 
 

@@ -43,11 +43,10 @@ class Outcome:
         curve: one point for each validation.
         phases: seconds and joules.
         energy_origins: where the joules come from.
-        best_step: of the selected state.
+        best: point of the curve whose state was selected.
         test_logits: (M, K) of the selected state, float32 on the CPU.
         test_targets: (M,).
-        peak_memory_bytes: and what it counts, or None with the reason.
-        device_kind: `cpu` or `cuda`.
+        peak_memory_bytes: of the trial.
     """
 
     protocol: Protocol
@@ -57,12 +56,10 @@ class Outcome:
     curve: Sequence[CurvePoint]
     phases: Sequence[PhaseTotal]
     energy_origins: dict[Component, EnergyOrigin]
-    best_step: int
+    best: CurvePoint
     test_logits: Tensor
     test_targets: Tensor
-    peak_memory_bytes: int | None
-    peak_memory_scope: str
-    device_kind: str
+    peak_memory_bytes: int
 
 
 class Watcher:
@@ -75,7 +72,7 @@ class Watcher:
         """The values, once the trial has ended well."""
         return []
 
-    def partial(self, reason: str) -> list[Measurement]:
+    def partial(self) -> list[Measurement]:
         """The values that make sense of a trial that diverged."""
         return []
 

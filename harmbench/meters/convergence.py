@@ -28,8 +28,8 @@ class _ConvergenceWatcher(Watcher):
         best = max(point.validation_accuracy for point in outcome.curve)
         reason = "" if hit else f"not reached in {outcome.steps} steps: best {best:.3f}, target {target:g}"
         return [
-            Measurement.of("steps_to_target", hit and hit.step, "step", "lower", reason),
-            Measurement.of("seconds_to_target", hit and hit.train_seconds, "s", "lower", reason),
+            Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
+            Measurement.of("seconds_to_target", hit.train_seconds if hit else None, "s", "lower", reason),
             *(_joules(outcome, hit, component, reason) for component in COMPONENTS),
         ]
 

@@ -112,7 +112,7 @@ class _GradientWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         return self._values(clips=outcome.protocol.grad_clip is not None)
 
-    def partial(self, reason: str) -> list[Measurement]:
+    def partial(self) -> list[Measurement]:
         return self._values(clips=True)
 
     def _values(self, clips: bool) -> list[Measurement]:
@@ -121,10 +121,14 @@ class _GradientWatcher(Watcher):
         return [
             Measurement.of("gradient_norm_cv", _ratio(self._norms.std, self._norms.mean), "1", "lower"),
             Measurement.of("gradient_spike_rate", _share(self._spikes, self._spike_chances), "1", "lower", _few(self)),
-            Measurement.of("clipped_step_share", clipped, "1", "neither", "" if clips else "the protocol does not clip"),
+            Measurement.of(
+                "clipped_step_share", clipped, "1", "neither", "" if clips else "the protocol does not clip"
+            ),
             Measurement.of("nonfinite_step_share", _share(self._nonfinite, self._steps), "1", "lower"),
             Measurement.of("loss_roughness", _ratio(self._differences.std, self._smoothed.std), "1", "lower"),
-            Measurement.of("gradient_cosine", self._cosines.mean if self._cosines.count else None, "1", "neither", _few(self)),
+            Measurement.of(
+                "gradient_cosine", self._cosines.mean if self._cosines.count else None, "1", "neither", _few(self)
+            ),
         ]
 
 

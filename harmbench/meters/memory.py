@@ -23,5 +23,4 @@ class Memory(Meter):
 
 class _MemoryWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        reason = "" if outcome.peak_memory_bytes is not None else outcome.peak_memory_scope
-        return [Measurement.of("peak_memory", outcome.peak_memory_bytes, "B", "lower", reason)]
+        return [Measurement.of("peak_memory", outcome.peak_memory_bytes, "B", "lower")]

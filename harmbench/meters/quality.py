@@ -31,16 +31,14 @@ class _QualityWatcher(Watcher):
         log_probs = torch.log_softmax(logits, -1)
         confusion = confusion_matrix(logits.argmax(-1), targets, logits.shape[1])
         own = log_probs.gather(1, targets[:, None])
-        best = next(point for point in outcome.curve if point.step == outcome.best_step)
-        final = outcome.curve[-1]
         return [
             Measurement.of("test_accuracy", accuracy(confusion), "1", "higher"),
             Measurement.of("test_balanced_accuracy", balanced_accuracy(confusion), "1", "higher"),
             Measurement.of("test_macro_f1", macro_f1(confusion), "1", "higher"),
             Measurement.of("test_nll", -own.mean().item(), "nat", "lower"),
             Measurement.of("test_calibration_error", calibration_error(log_probs.exp(), targets), "1", "lower"),
-            Measurement.of("validation_accuracy", best.validation_accuracy, "1", "higher"),
-            Measurement.of("final_train_loss", final.train_loss, "nat", "lower"),
+            Measurement.of("validation_accuracy", outcome.best.validation_accuracy, "1", "higher"),
+            Measurement.of("final_train_loss", outcome.curve[-1].train_loss, "nat", "lower"),
         ]
 
 

@@ -1,9 +1,9 @@
 """The phase ledger: where a trial's seconds and joules went.
 
-    load | warm-up | train | evaluate | train | evaluate | ... | examine
-         ^         ^       ^
-         at each border: synchronise the device, read the clock, read the joules; the end of one window is the
-         start of the next, so windows neither overlap nor leave gaps and the phases add up to the whole trial
+load | warm-up | train | evaluate | train | evaluate | ... | examine
+     ^         ^       ^
+     at each border: synchronise the device, read the clock, read the joules; the end of one window is the
+     start of the next, so windows neither overlap nor leave gaps and the phases add up to the whole trial
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class PhaseLedger:
         synchronise: waits until the device has done all that was asked of it.
 
     >>> ledger = PhaseLedger(iter([0.0, 2.0, 5.0]).__next__, lambda: EnergyReading(joules={}), lambda: None)
-    >>> ledger.enter("train"); ledger.enter("evaluate"); ledger.close()
+    >>> ledger.enter("train")
+    ... ledger.enter("evaluate")
+    ... ledger.close()
     >>> [(total.phase, total.seconds) for total in ledger.totals()]
     [('train', 2.0), ('evaluate', 3.0)]
     """

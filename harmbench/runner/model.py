@@ -46,7 +46,7 @@ def build(spec: TrialSpec, input_shape: tuple[int, int, int], num_classes: int) 
     head = (
         LinearHead(num_features, num_classes)
         if spec.distance is None
-        else DistanceHead(num_features, num_classes, spec.distance)
+        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.centre_std)
     )
     return Classifier(backbone, head, Objective(spec.loss, num_features))
 

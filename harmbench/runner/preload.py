@@ -2,9 +2,5 @@
 
 from __future__ import annotations
 
-import sklearn.datasets
-import sklearn.model_selection
-import torch._inductor  # use_deterministic_algorithms imports it, for a second
-
 import harmbench.cli
 import harmbench.runner.trial  # noqa: F401

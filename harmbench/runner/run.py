@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,9 +20,6 @@ from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
 from harmbench.records import TrialRecord, TrialSpec
 from harmbench.store import RunStore
-
-
-PRELOAD = ("harmbench.runner.preload",)
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,24 @@ class Summary:
 
 
 def prepare(plan: Plan, options: RunOptions) -> None:
-    """Refuse at once what could only fail later.
+    """Refuse at once what could only fail later, and fetch what may be fetched, once for all trials.
 
     Raises:
-        DatasetUnavailableError: for data that are not there and may not be fetched.
+        DatasetUnavailableError: for data that are not there and may not, or cannot, be fetched.
     """
     for address in plan.suite.datasets:
-        reason = DATASETS.parse(address).available(options.data_dir)
+        dataset = DATASETS.parse(address)
+        reason = dataset.available(options.data_dir)
         if reason and not options.download:
             raise DatasetUnavailableError(reason)
+        if reason:
+            dataset.splits(options.data_dir, download=True)
+
+
+def preload(plan: Plan) -> tuple[str, ...]:
+    """Modules that the fork server loads once, so that a trial starts in milliseconds."""
+    needs_timm = any(backbone.startswith("timm:") for backbone in plan.suite.backbones)
+    return ("harmbench.runner.preload", *(["harmbench.runner.preload_timm"] if needs_timm else []))
 
 
 def header(plan: Plan) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def header(plan: Plan) -> dict[str, Any]:
 
 def run(
     plan: Plan, options: RunOptions, source: Callable[[str], AbstractContextManager[EnergySource]] | None = None
-) -> Iterator[Started[Any] | Progress[Any] | TrialRecord | Summary]:
+) -> Generator[Started[Any] | Progress[Any] | TrialRecord | Summary]:
     """Run what is missing; yields starts, progress and records, and a `Summary` first and last.
 
     A record is in the store before it is yielded. Closing the iterator ends the trials in flight; the same call
@@ -97,7 +103,7 @@ def run(
             store.append_environment(here)
             jobs = [functools.partial(_order, order, spec, here["id"], options) for order, spec in todo]
             executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
-                _task, options.devices, source or codecarbon_for, PRELOAD
+                _task, options.devices, source or codecarbon_for, preload(plan)
             )
             with closing(executor.run(jobs)) as events:
                 for event in events:

@@ -22,7 +22,7 @@ EVALUATION_BATCH = 1024
 LOSS_CHECK_STEPS = 16  # steps between looks at the losses: a look at each would stall a GPU
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss that is not finite; says at which step."""
 
     def __init__(self, step: int, loss: float) -> None:
@@ -36,8 +36,19 @@ class Trained:
 
     curve: list[CurvePoint] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
-    best_step: int = 0
+    best: CurvePoint | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, point: CurvePoint, model: nn.Module, protocol: Protocol) -> None:
+        """Copy the state if its validation accuracy is the highest so far; ties go to the lower loss."""
+        if self.best is None or protocol.select == "last" or _merit(point) > _merit(self.best):
+            self.best = point
+            self.best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _merit(point: CurvePoint) -> tuple[float, float]:
+    nll = math.inf if point.validation_nll is None else point.validation_nll
+    return point.validation_accuracy, -nll
 
 
 def training_step(
@@ -66,56 +77,98 @@ def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> None:
         predict(trial_model, splits.validation_inputs[:EVALUATION_BATCH], protocol)
 
 
-def train(
-    spec: TrialSpec,
-    model: Classifier,
-    splits: Splits,
-    watchers: Sequence[Watcher],
-    ledger: PhaseLedger,
-    on_progress: Callable[[int, int], None],
-) -> Trained:
-    """Train in place; enters the phases `train` and `evaluate` in turns and leaves the last one open.
+class Training:
+    """Trains a model in place, in the phases `train` and `evaluate` by turns.
 
-    Raises:
-        Diverged: at the first step whose loss is not finite.
+    Args:
+        spec: of the trial.
+        model: on the device of the splits.
+        splits: the data.
+        watchers: see each step.
+        ledger: books the phases; the last one, `evaluate`, is left open.
+        on_progress: told (step, steps) after each validation.
     """
-    protocol, trained = spec.protocol, Trained()
-    train_size = len(splits.train_targets)
-    steps = protocol.budget(train_size)
-    optimizer = optimizer_for(model, protocol)
-    schedule = schedule_for(optimizer, protocol, steps)
-    timer = StepTimer(splits.train_inputs.device)
-    parameters = list(model.parameters())
-    stops = evaluation_steps(steps, protocol.evaluations)
-    losses: list[Tensor] = []
-    checked = 0
-    torch.manual_seed(derived_seed(spec, "train"))
-    model.train()
-    ledger.enter("train")
-    batches = batch_indices(train_size, protocol.batch_size, steps, derived_seed(spec, "order"))
-    for step, batch in enumerate(batches, start=1):
-        indices = batch.to(splits.train_inputs.device)
-        with timer:
-            inputs, targets = splits.train_inputs[indices], splits.train_targets[indices]
-            loss, norm = training_step(model, optimizer, inputs, targets, protocol)
-        schedule.step()
-        losses.append(loss)
-        for watcher in watchers:
-            watcher.on_step(Step(step, loss, parameters, norm))
-        if step in stops or len(losses) - checked >= LOSS_CHECK_STEPS:
-            check_losses(losses, checked, step - len(losses))
-            checked = len(losses)
-        if step in stops:
-            ledger.enter("evaluate")
-            epoch = step * len(batch) / train_size
-            trained.curve.append(validate(model, splits, protocol, step, epoch, losses, ledger))
-            keep_best(trained, model, protocol)
-            on_progress(step, steps)
-            losses, checked = [], 0
-            if step < steps:
-                ledger.enter("train")
-    trained.step_seconds = timer.seconds()
-    return trained
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        model: Classifier,
+        splits: Splits,
+        watchers: Sequence[Watcher],
+        ledger: PhaseLedger,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
+        self._ledger, self._on_progress = ledger, on_progress
+        self._train_size = len(splits.train_targets)
+        self._steps = spec.protocol.budget(self._train_size)
+        self._parameters = list(model.parameters())
+        self._optimizer = optimizer_for(model, spec.protocol)
+        self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
+        self._timer = StepTimer(splits.train_inputs.device)
+        self._losses: list[Tensor] = []  # since the last validation
+        self._checked = 0  # how many of them were looked at
+        self._trained = Trained()
+
+    def run(self) -> Trained:
+        """Take all steps.
+
+        Raises:
+            DivergedError: for the first step whose loss is not finite.
+        """
+        protocol = self._spec.protocol
+        stops = evaluation_steps(self._steps, protocol.evaluations)
+        order = derived_seed(self._spec, "order")
+        torch.manual_seed(derived_seed(self._spec, "train"))
+        self._model.train()
+        self._ledger.enter("train")
+        for step, batch in enumerate(batch_indices(self._train_size, protocol.batch_size, self._steps, order), start=1):
+            self._take(step, batch.to(self._splits.train_inputs.device))
+            if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
+                self._check_losses(step)
+            if step in stops:
+                self._ledger.enter("evaluate")
+                self._validate(step, step * len(batch) / self._train_size)
+                if step < self._steps:
+                    self._ledger.enter("train")
+        self._trained.step_seconds = self._timer.seconds()
+        return self._trained
+
+    def _take(self, step: int, indices: Tensor) -> None:
+        with self._timer:
+            inputs, targets = self._splits.train_inputs[indices], self._splits.train_targets[indices]
+            loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
+        self._schedule.step()
+        self._losses.append(loss)
+        for watcher in self._watchers:
+            watcher.on_step(Step(step, loss, self._parameters, norm))
+
+    def _check_losses(self, step: int) -> None:
+        fresh = torch.stack(self._losses[self._checked :]).tolist()
+        for taken, loss in enumerate(fresh, start=step - len(fresh) + 1):
+            if not math.isfinite(loss):
+                raise DivergedError(taken, loss)
+        self._checked = len(self._losses)
+
+    def _validate(self, step: int, epoch: float) -> None:
+        """Add a point to the curve, whose train loss is the mean since the last point, and keep the best state."""
+        logits = predict(self._model, self._splits.validation_inputs, self._spec.protocol)
+        targets = self._splits.validation_targets
+        spent = self._ledger.total("train")
+        nll = torch.nn.functional.cross_entropy(logits.double(), targets).item()
+        point = CurvePoint(
+            step=step,
+            epoch=epoch,
+            train_seconds=spent.seconds,
+            train_joules=spent.joules,
+            train_loss=torch.stack(self._losses).mean().item(),
+            validation_accuracy=(logits.argmax(-1) == targets).double().mean().item(),
+            validation_nll=nll if math.isfinite(nll) else None,
+        )
+        self._trained.curve.append(point)
+        self._trained.keep(point, self._model, self._spec.protocol)
+        self._losses, self._checked = [], 0
+        self._on_progress(step, self._steps)
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
@@ -128,57 +181,11 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {math.ceil(steps * (i + 1) / count) for i in range(count)}
 
 
-def check_losses(losses: Sequence[Tensor], checked: int, offset: int) -> None:
-    """Raise Diverged for the first loss after `checked` that is not finite; the first of `losses` is step offset + 1."""
-    for index, value in enumerate(torch.stack(list(losses[checked:])).tolist(), start=checked + 1):
-        if not math.isfinite(value):
-            raise Diverged(offset + index, value)
-
-
-def validate(
-    model: Classifier,
-    splits: Splits,
-    protocol: Protocol,
-    step: int,
-    epoch: float,
-    losses: Sequence[Tensor],
-    ledger: PhaseLedger,
-) -> CurvePoint:
-    """One point of the curve; the train loss is the mean over the steps since the last point."""
-    logits = predict(model, splits.validation_inputs, protocol)
-    targets = splits.validation_targets
-    spent = ledger.total("train")
-    nll = torch.nn.functional.cross_entropy(logits.double(), targets).item()
-    return CurvePoint(
-        step=step,
-        epoch=epoch,
-        train_seconds=spent.seconds,
-        train_joules=spent.joules,
-        train_loss=torch.stack(list(losses)).mean().item(),
-        validation_accuracy=(logits.argmax(-1) == targets).double().mean().item(),
-        validation_nll=nll if math.isfinite(nll) else None,
-    )
-
-
 def predict(model: Classifier, inputs: Tensor, protocol: Protocol) -> Tensor:
     """Logits (M, K) in float32, in evaluation mode and in blocks; the mode is put back."""
     was_training = model.training
     model.eval()
     with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
-        logits = torch.cat([model(block).float() for block in inputs.split(EVALUATION_BATCH)])
+        logits = torch.cat([model(block).float() for block in torch.split(inputs, EVALUATION_BATCH)])
     model.train(was_training)
     return logits
-
-
-def keep_best(trained: Trained, model: Classifier, protocol: Protocol) -> None:
-    """Copy the state where validation accuracy is the highest so far; ties go to the lower loss, then the earlier."""
-    latest = trained.curve[-1]
-    best = next((point for point in trained.curve if point.step == trained.best_step), None)
-    if best is None or protocol.select == "last" or _merit(latest) > _merit(best):
-        trained.best_step = latest.step
-        trained.best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _merit(point: CurvePoint) -> tuple[float, float]:
-    nll = math.inf if point.validation_nll is None else point.validation_nll
-    return point.validation_accuracy, -nll

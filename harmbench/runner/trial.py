@@ -5,10 +5,10 @@ Everything is seeded inside, so a trial alone gives bit for bit what it gives in
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 import torch
 
-from harmbench.datasets import DATASETS
-from harmbench.meters import METERS, Outcome, Watcher
-from harmbench.records import Component, EnergyOrigin, EnergyReading, Measurement, Record, TrialRecord, TrialSpec
+from harmbench.datasets import DATASETS, Splits
+from harmbench.meters import METERS, Outcome
+from harmbench.records import Component, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
 from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.model import build, derived_seed
+from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.timing import synchronise
-from harmbench.runner.train import Diverged, Trained, predict, train, warm_up
+from harmbench.runner.train import DivergedError, Training, predict, warm_up
 
 
 class TrialOrder(Record):
@@ -64,37 +64,33 @@ def run_trial(order: TrialOrder, link: Link) -> TrialRecord:
     settle(spec, device)
     ledger = PhaseLedger(time.perf_counter, link.read_energy, lambda: synchronise(device))
     watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
-    common: dict[str, Any] = {
-        "id": spec.id, "spec": spec, "order": order.order, "started": started, "environment": order.environment,
-        "device": order.device, "energy_origins": order.energy_origins,
-    }
 
     ledger.enter("load")
-    dataset = DATASETS.parse(spec.dataset)
-    splits = dataset.load(Path(order.data_dir), order.download, derived_seed(spec, "share")).to(device)
+    splits = load(order).to(device)
     channels, height, width = splits.train_inputs.shape[1:]
     model = build(spec, (channels, height, width), splits.num_classes).to(device)
-    common["sizes"] = {
-        "train": len(splits.train_targets),
-        "validation": len(splits.validation_targets),
-        "test": len(splits.test_targets),
-        "classes": splits.num_classes,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "head_parameters": sum(p.numel() for p in model.head.parameters()),
-    }
     ledger.enter("warm-up")
     warm_up(model, splits, spec.protocol)
+    known: dict[str, Any] = {
+        "id": spec.id,
+        "spec": spec,
+        "order": order.order,
+        "started": started,
+        "environment": order.environment,
+        "device": order.device,
+        "energy_origins": order.energy_origins,
+        "sizes": sizes(splits, model),
+    }
     try:
-        trained = train(spec, model, splits, watchers, ledger, link.progress)
-    except Diverged as end:
+        trained = Training(spec, model, splits, watchers, ledger, link.progress).run()
+    except DivergedError as end:
         ledger.close()
-        values = [value for watcher in watchers for value in watcher.partial(str(end))]
-        return TrialRecord(
-            **common, status="diverged", reason=str(end), measurements=tuple(values), phases=ledger.totals()
-        )
+        partial = tuple(value for watcher in watchers for value in watcher.partial())
+        return TrialRecord(**known, status="diverged", reason=str(end), measurements=partial, phases=ledger.totals())
     model.load_state_dict(trained.best_state)
     test_logits = predict(model, splits.test_inputs, spec.protocol)
     ledger.close()
+    assert trained.best is not None
     outcome = Outcome(
         protocol=spec.protocol,
         batch_size=min(spec.protocol.batch_size, len(splits.train_targets)),
@@ -103,26 +99,37 @@ def run_trial(order: TrialOrder, link: Link) -> TrialRecord:
         curve=trained.curve,
         phases=ledger.totals(),
         energy_origins=order.energy_origins,
-        best_step=trained.best_step,
+        best=trained.best,
         test_logits=test_logits.cpu(),
         test_targets=splits.test_targets.cpu(),
         peak_memory_bytes=memory.peak(),
-        peak_memory_scope=memory.scope,
-        device_kind=device.type,
     )
-    values = [value for watcher in watchers for value in watcher.measurements(outcome)]
-    return TrialRecord(
-        **common,
-        status="ok",
-        measurements=tuple(values),
-        phases=outcome.phases,
-        curve=tuple(trained.curve),
-    )
+    values = tuple(value for watcher in watchers for value in watcher.measurements(outcome))
+    return TrialRecord(**known, status="ok", measurements=values, phases=outcome.phases, curve=tuple(trained.curve))
+
+
+def load(order: TrialOrder) -> Splits:
+    """The trial's data; which share of the training part is drawn depends on (seed, dataset, backbone)."""
+    dataset = DATASETS.parse(order.spec.dataset)
+    return dataset.load(Path(order.data_dir), order.download, derived_seed(order.spec, "share"))
+
+
+def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
+    """Numbers of samples, classes and parameters."""
+    return {
+        "train": len(splits.train_targets),
+        "validation": len(splits.validation_targets),
+        "test": len(splits.test_targets),
+        "classes": splits.num_classes,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "head_parameters": sum(p.numel() for p in model.head.parameters()),
+    }
 
 
 def settle(spec: TrialSpec, device: torch.device) -> None:
     """Threads and determinism of this process."""
     torch.set_num_threads(spec.protocol.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS has no deterministic algorithms
     torch.use_deterministic_algorithms(spec.protocol.deterministic)
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
@@ -135,12 +142,11 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._at_start = psutil.Process().memory_info().rss
-        self.scope = "allocated by torch" if device.type == "cuda" else "resident, above the start"
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def peak(self) -> int | None:
-        """Bytes."""
+    def peak(self) -> int:
+        """Bytes: allocated by torch on CUDA, resident above the size at the start on the CPU."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         unit = 1 if sys.platform == "darwin" else 1024
