@@ -19,6 +19,11 @@ VARIANTS = [str(distance) for distance in DISTANCES.every_variant()]
 X, TARGETS = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("distance", VARIANTS)
 def test_cross_entropy_of_a_harmonic_head_is_the_harmonic_loss(distance):
     head = HarmonicHead(8, 4, distance, n=3).double().eval()

@@ -35,6 +35,11 @@ SCORES = torch.rand(32, 10, generator=RNG, dtype=torch.float64) + 0.5
 TARGETS = torch.arange(32) % 10
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def nll(loss: Loss, scores: Tensor, targets: Tensor, in_features: int = N) -> Tensor:
     return loss.nll(loss.logits(scores, in_features, loss.initial_parameters(in_features)), targets)
 
