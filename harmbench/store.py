@@ -61,6 +61,7 @@ class RunStore:
         Raises:
             RunFolderError: where the folder cannot be written, is being written, or holds something else.
         """
+        _refuse_foreign(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(folder / "writer.lock", timeout=0)
@@ -80,9 +81,6 @@ class RunStore:
 
     def _adopt(self, key: str, header: dict[str, Any]) -> None:
         old = _read_header(self.folder)
-        others = {path.name for path in self.folder.iterdir()} - {"writer.lock"}
-        if old is None and others:
-            raise RunFolderError(f"{self.folder}: holds files but no run.json; choose an empty folder for --out")
         if old is not None and old.get("key") != key:
             raise RunFolderError(
                 f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
@@ -144,6 +142,13 @@ def latest(root: Path) -> Path:
     if not runs:
         raise RunFolderError(f"{root}: no runs here; `harmbench run vision` makes one")
     return max(runs, key=lambda run: _last_write(run))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Leave alone a folder that holds files and is no run."""
+    if folder.is_dir() and not (folder / "run.json").exists():
+        if {path.name for path in folder.iterdir()} - {"writer.lock", "run.partial"}:
+            raise RunFolderError(f"{folder}: holds files but no run.json; choose an empty folder for --out")
 
 
 def _last_write(run: Path) -> float:
