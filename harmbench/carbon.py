@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,10 @@ def grid(region: str = WORLD, pue: float = 1.0, intensity: float | None = None) 
     Raises:
         RegionError: for an unknown region, or a pue or intensity out of range.
     """
-    if pue < 1:
+    if not 1 <= pue < math.inf:
         raise RegionError(f"--pue must be at least 1 (1 is no overhead), got {pue:g}")
     if intensity is not None:
-        if intensity < 0:
+        if not 0 <= intensity < math.inf:
             raise RegionError(f"--intensity must be at least 0 gCO2e/kWh, got {intensity:g}")
         return Grid(region="given", name="given intensity", intensity=intensity, source="given", pue=pue)
     if region.lower() == WORLD:
@@ -74,7 +75,7 @@ def grid(region: str = WORLD, pue: float = 1.0, intensity: float | None = None) 
     code = region.upper()
     if code not in countries:
         near = difflib.get_close_matches(code, countries, n=3, cutoff=0.5)
-        guess = f"; did you mean {', '.join(near)}?" if near else ""
+        guess = f"; did you mean {', '.join(near)}?" if near else "."
         raise RegionError(
             f"unknown region '{region}'{guess} Use a three-letter ISO country code, `world`, or --intensity"
         )

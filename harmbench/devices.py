@@ -44,21 +44,27 @@ def visible_nvidia_indices(uuids: list[str], visible: str | None) -> list[int]:
 
     Args:
         uuids: of all devices, in NVML's order.
-        visible: the value of CUDA_VISIBLE_DEVICES: None, or indices and UUID prefixes, comma-separated. As in CUDA,
-            the first entry that names no device ends the list.
+        visible: the value of CUDA_VISIBLE_DEVICES: None, or comma-separated indices, or UUID prefixes if the first
+            entry is one. As in CUDA, and in torch's reading of it, the first entry that names no device, or several,
+            ends the list, and a device named twice empties it.
 
-    >>> visible_nvidia_indices(["GPU-aa", "GPU-bb"], "GPU-bb,0")
+    >>> visible_nvidia_indices(["GPU-aa", "GPU-bb"], "GPU-bb,GPU-aa")
     [1, 0]
     """
     if visible is None:
         return list(range(len(uuids)))
+    by_uuid = visible.startswith("GPU-")
     chosen: list[int] = []
     for entry in (part.strip() for part in visible.split(",")):
-        matches = [i for i, uuid in enumerate(uuids) if str(i) == entry or (entry and uuid.startswith(entry))]
+        number = re.match(r"\d+", entry)
+        if by_uuid:
+            matches = [i for i, uuid in enumerate(uuids) if entry.startswith("GPU-") and uuid.startswith(entry)]
+        else:
+            matches = [i for i in range(len(uuids)) if number and i == int(number[0])]
         if len(matches) != 1:
             break
-        chosen.append(matches[0])
-    return chosen
+        chosen += matches
+    return chosen if len(set(chosen)) == len(chosen) else []
 
 
 def resolve(asked: list[str]) -> list[str]:

@@ -52,7 +52,7 @@ class CodeCarbonSource:
     def __enter__(self) -> Self:
         self._tracker = _serialised_tracker(self._gpu_indices)
         self._tracker.start()
-        if self._tracker._start_time is None:
+        if getattr(self._tracker, "_start_time", None) is None:  # it logs its own errors, and goes on
             raise MeasurementError("CodeCarbon's tracker did not start; run `harmbench doctor`")
         return self
 
@@ -104,7 +104,9 @@ class CodeCarbonSource:
 def settings_from_outside() -> list[str]:
     """Names of config files and variables that CodeCarbon reads and that could change the figures."""
     files = [path for path in (Path("~/.codecarbon.config").expanduser(), Path(".codecarbon.config")) if path.exists()]
-    return [str(path.name) for path in files] + sorted(name for name in os.environ if name.startswith("CODECARBON_"))
+    return [str(path.name) for path in files] + sorted(
+        name for name in os.environ if name.lower().startswith("codecarbon_")
+    )
 
 
 def _serialised_tracker(gpu_indices: tuple[int, ...]) -> Any:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from fractions import Fraction
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -40,7 +41,7 @@ class Protocol(Record):
     """
 
     steps: int | None = Field(default=None, ge=1, description="optimiser steps; give this or epochs")
-    epochs: float | None = Field(default=None, gt=0, description="passes over the training part")
+    epochs: float | None = Field(default=None, gt=0, validate_default=True, description="passes over the training part")
     batch_size: int = Field(default=64, ge=1, description="samples per step")
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
@@ -60,18 +61,20 @@ class Protocol(Record):
     deterministic: bool = True
     threads: int = Field(default=1, ge=1, description="CPU threads of a trial")
 
-    @model_validator(mode="after")
-    def _one_budget(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
+    @field_validator("epochs")
+    @classmethod
+    def _one_budget(cls, epochs: float | None, info: ValidationInfo) -> float | None:
+        if "steps" in info.data and (info.data["steps"] is None) == (epochs is None):
             raise ValueError("give exactly one budget: steps or epochs")
-        return self
+        return epochs
 
     def budget(self, train_size: int) -> int:
         """Number of steps for a training part of this size."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
-        return math.ceil(self.epochs * train_size / min(self.batch_size, train_size))
+        # As written, not as rounded to binary: 1.1 passes over 100 samples are 11 batches of 10, not 12.
+        return math.ceil(Fraction(str(self.epochs)) * train_size / min(self.batch_size, train_size))
 
 
 class TrialSpec(Record):
@@ -127,7 +130,7 @@ class Measurement(Record):
     def of(cls, name: str, value: float | None, unit: str, better: str, reason: str = "", **more: Any) -> Self:
         """A measurement; None or a non-finite number becomes a missing one with the reason."""
         if value is None or not math.isfinite(value):
-            reason = reason or f"not finite ({value})"
+            reason = reason or ("undefined" if value is None else f"not finite ({value})")
             return cls(name=name, value=None, unit=unit, better=better, origin="missing", reason=reason)
         return cls(name=name, value=float(value), unit=unit, better=better, reason=reason, **more)
 

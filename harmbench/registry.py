@@ -171,7 +171,9 @@ class Room(Generic[C]):
             raise RegistryError(f"{source} is not a finished subclass of harmbench.{self.room}.{self.base.__name__}")
         name = getattr(cls, "name", "")
         if not _NAME.match(name) or not cls.__doc__:
-            raise RegistryError(f"{source}: {cls.__name__} needs a docstring and a name of a-z, 0-9 and _, got '{name}'")
+            raise RegistryError(
+                f"{source}: {cls.__name__} needs a docstring and a name of a-z, 0-9 and _, got '{name}'"
+            )
         if source.startswith("harmbench.") and source.rpartition(".")[2] != name:
             raise RegistryError(f"{source}: the component '{name}' must be in a file of its name")
         if name in found:
@@ -190,7 +192,9 @@ class Room(Generic[C]):
             raise OptionError(f"cannot read {self.kind} '{address}'; write name or name[option=value,option=value]")
         cls = self.members.get(match["name"])
         if cls is None:
-            raise UnknownNameError(self.kind, match["name"], self.members, see=f"harmbench ls {_LISTED_AS.get(self.room, self.room)}")
+            raise UnknownNameError(
+                self.kind, match["name"], self.members, see=f"harmbench ls {_LISTED_AS.get(self.room, self.room)}"
+            )
         return cls.from_options(self._options(cls, address, match))
 
     def _options(self, cls: type[C], address: str, match: re.Match[str]) -> dict[str, Any]:

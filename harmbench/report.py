@@ -80,8 +80,11 @@ class Group:
         if cell.label not in self.comparisons:
             return MISSING
         comparison, p_value = self.comparisons[cell.label]
-        if p_value < 1 - LEVEL:
-            return "better" if comparison.interval.mean > 0 else "worse"
+        if p_value < 1 - LEVEL and comparison.interval.mean < 0:
+            return "worse"
+        if p_value < 1 - LEVEL:  # of the seeds that ended well; the others may have been the hard ones
+            ended_badly = len(cell.trials) - cell.count("ok")
+            return f"not decided ({ended_badly} ended badly)" if ended_badly else "better"
         needed = seeds_to_decide(comparison, tests=len(self.comparisons))
         return f"not decided ({needed} seeds would)" if needed else "not decided"
 
@@ -129,10 +132,12 @@ def _compare(cells: Sequence[Cell], baseline: Cell | None) -> dict[str, tuple[Co
     if baseline is None:
         return {}
     reference = baseline.by_seed("test_accuracy")
+    resolution = max((1 / t.sizes["test"] for cell in cells for t in cell.trials if t.sizes.get("test")), default=0.0)
     found = {
         cell.label: comparison
         for cell in cells
-        if not cell.is_baseline and (comparison := paired_difference(cell.by_seed("test_accuracy"), reference))
+        if not cell.is_baseline
+        and (comparison := paired_difference(cell.by_seed("test_accuracy"), reference, resolution))
     }
     adjusted = holm([comparison.p_value for comparison in found.values()])
     return {label: (found[label], p) for label, p in zip(found, adjusted, strict=True)}
@@ -193,8 +198,7 @@ def _relative(cell: Cell, baseline: Cell, name: str) -> float | None:
 def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
     origins = {c: o for t in run.trials for c, o in t.energy_origins.items()}
     methods = {component: origin.method for component, origin in origins.items()}
-    charged: tuple[Component, ...] = ("cpu", "gpu")
-    joules = {c: _total_joules(run, c) for c in charged}
+    joules = {c: _total_joules(run, c) for c in _charged(run.trials)}
     known = [value for value in joules.values() if value is not None]
     if not known:
         return
@@ -226,6 +230,7 @@ def _tables(group: Group, grid: Grid) -> Iterator[Table]:
 def _main_table(group: Group, grid: Grid) -> Table:
     origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
+    charged = " + ".join(c.upper() for c in _charged([t for cell in group.cells for t in cell.trials])) or "no source"
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
@@ -239,7 +244,7 @@ def _main_table(group: Group, grid: Grid) -> Table:
         Column(label="CPU energy", unit=f"J, {origin('cpu')}"),
         Column(label="GPU energy", unit=f"J, {origin('gpu')}"),
         Column(label="RAM energy", unit=f"J, {origin('ram')}"),
-        Column(label=f"CO2e {grid.region}", unit="mg, without RAM"),
+        Column(label=f"CO2e {grid.region}", unit=f"mg, {charged}"),
         Column(label="trials", numeric=False),
     )
     return Table(
@@ -271,22 +276,23 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
 
 
 def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
-    """CO2e of the training window, processor and accelerator."""
-    parts = [by_seed for c in ("cpu", "gpu") if (by_seed := cell.by_seed(f"{c}_joules"))]
-    if not parts:
-        return None
-    seeds = set.intersection(*(set(part) for part in parts))
-    return (
-        mean_interval([1000 * grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)])
-        if seeds
-        else None
-    )
+    """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
+    parts = [cell.by_seed(f"{component}_joules") for component in _charged(cell.trials)]
+    seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
+    grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
+    return _scaled(mean_interval(grams), 1000) if grams else None
+
+
+def _charged(trials: Sequence[TrialRecord]) -> list[Component]:
+    """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
+    sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
+    return [component for component in COMPONENTS if component in sources and component != "ram"]
 
 
 def _steps_to_target(cell: Cell) -> str:
     """Median of those that got there, and how many did; a median only where most did, since the rest are later."""
     steps = sorted(cell.by_seed("steps_to_target").values())
-    total = cell.count("ok")
+    total = cell.count("ok") + cell.count("diverged")
     reached = f"{len(steps)}/{total}"
     if not total or len(steps) * 2 <= total:
         return f"- ({reached})"
@@ -337,11 +343,14 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
     yield (
         f"Every head got the same {budget}, batch {protocol['batch_size']}, {protocol['optimizer']} at learning rate "
         f"{protocol['lr']:g} ({protocol['schedule']}), and at each seed the same initial backbone and data order. "
-        "The state with the best validation accuracy was kept and tested once."
+        + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
+        + " was kept and tested once."
     )
     yield (
         "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
-        f"table at {1 - LEVEL:.0%}. `not decided` is no proof of equality; the seeds it names are an estimate. "
+        f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
+        "head is better while trials of its ended badly. `not decided` is no proof of equality; the seeds it names are "
+        "an estimate. "
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."

@@ -57,24 +57,35 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     >>> mean_interval([1.0, 2.0, 3.0]).mean, round(mean_interval([1.0, 2.0, 3.0]).half_width, 3)
     (2.0, 2.484)
     """
+    return _t_interval(values, least_spread=0.0, level=level)
+
+
+def _t_interval(values: Sequence[float], least_spread: float, level: float) -> Interval:
     count = len(values)
     if count == 0:
         raise ValueError("no values")
     mean = float(np.mean(values))
     if count == 1:
         return Interval(mean, math.nan, 1)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    # Equal values have no spread; np.std may find rounding there, and a t test would believe it.
+    spread = 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
+    error = max(spread, least_spread) / math.sqrt(count)
     return Interval(mean, float(scipy_stats.t.ppf((1 + level) / 2, count - 1)) * error, count)
 
 
 def paired_difference(
-    candidate: dict[int, float], baseline: dict[int, float], level: float = LEVEL
+    candidate: dict[int, float], baseline: dict[int, float], resolution: float = 0.0, level: float = LEVEL
 ) -> Comparison | None:
     """Difference of two heads over the seeds both have; None where they share none.
+
+    Values that come in steps, as an accuracy on 359 images does, agree by chance: three equal differences have no
+    spread, and a t test that took this for certainty would find a winner in up to 40 % of tables without one. So the
+    spread is taken to be at least that of the rounding itself, resolution / sqrt(6).
 
     Args:
         candidate: value by seed.
         baseline: value by seed.
+        resolution: the step in which both values come; 0 for none.
         level: of the interval.
 
     >>> paired_difference({0: 2.0, 1: 4.0}, {0: 1.0, 1: 1.0}).interval.mean
@@ -84,15 +95,13 @@ def paired_difference(
     if not shared:
         return None
     differences = [candidate[seed] - baseline[seed] for seed in shared]
-    interval = mean_interval(differences, level)
-    if len(shared) == 1:
-        return Comparison(interval, math.nan)
-    spread = float(np.std(differences, ddof=1))
-    if spread == 0:
-        # The t test is undefined without spread: equal numbers say nothing, a constant gap says all they can.
-        return Comparison(interval, 1.0 if interval.mean == 0 else 0.0)
-    statistic = interval.mean / (spread / math.sqrt(len(shared)))
-    return Comparison(interval, float(2 * scipy_stats.t.sf(abs(statistic), len(shared) - 1)))
+    interval = _t_interval(differences, resolution / math.sqrt(6), level)
+    if interval.mean == 0 or len(shared) == 1:
+        return Comparison(interval, math.nan if len(shared) == 1 else 1.0)
+    if interval.half_width == 0:  # a constant gap between continuous values says all they can
+        return Comparison(interval, 0.0)
+    statistic = abs(interval.mean) / interval.half_width * scipy_stats.t.ppf((1 + level) / 2, len(shared) - 1)
+    return Comparison(interval, float(2 * scipy_stats.t.sf(statistic, len(shared) - 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

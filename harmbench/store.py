@@ -88,8 +88,8 @@ class RunStore:
             )
         created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
         _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
-        trials, _ = _read_lines(self.folder / "trials.jsonl")
-        self.done = {record["id"] for record in trials if record.get("status") != "failed"}
+        trials, _ = _read_trials(self.folder)
+        self.done = {record.id for record in trials if record.status != "failed"}
 
     def append(self, record: TrialRecord) -> None:
         """Put one record on disk."""
@@ -113,15 +113,8 @@ def read(folder: Path) -> RunData:
     header = _read_header(folder)
     if header is None:
         raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
-    lines, torn = _read_lines(folder / "trials.jsonl")
-    records: dict[str, TrialRecord] = {}
-    for line in lines:
-        try:
-            record = TrialRecord.model_validate(line)
-        except ValidationError:
-            torn += 1
-            continue
-        records[record.id] = record
+    trials, torn = _read_trials(folder)
+    records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
     return RunData(
         folder=str(folder),
@@ -146,9 +139,10 @@ def latest(root: Path) -> Path:
 
 def _refuse_foreign(folder: Path) -> None:
     """Leave alone a folder that holds files and is no run."""
-    if folder.is_dir() and not (folder / "run.json").exists():
-        if {path.name for path in folder.iterdir()} - {"writer.lock", "run.partial"}:
-            raise RunFolderError(f"{folder}: holds files but no run.json; choose an empty folder for --out")
+    if not folder.is_dir() or (folder / "run.json").exists():
+        return
+    if {path.name for path in folder.iterdir()} - {"writer.lock", "run.partial"}:
+        raise RunFolderError(f"{folder}: holds files but no run.json; choose an empty folder for --out")
 
 
 def _last_write(run: Path) -> float:
@@ -167,6 +161,18 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     return header
 
 
+def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
+    """The records of a run, and how many lines hold none."""
+    lines, torn = _read_lines(folder / "trials.jsonl")
+    records: list[TrialRecord] = []
+    for line in lines:
+        try:
+            records.append(TrialRecord.model_validate(line))
+        except ValidationError:
+            torn += 1
+    return records, torn
+
+
 def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The objects in a file of JSON lines, and how many lines could not be read."""
     if not path.exists():
@@ -176,8 +182,12 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         if not line.strip():
             continue
         try:
-            objects.append(json.loads(line))
+            found = json.loads(line)
         except ValueError:
+            found = None
+        if isinstance(found, dict):
+            objects.append(found)
+        else:
             torn += 1
     return objects, torn
 

@@ -139,9 +139,10 @@ def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
     problems: list[str] = []
     merged = {field: _resolve(field, value, problems) for field, value in merged.items()}
     try:
-        spec = SuiteSpec(**merged)
+        spec = SuiteSpec.model_validate(merged)
     except ValidationError as error:
-        problems += [_problem(dict(entry)) for entry in error.errors()]
+        named = {problem.partition(":")[0] for problem in problems}  # what is left of their lists says nothing new
+        problems += [_problem(dict(entry)) for entry in error.errors() if entry["loc"][0] not in named]
         spec = None
     if problems or spec is None:
         raise SuiteError(source, problems)
@@ -191,7 +192,8 @@ def _problem(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{path}: is required"
     if error["type"] == "extra_forbidden":
-        fields = (Protocol if error["loc"][0] == "protocol" else SuiteSpec).model_fields
+        within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion}
+        fields = within.get(error["loc"][0] if len(error["loc"]) > 1 else None, SuiteSpec).model_fields
         near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
         return f"{path}: no such field" + (
             f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"

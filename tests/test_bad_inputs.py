@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.test_end_to_end import SUITE, harmbench
 
 RUN = ["run", "SUITE", "--out", "OUT"]
@@ -24,8 +25,16 @@ CASES: dict[str, tuple[list[str], dict[str, object], str]] = {
     "malformed address": ([*RUN, "--metrics", "minkowski[p"], {}, "cannot read metric 'minkowski[p'"),
     "seeds = 0": ([*RUN, "--seeds", "0"], {}, "seeds: input should be greater than or equal to 1, got 0"),
     "epochs = -2": ([*RUN, "--epochs", "-2"], {}, "protocol.epochs: input should be greater than 0, got -2"),
-    "train_fraction = 2": ([*RUN, "--datasets", "digits[train_fraction=2]"], {}, "train_fraction: input should be less"),
-    "nothing fits": ([*RUN, "--metrics", "euclidean", "--losses", "cosine_softmax"], {}, "nothing to run: cosine_softmax"),
+    "train_fraction = 2": (
+        [*RUN, "--datasets", "digits[train_fraction=2]"],
+        {},
+        "train_fraction: input should be less",
+    ),
+    "nothing fits": (
+        [*RUN, "--metrics", "euclidean", "--losses", "cosine_softmax"],
+        {},
+        "nothing to run: cosine_softmax",
+    ),
     "missing data": ([*RUN, "--datasets", "mnist", "--data-dir", "nowhere"], {}, "--datasets mnist --data-dir"),
     "missing folder": ([*RUN, "--datasets", "folder:nowhere"], {}, "data set 'folder:nowhere' is not there"),
     "no such device": ([*RUN, "--devices", "cuda:99"], {}, "no device 'cuda:99' here"),
@@ -33,7 +42,11 @@ CASES: dict[str, tuple[list[str], dict[str, object], str]] = {
     "unwritable folder": (["run", "SUITE", "--out", "SUITE/run"], {}, "cannot be written (Not a directory)"),
     "folder of something else": (["run", "SUITE", "--out", "."], {}, "holds files but no run.json"),
     "misspelt field": (RUN, {"protocl": {}}, "protocl: no such field; did you mean 'protocol'?"),
-    "misspelt protocol field": (RUN, {"protocol": {"steps": 3, "lrr": 1}}, "protocol.lrr: no such field; did you mean 'lr'?"),
+    "misspelt protocol field": (
+        RUN,
+        {"protocol": {"steps": 3, "lrr": 1}},
+        "protocol.lrr: no such field; did you mean 'lr'?",
+    ),
     "two budgets": (RUN, {"protocol": {"steps": 3, "epochs": 1}}, "give exactly one budget: steps or epochs"),
     "field is missing": (RUN, {"losses": None}, "losses: "),
     "report of no run": (["report", "nowhere"], {}, "not a run folder (no run.json)"),
@@ -62,7 +75,9 @@ def test_one_line_and_exit_code_2(case: str, tmp_path: Path) -> None:
 
 def test_all_problems_of_a_suite_come_together(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("name: bad\ndatasets: [digit]\nbackbones: []\nlosses: [harmonic]\nseeds: no\nprotocol: {steps: 0}\n")
+    path.write_text(
+        "name: bad\ndatasets: [digit]\nbackbones: []\nlosses: [harmonic]\nseeds: no\nprotocol: {steps: 0}\n"
+    )
     said = harmbench("validate", path, cwd=tmp_path)
     assert said.returncode == 2
     for problem in ("datasets: unknown dataset 'digit'", "backbones: ", "seeds: ", "protocol.steps: "):

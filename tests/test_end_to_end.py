@@ -45,7 +45,11 @@ def harmbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
 
@@ -107,7 +111,10 @@ def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path
         assert train.windows == 4
         assert trial.curve[-1].train_seconds == pytest.approx(train.seconds)
         assert trial.value("cpu_joules") == train.joules["cpu"]
-        assert all(later.train_seconds > earlier.train_seconds for earlier, later in zip(trial.curve, trial.curve[1:], strict=False))
+        assert all(
+            later.train_seconds > earlier.train_seconds
+            for earlier, later in zip(trial.curve, trial.curve[1:], strict=False)
+        )
 
 
 @pytest.mark.slow
@@ -177,7 +184,9 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) 
 def test_alone_and_in_company_bit_for_bit(suite: Path, tmp_path: Path) -> None:
     company, alone = tmp_path / "company", tmp_path / "alone"
     harmbench("run", suite, "--out", company, cwd=tmp_path)
-    harmbench("run", suite, "--out", alone, "--metrics", "hamming[variant=gumbel]", "--losses", "harmonic", cwd=tmp_path)
+    harmbench(
+        "run", suite, "--out", alone, "--metrics", "hamming[variant=gumbel]", "--losses", "harmonic", cwd=tmp_path
+    )
     together = {t.id: t for t in store.read(company).trials}
     lonely = store.read(alone).trials
     assert len(lonely) == 2

@@ -14,6 +14,7 @@ is gone finds the pipe closed at its next border and ends.
 from __future__ import annotations
 
 import multiprocessing as mp
+import multiprocessing.forkserver as forkserver
 import queue
 import signal
 import sys
@@ -98,7 +99,8 @@ class LocalExecutor(Generic[J, R]):
         self._context = mp.get_context(kind)
         self._context.set_forkserver_preload(list(preload))
         self._running: dict[str, Any] = {}
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._gate = threading.Lock()  # no process starts once the stop has begun
 
     def run(
         self, jobs: Sequence[Callable[[str, EnergySource], J]]
@@ -110,6 +112,8 @@ class LocalExecutor(Generic[J, R]):
         Args:
             jobs: each makes its job once its device and that device's energy source are known.
         """
+        if self._context.get_start_method() == "forkserver":
+            forkserver.ensure_running()  # it loads its modules while the energy source starts
         waiting = deque(jobs)
         events: queue.Queue[Any] = queue.Queue()
         workers = [
@@ -128,20 +132,17 @@ class LocalExecutor(Generic[J, R]):
                 else:
                     yield event
         finally:
-            self._stopping.set()
-            for process in list(self._running.values()):
-                process.kill()
+            with self._gate:
+                self._stopping = True
+                for process in self._running.values():
+                    process.kill()
             for worker in workers:
                 worker.join()
 
     def _work(self, device: str, waiting: deque[Any], events: queue.Queue[Any]) -> None:
         try:
             with self._source(device) as source:
-                while not self._stopping.is_set():
-                    try:
-                        make = waiting.popleft()
-                    except IndexError:
-                        break
+                while (make := _next(waiting)) is not None and not self._stopping:
                     self._run_one(make(device, source), device, source, events)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that iterates, which raises it
             events.put(error)
@@ -150,16 +151,20 @@ class LocalExecutor(Generic[J, R]):
     def _run_one(self, job: J, device: str, source: EnergySource, events: queue.Queue[Any]) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_child, args=(self._task, job, theirs), daemon=True)  # type: ignore[attr-defined]
-        self._running[device] = process
-        process.start()
+        with self._gate:
+            if self._stopping:
+                return
+            process.start()
+            self._running[device] = process
         theirs.close()
         events.put(Started(job, device))
         ended = self._serve(job, device, ours, source, events)
         process.join()
         ours.close()
-        del self._running[device]
-        if self._stopping.is_set():
-            return
+        with self._gate:
+            del self._running[device]
+            if self._stopping:
+                return
         events.put(ended or Finished(job, device, None, failure=_cause_of_death(process.exitcode)))
 
     def _serve(
@@ -186,6 +191,14 @@ class LocalExecutor(Generic[J, R]):
         if len(self._devices) == 1:
             return reading
         return EnergyReading(joules={c: reading.joules.get(c) if c == "gpu" else None for c in COMPONENTS})
+
+
+def _next(waiting: deque[Any]) -> Any:
+    """The next job, or None; workers share the queue."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _child(task: Callable[[Any, PipeLink], Any], job: Any, pipe: Connection) -> None:

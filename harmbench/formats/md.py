@@ -62,4 +62,4 @@ def _row(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> st
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").splitlines())

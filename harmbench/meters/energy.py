@@ -9,6 +9,7 @@ from harmbench.records import COMPONENTS, Component, Measurement, PhaseTotal
 
 MIN_COUNTER_SECONDS = 1.0
 SHORT_COUNTER_SECONDS = 5.0
+UNREAD = "not read at every border of the window"
 
 
 class Energy(Meter):
@@ -42,8 +43,10 @@ class _EnergyWatcher(Watcher):
     def _train_joules(self, outcome: Outcome, train: PhaseTotal, component: Component) -> Measurement:
         name, origin = f"{component}_joules", outcome.energy_origins[component]
         joules = train.joules[component]
-        if origin.method == "missing" or joules is None:
+        if origin.method == "missing":
             return Measurement.of(name, None, "J", "lower", origin.detail)
+        if joules is None:
+            return Measurement.of(name, None, "J", "lower", UNREAD)
         if origin.method == "model":
             return Measurement.of(name, joules, "J", "lower", f"model: {origin.detail}", origin="modelled")
         if train.seconds < MIN_COUNTER_SECONDS:

@@ -26,13 +26,15 @@ class GradientStability(Meter):
 
     With g_t the gradient of all trainable parameters at step t, before clipping, and l_t the loss of the batch:
     - gradient_norm_cv: standard deviation of |g_t| over its mean;
-    - gradient_spike_rate: share of steps with |g_t| above `spike` times the median of the `window` steps before;
+    - gradient_spike_rate: share of steps with |g_t| above `spike` times the median of up to `window` steps before, of
+      those steps that have at least 10 before them;
     - clipped_step_share: share of steps whose gradient was clipped;
     - nonfinite_step_share: share of steps with a gradient or loss that is not finite;
     - loss_roughness: standard deviation of l_t - l_(t-1) over that of the exponentially smoothed l_t (weight 0.1);
     - gradient_cosine: mean cosine of g_t and g_(t-1).
 
-    Memory is constant: one gradient is kept, and `window` norms.
+    Steps that are not finite count in their own share and are left out of the rest. Memory is constant: one gradient
+    is kept, and `window` norms.
     """
 
     name: ClassVar[str] = "gradient_stability"
@@ -70,6 +72,7 @@ class _GradientWatcher(Watcher):
         self._norms, self._differences, self._smoothed, self._cosines = (_Moments() for _ in range(4))
         self._smooth: float | None = None
         self._last_loss: float | None = None
+        self._clips = False
         self._steps = self._spikes = self._spike_chances = self._nonfinite = self._clipped = 0
 
     def on_step(self, step: Step) -> None:
@@ -78,6 +81,7 @@ class _GradientWatcher(Watcher):
         previous = gradient if self._gradient is None else self._gradient
         # The cosine does not see clipping, which only scales.
         cosine = torch.dot(gradient, previous) / (norm * torch.linalg.vector_norm(previous))
+        self._clips = step.clip_norm is not None
         raw_norm = norm if step.clip_norm is None else step.clip_norm
         self._pending.append(torch.stack([raw_norm.float(), norm, cosine, step.loss.float()]))
         self._gradient = gradient
@@ -110,19 +114,16 @@ class _GradientWatcher(Watcher):
         self._smoothed.add(self._smooth)
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        return self._values(clips=outcome.protocol.grad_clip is not None)
+        return self.partial()
 
     def partial(self) -> list[Measurement]:
-        return self._values(clips=True)
-
-    def _values(self, clips: bool) -> list[Measurement]:
         self._flush()
-        clipped = _share(self._clipped, self._steps) if clips else None
+        clipped = _share(self._clipped, self._steps) if self._clips else None
         return [
             Measurement.of("gradient_norm_cv", _ratio(self._norms.std, self._norms.mean), "1", "lower"),
             Measurement.of("gradient_spike_rate", _share(self._spikes, self._spike_chances), "1", "lower", _few(self)),
             Measurement.of(
-                "clipped_step_share", clipped, "1", "neither", "" if clips else "the protocol does not clip"
+                "clipped_step_share", clipped, "1", "neither", "" if self._clips else "the protocol does not clip"
             ),
             Measurement.of("nonfinite_step_share", _share(self._nonfinite, self._steps), "1", "lower"),
             Measurement.of("loss_roughness", _ratio(self._differences.std, self._smoothed.std), "1", "lower"),

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Quality(Meter):
     """Accuracy, balanced accuracy, macro F1, negative log-likelihood and calibration error on the test part.
 
-    The test part is read once, with the state that validation selected. Macro F1 counts a class without true
-    positives as 0; the calibration error is the expected one over 15 bins of equal width.
+    The test part is read once, with the state that validation selected. Balanced accuracy is the mean
+    recall over the classes that occur; macro F1 is the mean F1 over those that occur or are predicted, 0 for a class
+    without true positives; the calibration error is the expected one over 15 bins of equal width.
     """
 
     name: ClassVar[str] = "quality"

@@ -72,7 +72,7 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
 
 
 def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear rise, then constant, or half a cosine down to 0 at the last step."""
+    """Linear rise, then constant, or half a cosine that reaches 0 one step after the last."""
 
     def factor(step: int) -> float:
         if step < protocol.lr_warmup_steps:

@@ -18,7 +18,7 @@ from harmbench.energy import CodeCarbonSource, EnergySource, settings_from_outsi
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
-from harmbench.records import TrialRecord, TrialSpec
+from harmbench.records import EnergyOrigin, TrialRecord, TrialSpec
 from harmbench.store import RunStore
 
 
@@ -129,6 +129,10 @@ def _order(
     order: int, spec: TrialSpec, environment_id: str, options: RunOptions, device: str, source: EnergySource
 ) -> dict[str, Any]:
     """A trial order as plain data, so that this process never imports torch."""
+    origins = source.origins()
+    if len(options.devices) > 1:
+        shared = EnergyOrigin(method="missing", detail="trials on several devices share it")
+        origins = {**origins, "cpu": shared, "ram": shared}
     return {
         "spec": spec.model_dump(),
         "order": order,
@@ -136,7 +140,7 @@ def _order(
         "environment": environment_id,
         "data_dir": str(options.data_dir),
         "download": options.download,
-        "energy_origins": {component: origin.model_dump() for component, origin in source.origins().items()},
+        "energy_origins": {component: origin.model_dump() for component, origin in origins.items()},
     }
 
 

@@ -161,7 +161,7 @@ class Training:
             epoch=epoch,
             train_seconds=spent.seconds,
             train_joules=spent.joules,
-            train_loss=torch.stack(self._losses).mean().item(),
+            train_loss=torch.stack(self._losses).double().mean().item(),
             validation_accuracy=(logits.argmax(-1) == targets).double().mean().item(),
             validation_nll=nll if math.isfinite(nll) else None,
         )

@@ -113,7 +113,10 @@ BROKEN = {
         {"entry": "not_a_distance"},
         r"plugin strange-metrics .* is not a finished subclass of harmbench\.distances",
     ),
-    "has no name": ({"name": ""}, r"plugin strange-metrics .*: Hellinger needs a docstring and a name of a-z, 0-9 and _, got ''"),
+    "has no name": (
+        {"name": ""},
+        r"plugin strange-metrics .*: Hellinger needs a docstring and a name of a-z, 0-9 and _, got ''",
+    ),
     "has a taken name": ({"name": "euclidean"}, r"plugin strange-metrics .*: the metric 'euclidean' exists already"),
 }
 
