@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmbench.carbon import Grid
-from harmbench.formats import Column, Report, Section, Table
+from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import LEVEL, Comparison, Interval, holm, mean_interval, paired_difference, seeds_to_decide
 from harmbench.store import RunData
@@ -102,6 +102,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
         summary=tuple(_summary(run, groups, grid)),
+        figures=tuple(_figures(groups)),
         sections=tuple(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
         notes=tuple(_notes(run, grid)),
         environment=tuple(_environment(run)),
@@ -217,6 +218,41 @@ def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
 def _total_joules(run: RunData, component: Component) -> float | None:
     values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
     return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
+
+
+# --- figures ---------------------------------------------------------------------------------------------------
+
+
+def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
+    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels."""
+    means: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        for cell in group.cells:
+            if accuracy := cell.interval("test_accuracy"):
+                means[cell.head].append(accuracy.mean)
+    rows = sorted(means, key=lambda head: -sum(means[head]) / len(means[head]))
+    if not rows:
+        return
+    losses = list(dict.fromkeys(cell.loss for group in groups for cell in group.cells))
+    yield Figure(
+        name="accuracy",
+        caption="Test accuracy of every head: mean over seeds with its 95 % t interval. The dashed line is the "
+        "baseline; numbers at the left edge are means too low for the axis.",
+        axis="test accuracy (%)",
+        series=tuple(losses),
+        panels=tuple(_panel(group, rows) for group in groups),
+    )
+
+
+def _panel(group: Group, rows: Sequence[str]) -> Panel:
+    baseline = group.baseline and group.baseline.interval("test_accuracy")
+    points = [
+        Point(row=cell.head, series=cell.loss, mean=100 * accuracy.mean, half_width=100 * accuracy.half_width)
+        for head in rows
+        for cell in group.cells
+        if cell.head == head and (accuracy := cell.interval("test_accuracy"))
+    ]
+    return Panel(title=group.title, points=tuple(points), reference=100 * baseline.mean if baseline else None)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

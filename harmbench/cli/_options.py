@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+
+def _complete(field: str) -> Callable[[str], list[str]]:
+    """Shell completion of a comma-separated list of names."""
+
+    def names(incomplete: str) -> list[str]:
+        from harmbench.cli.listing import addresses, rooms
+
+        done, comma, started = incomplete.rpartition(",")
+        known = [address for cls in rooms()[field].members.values() for address in addresses(cls)]
+        return [f"{done}{comma}{name}" for name in known if name.startswith(started)]
+
+    return names
+
+
+def _complete_suite(incomplete: str) -> list[str]:
+    from harmbench.suite import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
 Suite = Annotated[
-    str, typer.Argument(metavar="SUITE", help="A shipped suite's name (harmbench ls suites) or a YAML file.")
+    str,
+    typer.Argument(
+        metavar="SUITE",
+        help="A shipped suite's name (harmbench ls suites) or a YAML file.",
+        autocompletion=_complete_suite,
+    ),
 ]
 Metrics = Annotated[
-    list[str] | None, typer.Option("--metrics", help="Distances, comma-separated; `all` and `paper` are sets.")
+    list[str] | None,
+    typer.Option(help="Distances, comma-separated; `all` and `paper` are sets.", autocompletion=_complete("metrics")),
 ]
 Backbones = Annotated[
-    list[str] | None, typer.Option("--backbones", help="Backbones, comma-separated, such as mlp,timm:resnet18.")
+    list[str] | None,
+    typer.Option(help="Backbones, comma-separated, such as mlp,timm:resnet18.", autocompletion=_complete("backbones")),
 ]
-Losses = Annotated[list[str] | None, typer.Option("--losses", help="Losses, comma-separated, such as harmonic[n=16].")]
+Losses = Annotated[
+    list[str] | None,
+    typer.Option(help="Losses, comma-separated, such as harmonic[n=16].", autocompletion=_complete("losses")),
+]
 Datasets = Annotated[
-    list[str] | None, typer.Option("--datasets", help="Data sets, comma-separated, such as digits,folder:PATH.")
+    list[str] | None,
+    typer.Option(help="Data sets, comma-separated, such as digits,folder:PATH.", autocompletion=_complete("datasets")),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", help="Number of seeds; more than before adds only the new ones.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Budget in passes over the training part.")]

@@ -46,6 +46,11 @@ def report(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    if form.name == "md":
+        from harmbench import figures
+
+        for figure in composed.figures:
+            figures.draw(figure, path.parent / f"{figure.name}.svg")
     typer.echo(f"{composed.title}")
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")

@@ -33,6 +33,43 @@ class Section(Record):
     tables: tuple[Table, ...]
 
 
+class Point(Record):
+    """One mark of a figure: a row's mean with the half-width of its interval (NaN for none)."""
+
+    model_config = {"allow_inf_nan": True, "ser_json_inf_nan": "null"}
+
+    row: str
+    series: str
+    mean: float
+    half_width: float
+
+
+class Panel(Record):
+    """One panel of a figure; `reference` is drawn as a line through all rows."""
+
+    title: str
+    points: tuple[Point, ...]
+    reference: float | None = None
+
+
+class Figure(Record):
+    """A picture before it is drawn: its data, and the name of the file beside the report.
+
+    Attributes:
+        name: of the file, without suffix.
+        caption: says what one sees.
+        axis: label with unit.
+        series: names that share a colour.
+        panels: side by side, with the same rows.
+    """
+
+    name: str
+    caption: str
+    axis: str
+    series: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+
 class Report(Record):
     """Everything a report says, in order: title, summary, sections, notes; and the raw data beside it.
 
@@ -40,6 +77,7 @@ class Report(Record):
         title: of the report.
         subtitle: the question that the suite asks.
         summary: sentences that a busy person reads.
+        figures: pictures.
         sections: tables.
         notes: definitions and caveats.
         environment: pairs of label and text.
@@ -49,6 +87,7 @@ class Report(Record):
     title: str
     subtitle: str
     summary: tuple[str, ...]
+    figures: tuple[Figure, ...]
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]

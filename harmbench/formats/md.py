@@ -21,6 +21,8 @@ class Markdown(Format):
 def _lines(report: Report) -> Iterator[str]:
     yield from (f"# {report.title}", "", report.subtitle, "", "## Summary", "")
     yield from (f"- {sentence}" for sentence in report.summary)
+    for figure in report.figures:
+        yield from ("", f"![{figure.caption}]({figure.name}.svg)", "", figure.caption)
     for section in report.sections:
         yield from ("", f"## {section.title}")
         for table in section.tables:
