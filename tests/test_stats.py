@@ -103,7 +103,7 @@ def test_a_constant_gap_counts_as_no_surer_than_rounding(gap):
 
 
 def holm_by_definition(p_values):
-    """The smallest level at which Holm's step-down procedure rejects each hypothesis, by trying every level there is."""
+    """The smallest level at which the step-down procedure rejects each hypothesis, by trying every level there is."""
     levels = sorted({min(1.0, k * p) for k in range(1, len(p_values) + 1) for p in p_values} | {1.0})
 
     def rejected(level):
