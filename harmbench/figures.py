@@ -56,7 +56,7 @@ def _draw_panel(axis: Any, panel: Any, rows: list[str], styles: dict[str, tuple[
         spread = None if math.isnan(point.half_width) else point.half_width
         y = rows.index(point.row) + offsets[point.series]
         axis.errorbar(point.mean, y, xerr=spread, color=colour, marker=marker, markersize=3.5, linewidth=1)
-    # A head that fails altogether must not squeeze the rest: the axis ends where nine in ten are, and numbers tell of the others.
+    # A head that fails altogether must not squeeze the rest: the axis ends where nine in ten are, numbers tell of others.
     means = sorted(point.mean for point in panel.points)
     low = means[len(means) // 10]
     span = max(means[-1] - low, 1e-9)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from itertools import product
+from typing import Any, Literal
 
 from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError
@@ -60,32 +62,29 @@ def expand(
         SuiteError: where nothing is left to run.
     """
     heads, excluded = pair(suite.metrics, suite.losses)
-    trials: list[TrialSpec] = []
-    for dataset in suite.datasets:
-        for backbone in suite.backbones:
-            for distance, loss in heads:
-                reason = _excluded_by(suite.exclude, dataset, backbone, distance, loss)
-                if reason:
-                    excluded.append(Excluded(what=f"{dataset} {backbone} {distance or 'linear'} {loss}", reason=reason))
-                    continue
-                trials.append(
-                    TrialSpec(
-                        dataset=dataset,
-                        data_content=(contents or {}).get(dataset, ""),
-                        backbone=backbone,
-                        distance=distance,
-                        loss=loss,
-                        seed=0,
-                        protocol=suite.protocol,
-                        meters=suite.meters,
-                        device_kind=device_kind,
-                        versions=dict(versions),
-                    )
-                )
-    if not trials:
+    common: dict[str, Any] = {
+        "protocol": suite.protocol,
+        "meters": suite.meters,
+        "device_kind": device_kind,
+        "versions": dict(versions),
+    }
+    cells: list[TrialSpec] = []
+    left_out: Counter[Exclusion] = Counter()
+    for dataset, backbone, (distance, loss) in product(suite.datasets, suite.backbones, heads):
+        content = (contents or {}).get(dataset, "")
+        cell = TrialSpec(
+            dataset=dataset, data_content=content, backbone=backbone, distance=distance, loss=loss, seed=0, **common
+        )
+        rule = next((rule for rule in suite.exclude if _matches(rule, cell)), None)
+        if rule:
+            left_out[rule] += 1
+        else:
+            cells.append(cell)
+    excluded += [Excluded(what=f"{count} cells, {rule.scope}", reason=rule.reason) for rule, count in left_out.items()]
+    if not cells:
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
-    by_seed = [trial.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for trial in trials]
-    return Plan(suite=suite, trials=tuple(by_seed), excluded=tuple(excluded))
+    trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in cells]
+    return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
 
 
 def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:
@@ -122,20 +121,10 @@ def _fits(loss: Loss, metric: str) -> bool:
     return not loss.distances or DISTANCES.parse(metric).name in loss.distances
 
 
-def _excluded_by(
-    rules: tuple[Exclusion, ...], dataset: str, backbone: str, distance: str | None, loss: str
-) -> str | None:
-    """The reason of the first rule that matches, if any."""
-    for rule in rules:
-        asked = (
-            (rule.datasets, dataset),
-            (rule.backbones, backbone),
-            (rule.metrics, distance or "linear"),
-            (rule.losses, loss),
-        )
-        if all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked):
-            return rule.reason
-    return None
+def _matches(rule: Exclusion, cell: TrialSpec) -> bool:
+    """Whether a rule leaves a cell out."""
+    asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell, strict=True)
+    return all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked)
 
 
 def _literal(text: str) -> str:

@@ -45,6 +45,12 @@ class Exclusion(Record):
     losses: str = "*"
     reason: str
 
+    @property
+    def scope(self) -> str:
+        """The patterns that narrow it."""
+        axes = {"datasets": self.datasets, "backbones": self.backbones, "metrics": self.metrics, "losses": self.losses}
+        return ", ".join(f"{axis} {pattern}" for axis, pattern in axes.items() if pattern != "*")
+
 
 class SuiteSpec(Record):
     """A validated suite; names are canonical addresses."""
