@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,9 @@ def _draw_panel(axis: Any, panel: Any, rows: list[str], styles: dict[str, tuple[
         axis.axvline(panel.reference, color=_BASELINE, linewidth=0.8, linestyle="--", zorder=0)
     for point in panel.points:
         colour, marker = styles[point.series]
-        spread = None if math.isnan(point.half_width) else point.half_width
         y = rows.index(point.row) + offsets[point.series]
-        axis.errorbar(point.mean, y, xerr=spread, color=colour, marker=marker, markersize=3.5, linewidth=1)
-    # A head that fails altogether must not squeeze the rest: the axis ends where nine in ten are, numbers tell of others.
+        axis.errorbar(point.mean, y, xerr=point.half_width, color=colour, marker=marker, markersize=3.5, linewidth=1)
+    # A head that fails altogether must not squeeze the rest: it ends where nine in ten are; numbers tell the rest.
     means = sorted(point.mean for point in panel.points)
     low = means[len(means) // 10]
     span = max(means[-1] - low, 1e-9)

@@ -101,6 +101,7 @@ class HarmonicHead(nn.Module):
         num_classes: K.
         distance: a distance or its address.
         n: HarMax's exponent on the distance: a number, `sqrt_d`, `d` or `learnable`.
+        centre_std: standard deviation of normally distributed centres; None for those of `nn.Linear`.
 
     Raises:
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
@@ -111,10 +112,15 @@ class HarmonicHead(nn.Module):
     """
 
     def __init__(
-        self, in_features: int, num_classes: int, distance: str | Distance = "euclidean", n: float | str = "sqrt_d"
+        self,
+        in_features: int,
+        num_classes: int,
+        distance: str | Distance = "euclidean",
+        n: float | str = "sqrt_d",
+        centre_std: float | None = None,
     ) -> None:
         super().__init__()
-        self.head = DistanceHead(in_features, num_classes, distance)
+        self.head = DistanceHead(in_features, num_classes, distance, centre_std)
         self.objective = Objective(LOSSES.members["harmonic"].from_options({"n": n}), in_features)
 
     @property

@@ -37,7 +37,7 @@ class Protocol(Record):
 
     Time runs from left to right; only `train` is inside the measured window, `evaluate` interrupts it:
 
-        load | warm-up | train | evaluate | train | evaluate | ... | evaluate (test, once) | examine
+        load | warm-up | train | evaluate | train | evaluate | ... | evaluate (validation, then test, once)
     """
 
     steps: int | None = Field(default=None, ge=1, description="optimiser steps; give this or epochs")

@@ -247,7 +247,12 @@ def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
 def _panel(group: Group, rows: Sequence[str]) -> Panel:
     baseline = group.baseline and group.baseline.interval("test_accuracy")
     points = [
-        Point(row=cell.head, series=cell.loss, mean=100 * accuracy.mean, half_width=100 * accuracy.half_width)
+        Point(
+            row=cell.head,
+            series=cell.loss,
+            mean=100 * accuracy.mean,
+            half_width=100 * accuracy.half_width if accuracy.size > 1 else None,
+        )
         for head in rows
         for cell in group.cells
         if cell.head == head and (accuracy := cell.interval("test_accuracy"))
@@ -402,8 +407,9 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
     )
     yield (
         "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
-        "estimated from load and nominal power, and is proportional to time by construction; `counter` is a hardware "
-        "counter of the whole package or board. Nothing here is a wall meter."
+        "estimated from the whole machine's load and nominal power: it follows time and whatever else runs, not the "
+        "work; `counter` is a hardware counter of the whole package or board. The window includes the meters' own work "
+        "between steps. Nothing here is a wall meter."
     )
     yield "RAM energy is a guess (watts for each assumed memory module): shown apart, left out of sums and comparisons."
     yield (
@@ -429,6 +435,7 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
         yield "CodeCarbon settings from outside", ", ".join(outside) or "none"
     for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
         yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, origin.detail)))
+    yield "protocol", ", ".join(f"{field} {value}" for field, value in run.header["suite"]["protocol"].items())
     if run.trials:
         spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
         yield "first trial", run.trials[0].started
@@ -476,7 +483,7 @@ def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
 
 
 def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
-    for component in COMPONENTS:
+    for component in ("cpu", "gpu"):
         joules = trial.value(f"{component}_joules")
         if joules is not None:
             note = f"{component} energy x {grid}"

@@ -170,6 +170,8 @@ def _resolve(field: str, value: Any, problems: list[str]) -> Any:
     if not all(isinstance(name, str) for name in names):
         return value
     resolved: list[str] = []
+    if names and not split_names(names):
+        problems.append(f"{field}: names nothing")
     for name in split_names(names):
         try:
             resolved += expand_name(field, name)

@@ -22,11 +22,9 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; anywhere on the line.")] = False,  # noqa: ARG001 - main reads it
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
-    context.obj = {"debug": debug}
     if version:
         from importlib.metadata import version as version_of
 
@@ -45,10 +43,25 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code, 2 where the user can mend them."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app()
-    except HarmbenchError as error:
+        sys.exit(app(arguments or ["--help"], standalone_mode=False) or 0)
+    except Exception as error:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"harmbench: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        line, code = _as_one_line(error)
+        typer.echo(f"harmbench: {line}", err=True)
+        sys.exit(code)
+
+
+def _as_one_line(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, HarmbenchError):
+        return str(error), 2 if isinstance(error, UsageError) else 1
+    if hasattr(error, "format_message"):  # the parser's own: a wrong option, a missing argument
+        command = getattr(getattr(error, "ctx", None), "command_path", "harmbench")
+        return f"{' '.join(error.format_message().split())} See `{command} --help`.", 2
+    if isinstance(error, typer.Abort):
+        return "stopped", 130
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {said}. This is a defect; `harmbench --debug ...` shows where", 1

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harmbench.errors import UsageError
+
 
 def _complete(field: str) -> Callable[[str], list[str]]:
     """Shell completion of a comma-separated list of names."""
@@ -46,7 +48,7 @@ Backbones = Annotated[
 ]
 Losses = Annotated[
     list[str] | None,
-    typer.Option(help="Losses, comma-separated, such as harmonic[n=16].", autocompletion=_complete("losses")),
+    typer.Option(help="Losses, comma-separated, such as harmonic,cross_entropy.", autocompletion=_complete("losses")),
 ]
 Datasets = Annotated[
     list[str] | None,
@@ -71,6 +73,8 @@ def overrides(
     steps: int | None,
 ) -> dict[str, Any]:
     """What the command line replaces in a suite file."""
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps are both budgets; give one of them")
     protocol = {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
     chosen: dict[str, Any] = {
         "metrics": metrics,

@@ -65,6 +65,8 @@ def _energy() -> None:
 def _datasets(data_dir: Path) -> None:
     from harmbench.datasets import DATASETS
 
-    for name, cls in DATASETS.members.items():
-        if cls.argument is None:
-            typer.echo(f"dataset {name}: {cls().available(data_dir) or 'ready'}")
+    missing = {name: cls().available(data_dir) for name, cls in DATASETS.members.items() if cls.argument is None}
+    typer.echo(f"data sets ready: {', '.join(name for name, reason in missing.items() if not reason)}")
+    absent = [name for name, reason in missing.items() if reason]
+    if absent:
+        typer.echo(f"data sets not in {data_dir}: {', '.join(absent)} (run with --datasets NAME --download to get one)")

@@ -20,31 +20,35 @@ def rooms() -> dict[str, Room[Any]]:
 
 
 def ls(
-    kind: Annotated[
-        str | None, typer.Argument(help="metrics, losses, backbones, datasets, meters, formats or suites.")
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KIND]...", help="metrics, losses, backbones, datasets, meters, formats or suites."),
     ] = None,
 ) -> None:
     """List what there is, with one line on each.
 
-    Example: harmbench ls metrics
+    Example: harmbench ls metrics losses
     """
     from rich.console import Console
     from rich.table import Table
 
     from harmbench.errors import UnknownNameError
+    from harmbench.registry import split_names
     from harmbench.suite import shipped
 
     known = rooms()
-    if kind is not None and kind not in {*known, "suites"}:
-        raise UnknownNameError("kind of thing", kind, {*known, "suites"})
+    chosen = split_names(kinds or [*known, "suites"])
+    for kind in chosen:
+        if kind not in {*known, "suites"}:
+            raise UnknownNameError("kind of thing", kind, {*known, "suites"})
     table = Table(box=None, header_style="bold")
     for column in ("kind", "name", "what it is"):
         table.add_column(column, no_wrap=column != "what it is")
     for word, room in known.items():
-        if kind in (None, word):
+        if word in chosen:
             for cls in room.members.values():
                 table.add_row(word, ", ".join(addresses(cls)), cls.summary())
-    if kind in (None, "suites"):
+    if "suites" in chosen:
         for name in shipped():
             table.add_row("suites", name, _question(name))
     Console(markup=False, highlight=False, width=None if Console().is_terminal else 160).print(table)
@@ -74,6 +78,8 @@ def show(name: Annotated[str, typer.Argument(help="A component's name, such as c
     bare = name.split("[")[0].split(":")[0]
     for word, room in rooms().items():
         if bare in room.members:
+            if name != bare:
+                room.parse(name)
             _explain(word, room.members[bare])
             return
     if name in shipped():
@@ -85,16 +91,37 @@ def show(name: Annotated[str, typer.Argument(help="A component's name, such as c
 
 
 def _explain(word: str, cls: type[Component]) -> None:
-    import inspect
-
     typer.echo(f"{cls.name}  ({word})\n")
-    typer.echo(f"{inspect.getdoc(cls)}\n")
+    typer.echo(f"{_prose(cls)}\n")
     typer.echo(f"addresses: {', '.join(addresses(cls))}")
     for option, field in cls.model_fields.items():
         if option != cls.argument:
-            typer.echo(f"option {option}: default {field.default}")
+            bounds = "".join(f", {bound}" for bound in _bounds(field))
+            typer.echo(f"option {option}: default {field.default}{bounds}")
     if hasattr(cls, "facts"):
         for variant in cls.variants:
-            distance = cls.from_options(variant)
+            distance: Any = cls.from_options(variant)
             facts = ", ".join(f"{fact}={value}" for fact, value in distance.facts._asdict().items())
             typer.echo(f"facts of {distance}: {facts}")
+
+
+def _prose(cls: type[Component]) -> str:
+    """The docstring, up to its examples."""
+    import inspect
+
+    return (inspect.getdoc(cls) or "").partition("\n>>>")[0].strip()
+
+
+def _bounds(field: Any) -> list[str]:
+    """An option's range, as its field states it."""
+    from typing import Literal, get_args, get_origin
+
+    if get_origin(field.annotation) is Literal:
+        return ["one of " + ", ".join(map(str, get_args(field.annotation)))]
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    return [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if hasattr(rule, name)
+    ]

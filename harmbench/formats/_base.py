@@ -34,14 +34,12 @@ class Section(Record):
 
 
 class Point(Record):
-    """One mark of a figure: a row's mean with the half-width of its interval (NaN for none)."""
-
-    model_config = {"allow_inf_nan": True, "ser_json_inf_nan": "null"}
+    """One mark of a figure: a row's mean with the half-width of its interval, None for a single value."""
 
     row: str
     series: str
     mean: float
-    half_width: float
+    half_width: float | None
 
 
 class Panel(Record):

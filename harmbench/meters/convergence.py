@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import COMPONENTS, CurvePoint, Measurement
+from harmbench.meters._energy import joules_of_window
+from harmbench.records import COMPONENTS, Component, CurvePoint, Measurement
 
 
 class Convergence(Meter):
@@ -34,12 +35,9 @@ class _ConvergenceWatcher(Watcher):
         ]
 
 
-def _joules(outcome: Outcome, hit: CurvePoint | None, component: str, reason: str) -> Measurement:
-    name = f"{component}_joules_to_target"
-    origin = outcome.energy_origins[component]  # type: ignore[index]
-    if origin.method == "missing":
-        return Measurement.of(name, None, "J", "lower", origin.detail)
-    if hit is None:
+def _joules(outcome: Outcome, hit: CurvePoint | None, component: Component, reason: str) -> Measurement:
+    name, origin = f"{component}_joules_to_target", outcome.energy_origins[component]
+    if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
-    kind = "modelled" if origin.method == "model" else "measured"
-    return Measurement.of(name, hit.train_joules[component], "J", "lower", origin=kind)  # type: ignore[index]
+    joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
+    return joules_of_window(name, joules, seconds, origin)

@@ -69,6 +69,8 @@ class _GradientWatcher(Watcher):
         self._recent: deque[float] = deque(maxlen=window)
         self._pending: list[Tensor] = []
         self._gradient: Tensor | None = None
+        self._spare: Tensor | None = None
+        self._norm: Tensor | None = None
         self._norms, self._differences, self._smoothed, self._cosines = (_Moments() for _ in range(4))
         self._smooth: float | None = None
         self._last_loss: float | None = None
@@ -76,15 +78,16 @@ class _GradientWatcher(Watcher):
         self._steps = self._spikes = self._spike_chances = self._nonfinite = self._clipped = 0
 
     def on_step(self, step: Step) -> None:
-        gradient = flat_gradient(step.parameters)
-        norm = torch.linalg.vector_norm(gradient)
-        previous = gradient if self._gradient is None else self._gradient
+        self._gradient, previous = flat_gradient(step.parameters, out=self._spare), self._gradient
+        self._spare, last_norm = previous, self._norm  # two buffers take turns: no allocation per step
+        self._norm = torch.linalg.vector_norm(self._gradient)
         # The cosine does not see clipping, which only scales.
-        cosine = torch.dot(gradient, previous) / (norm * torch.linalg.vector_norm(previous))
+        cosine = torch.full_like(self._norm, math.nan)
+        if previous is not None and last_norm is not None:
+            cosine = torch.dot(self._gradient, previous) / (self._norm * last_norm)
         self._clips = step.clip_norm is not None
-        raw_norm = norm if step.clip_norm is None else step.clip_norm
-        self._pending.append(torch.stack([raw_norm.float(), norm, cosine, step.loss.float()]))
-        self._gradient = gradient
+        raw_norm = self._norm if step.clip_norm is None else step.clip_norm
+        self._pending.append(torch.stack([raw_norm.float(), self._norm, cosine, step.loss.float()]))
         if len(self._pending) == FLUSH_STEPS:
             self._flush()
 
@@ -133,11 +136,15 @@ class _GradientWatcher(Watcher):
         ]
 
 
-def flat_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """All gradients in one vector, a copy; a parameter without one counts as zeros."""
-    return torch.cat(
-        [(torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten().float() for p in parameters]
-    )
+def flat_gradient(parameters: Sequence[nn.Parameter], out: Tensor | None = None) -> Tensor:
+    """All gradients in one vector, a copy in float32; a parameter without one counts as zeros.
+
+    Args:
+        parameters: of the model.
+        out: vector to write into, of the right length; a new one unless given.
+    """
+    parts = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten().float() for p in parameters]
+    return torch.cat(parts, out=out) if out is not None else torch.cat(parts)
 
 
 def _share(count: int, total: int) -> float | None:

@@ -12,8 +12,8 @@ from harmbench.records import Measurement
 class Throughput(Meter):
     """Samples per second in steady state, and the median and 95th percentile of the step time.
 
-    A step is one forward, backward and optimiser step, device synchronised; warm-up steps, validations and the
-    meters themselves are outside. Throughput is the batch size over the mean step time.
+    A step is one forward, backward and optimiser step, by the clock on a CPU, by events in the stream on CUDA. Warm-up
+    steps, validations and the meters themselves are outside. Throughput is the batch size over the mean step time.
     """
 
     name: ClassVar[str] = "throughput"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harmbench.errors import MeasurementError
 from harmbench.records import COMPONENTS, PHASES, Component, EnergyReading, Phase, PhaseTotal
 
 
@@ -85,4 +86,6 @@ def _plus(total: float | None, before: float | None, after: float | None) -> flo
     """total + (after - before); None as soon as anything is unknown."""
     if total is None or before is None or after is None:
         return None
+    if after < before:
+        raise MeasurementError(f"an energy counter ran backwards, from {before:g} to {after:g} J")
     return total + (after - before)

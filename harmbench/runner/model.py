@@ -61,14 +61,17 @@ def count_features(backbone: nn.Module, input_shape: tuple[int, int, int]) -> in
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimiser over every parameter, those of distances and losses included."""
-    parameters = list(model.parameters())
+    """The protocol's optimiser over every parameter.
+
+    Those of distances and losses are free of weight decay: their zero means something (the identity, n = 1).
+    """
+    free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
+    decayed = [p for p in model.parameters() if all(p is not other for other in free)]
+    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}, {"params": free, "weight_decay": 0.0}]
     if protocol.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay
-        )
+        return torch.optim.SGD(groups, lr=protocol.lr, momentum=protocol.momentum)
     kind = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=protocol.lr, weight_decay=protocol.weight_decay, fused=True)
+    return kind(groups, lr=protocol.lr, fused=True)
 
 
 def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
