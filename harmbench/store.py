@@ -2,7 +2,8 @@
 
     run.json            the suite, the plan's key, what was excluded
     environments.jsonl  what ran the trials, one line for each distinct environment
-    trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it
+    trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
+                        with precise_float=True)
     writer.lock         held while a run writes
 
 A record is on disk, flushed and synced, before its trial counts as done. A line torn by a power cut is skipped and
@@ -155,7 +156,9 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        header: dict[str, Any] = json.loads(path.read_text())
+        header = json.loads(path.read_text())
+        if not isinstance(header, dict):
+            raise ValueError("not an object")
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: cannot be read ({error}); restore it or choose another folder") from None
     return header

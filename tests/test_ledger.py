@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmbench.errors import MeasurementError
 from harmbench.records import COMPONENTS, PHASES, EnergyReading
 from harmbench.runner.ledger import PhaseLedger
 
@@ -149,6 +150,15 @@ def test_what_passes_outside_of_windows_is_nobodys():
     plug.pass_by(3, cpu=3)
     ledger.close()
     assert [(t.phase, t.seconds, t.joules["cpu"], t.windows) for t in ledger.totals()] == [("train", 1, 1, 1)]
+
+
+def test_a_counter_that_runs_backwards_is_an_error():
+    plug = Plug()
+    ledger = plug.ledger()
+    ledger.enter("train")
+    plug.pass_by(1, gpu=-5)
+    with pytest.raises(MeasurementError, match="an energy counter ran backwards, from 1000 to 995 J"):
+        ledger.close()
 
 
 def test_every_border_synchronises_first_and_reads_the_clock_last():
