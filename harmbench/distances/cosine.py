@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, unit
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,16 @@ class Cosine(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
+    @property
+    def operator(self) -> Operator:
+        return Operator("gemm", "cosine")
+
+    def mapped(
+        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, Tensor]:
+        return unit(x), unit(centres)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+        distance = differences(x, centres).square().sum(-1) / 2
         has_direction = (x != 0).any(-1)[:, None] & (centres != 0).any(-1)[None, :]
         return torch.where(has_direction, distance, 1.0)

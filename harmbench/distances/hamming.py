@@ -10,6 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,19 +46,29 @@ class Hamming(Distance):
         # Distinct vectors may share a hard code; far out, sigmoids meet in float32, but not in the reals.
         return Facts(is_metric=self.variant != "hard", is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        noise = _logistic(x) if self.variant == "gumbel" and training else torch.zeros_like(x[0])
-        return differences(self._codes(x, noise), self._codes(centres, noise)).abs().mean(-1)
+    @property
+    def operator(self) -> Operator:
+        return Operator("elementwise", "manhattan")
+
+    def mapped(
+        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, Tensor]:
+        noise = _logistic(x) if self.variant == "gumbel" and training else torch.zeros_like(x[:1])
+        return self._codes(x, noise), self._codes(centres, noise)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+        return differences(x, centres).abs().sum(-1)
 
     def _codes(self, vectors: Tensor, noise: Tensor) -> Tensor:
+        """Bits, or their surrogates, divided by N: their absolute differences sum to a mean."""
         above = vectors - self.threshold
-        soft = torch.sigmoid((above + noise) / self.temperature)
+        codes = torch.sigmoid((above + noise) / self.temperature)
         if self.variant == "hard":
-            return (above > 0).to(soft.dtype) + soft - soft.detach()
-        return soft
+            codes = (above > 0).to(codes.dtype) + (codes - codes.detach())  # in brackets: exactly 0
+        return codes / vectors.shape[1]
 
 
 def _logistic(x: Tensor) -> Tensor:
-    """One draw for each coordinate, (N,), of the logistic law: the difference of two Gumbel draws."""
-    uniform = torch.rand_like(x[0]).clamp(1e-7, 1 - 1e-7)
+    """One draw for each coordinate, (1, N), of the logistic law: the difference of two Gumbel draws."""
+    uniform = torch.rand(1, x.shape[1], dtype=x.dtype, device=x.device).clamp(1e-7, 1 - 1e-7)
     return torch.logit(uniform)

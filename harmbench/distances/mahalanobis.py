@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, lp_norm
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +54,16 @@ class Mahalanobis(Distance):
         factor = factor + torch.diag(torch.exp(log_diagonal - largest))
         return factor * (len(log_diagonal) / factor.square().sum()).sqrt()
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        factor = self.factor(parameters)
-        if self.variant == "diagonal":
-            return lp_norm(differences(x, centres) * factor, 2.0)
+    @property
+    def operator(self) -> Operator:
+        return Operator("gemm", "euclidean", degree=1)
+
+    def mapped(
+        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, Tensor]:
         # (x - w)^T L L^T (x - w) = |L^T x - L^T w|^2: each vector is mapped once, never each pair.
-        return lp_norm(differences(x @ factor, centres @ factor), 2.0)
+        factor = self.factor(parameters)
+        return (x * factor, centres * factor) if self.variant == "diagonal" else (x @ factor, centres @ factor)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+        return lp_norm(differences(x, centres), 2.0)

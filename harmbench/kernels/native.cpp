@@ -1,0 +1,977 @@
+// Distances between rows of x (B, N) and rows of w (K, N), float32, forward and backward, and the rows of a harmonic
+// loss. Nothing of size B x K x N is ever written. Called through the C functions at the end, by native.py.
+//
+//   vectors          one vector type whose width follows the instruction set the file is compiled for
+//   mathematics      reciprocal, root, power, exponential on vectors
+//   operators        a distance as a small struct: accumulate, finish, coefficients, gradient
+//   forward          4 rows x C centres of accumulators in registers; w in tiles that stay in the L2 cache
+//   backward         threads own feature ranges, so nothing races and nothing is reduced; w and dw in packed tiles
+//   matrix products  the part of |x|^2 + |w|^2 - 2 x.w that torch's matmul leaves: finish, and repair what cancels
+//   harmonic         loss and gradient of rows of distances, the target split off
+//
+// An operator has
+//   SUMS            accumulators per pair
+//   MAX_FIRST       wants the largest |x - w| of the pair before it accumulates
+//   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2
+//   add(sums, x, w, m)               one vector of coordinates; m is the pair's largest |x - w|
+//   finish(sums, ...) -> d, aux      aux is a second number per pair that the gradient wants
+//   coefficients(g, d, aux, ...)     turns g = dl/dd and d into the two numbers c1, c2 per pair that `grad` reads
+//   grad(x, w, c1, c2, dx, dw)       adds one vector of coordinates' gradient to both sides
+// and gives 0 for coordinates that are 0 on both sides, which pads the last vector.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace {
+
+// ---- vectors --------------------------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, REGISTERS = 16;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
+typedef float vf __attribute__((vector_size(LANES * 4)));
+typedef int32_t vi __attribute__((vector_size(LANES * 4)));
+typedef float vf_unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int64_t idx;
+#define INLINE inline __attribute__((always_inline))
+
+INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
+INLINE void store(float* p, vf v) { *reinterpret_cast<vf_unaligned*>(p) = v; }
+INLINE vf load_some(const float* p, idx count) {
+  if (count >= LANES) return load(p);
+  vf v = {};
+  if (count > 0) std::memcpy(&v, p, count * sizeof(float));
+  return v;
+}
+INLINE void store_some(float* p, vf v, idx count) {
+  if (count >= LANES) store(p, v);
+  else if (count > 0) std::memcpy(p, &v, count * sizeof(float));
+}
+INLINE vf splat(float f) { return vf{} + f; }
+INLINE vf vabs(vf v) { return (vf)((vi)v & 0x7fffffff); }
+INLINE vf flip(vf v, vf sign) { return (vf)((vi)v ^ ((vi)sign & (int32_t)0x80000000)); }  // v * sign(sign), but for 0
+INLINE vf where(vi mask, vf yes, vf no) { return (vf)(mask ? (vi)yes : (vi)no); }
+INLINE vf vmax(vf a, vf b) { return where(a > b, a, b); }
+INLINE vf vmin(vf a, vf b) { return where(a < b, a, b); }
+INLINE float sum(vf v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)v);
+#elif defined(__AVX2__)
+  __m128 h = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+  return _mm_cvtss_f32(_mm_add_ss(h, _mm_shuffle_ps(h, h, 1)));
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+INLINE float largest(vf v) {
+  float m = v[0];
+  for (int i = 1; i < LANES; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+INLINE bool any(vi mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+
+// ---- mathematics ----------------------------------------------------------------------------------------------
+
+// 1 / v to about one unit in the last place: an estimate and a Newton step, a third of a division's time. v >= 1e-37.
+INLINE vf reciprocal(vf v) {
+#if defined(__AVX512F__)
+  vf r = (vf)_mm512_rcp14_ps((__m512)v);
+  return r + r * (1.0f - v * r);
+#elif defined(__AVX2__)
+  vf r = (vf)_mm256_rcp_ps((__m256)v);
+  return r + r * (1.0f - v * r);
+#else
+  return 1.0f / v;
+#endif
+}
+
+// sqrt(v), v >= 0, the same way.
+INLINE vf root(vf v) {
+#if defined(__AVX2__)
+  vf safe = vmax(v, splat(1e-36f));
+#if defined(__AVX512F__)
+  vf r = (vf)_mm512_rsqrt14_ps((__m512)safe);
+#else
+  vf r = (vf)_mm256_rsqrt_ps((__m256)safe);
+#endif
+  vf s = v * r;
+  return s + (0.5f * r) * (v - s * s);
+#else
+  vf s;
+  for (int i = 0; i < LANES; ++i) s[i] = std::sqrt(v[i]);
+  return s;
+#endif
+}
+
+INLINE vf rounded(vf v) { return (v + 12582912.0f) - 12582912.0f; }  // to the nearest whole number, |v| < 2^22
+
+// 2^(whole + part), |part| <= 1; 0 below the normal range.
+INLINE vf exp2_of(vf whole, vf part) {
+  vf shift = rounded(part);
+  part -= shift;
+  whole += shift;
+  vf p = splat(1.535336188319500e-4f);
+  p = p * part + 1.339887440266574e-3f;
+  p = p * part + 9.618437357674640e-3f;
+  p = p * part + 5.550332471162809e-2f;
+  p = p * part + 2.402264791363012e-1f;
+  p = p * part + 6.931472028550421e-1f;
+  p = p * part + 1.0f;
+  vf clamped = vmin(vmax(whole, splat(-126.0f)), splat(127.0f));
+  vi exponent = __builtin_convertvector(clamped, vi) << 23;
+  vf result = (vf)((vi)p + exponent);
+  return where(whole < -126.0f, splat(0.0f), result);
+}
+
+INLINE vf exponential(vf v) {
+  // In two parts, so that the rounding of v / ln 2 does not cost digits.
+  v = vmin(vmax(v, splat(-100.0f)), splat(88.0f));
+  vf whole = rounded(v * 1.44269504f);
+  vf rest = (v - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  return exp2_of(whole, rest * 1.44269504f);
+}
+
+// log2(v) = whole + part for normal v > 0, |part| <= 1/2.
+INLINE void log2_of(vf v, vf& whole, vf& part) {
+  vi bits = (vi)v;
+  vi shifted = bits - 0x3f3504f3;  // sqrt(1/2): the mantissa lands in [sqrt(1/2), sqrt(2))
+  whole = __builtin_convertvector(shifted >> 23, vf);
+  vf m = (vf)(bits - (shifted & (int32_t)0xff800000)) - 1.0f;
+  vf p = splat(7.0376836292e-2f);
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  vf square = m * m;
+  vf log_m = m + (p * m * square - 0.5f * square);
+  part = log_m * 1.44269504f;
+}
+
+// v^p for v >= 0 (0 and denormals give 0); log2(v) comes along. The whole part of log2 times the upper bits of p is
+// exact, so that a large p keeps its digits.
+INLINE vf power(vf v, float p, vf* log2_v = nullptr) {
+  int32_t bits;
+  float upper;
+  std::memcpy(&bits, &p, 4);
+  bits &= (int32_t)0xffff8000;
+  std::memcpy(&upper, &bits, 4);
+  vi is_zero = v < 1.2e-38f;
+  vf whole, part;
+  log2_of(where(is_zero, splat(1.0f), v), whole, part);
+  if (log2_v) *log2_v = whole + part;
+  vf product = whole * upper, lower = whole * (p - upper) + p * part;
+  vf near = rounded(vmin(vmax(product + lower, splat(-1e6f)), splat(1e6f)));
+  vf rest = vmin(vmax((product - near) + lower, splat(-1.0f)), splat(1.0f));
+  return where(is_zero, splat(0.0f), exp2_of(near, rest));
+}
+
+struct Pair {  // what finish and coefficients know of a pair besides its sums
+  const float *x, *w;
+  idx n;
+  float x_stat, w_stat, largest;
+};
+
+const float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
+
+// (sum |x - w|^p)^(1/p) in double, the largest divided out: for what leaves the range of float on the way.
+float exact_norm(const Pair& pair, double p) {
+  double most = 0, total = 0;
+  for (idx i = 0; i < pair.n; ++i) {
+    double size = std::fabs((double)pair.x[i] - pair.w[i]);
+    if (!(size <= most)) most = size;
+    if (std::isnan(size)) return NOT_A_NUMBER;
+  }
+  if (most == 0 || std::isinf(most)) return (float)most;
+  for (idx i = 0; i < pair.n; ++i) {
+    double size = std::fabs((double)pair.x[i] - pair.w[i]) / most;
+    total += p == 2 ? size * size : std::pow(size, p);
+  }
+  return (float)(most * std::pow(total, 1 / p));
+}
+
+INLINE bool is_in_range(float total) { return total > 1e-28f && total < 1e30f; }
+INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
+
+// ---- operators ------------------------------------------------------------------------------------------------
+
+struct Base {
+  static constexpr int SUMS = 1, STAT = 0;
+  static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
+  float option = 0;
+  void finish_all() {}
+};
+
+struct Manhattan : Base {
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += vabs(x - w); }
+  INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    vf delta = x - w, t = where(delta != 0.0f, flip(c1, delta), splat(0.0f));
+    dx += t;
+    dw -= t;
+  }
+};
+
+// sum |x - w| / (sum |x| + sum |w|): the numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
+struct BrayCurtis : Manhattan {
+  static constexpr int STAT = 1;
+  static constexpr bool HAS_SIZES = true;
+  INLINE float finish(const float* s, const Pair& pair, float*) const { return over(s[0], pair.x_stat + pair.w_stat); }
+  INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const { g = over(g, x_stat + w_stat); }
+};
+
+struct BrayCurtisSigned : Base {
+  static constexpr int SUMS = 2;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true;
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    s[0] += vabs(x - w);
+    s[1] += vabs(x + w);
+  }
+  INLINE float finish(const float* s, const Pair&, float* aux) const {
+    *aux = s[1];
+    return s[0] == 0 ? 0 : s[0] / s[1];
+  }
+  INLINE void coefficients(float& g, float& d, float total, float, float) const {
+    bool is_zero = d == 0;
+    float ratio = d;
+    d = is_zero ? 0 : g / total * ratio;
+    g = is_zero ? 0 : g / total;
+  }
+  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
+    vf delta = x - w, both = x + w;
+    vf t = where(delta != 0.0f, flip(c1, delta), splat(0.0f));
+    vf u = where(both != 0.0f, flip(c2, both), splat(0.0f));
+    dx += t - u;
+    dw -= t + u;
+  }
+};
+
+struct Minkowski15 : Base {
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf size = vabs(x - w);
+    s[0] += size * root(size);
+  }
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    float c = std::cbrt(s[0]);
+    return is_in_range(s[0]) ? c * c : exact_norm(pair, 1.5);
+  }
+  INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(g, std::sqrt(d)); }
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    vf delta = x - w, t = flip(root(vabs(delta)), delta);
+    dx += t * c1;
+    dw -= t * c1;
+  }
+};
+
+struct Euclidean : Base {
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf delta = x - w;
+    s[0] += delta * delta;
+  }
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    return is_in_range(s[0]) ? std::sqrt(s[0]) : exact_norm(pair, 2);
+  }
+  INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(g, d); }
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    vf delta = x - w;
+    dx += delta * c1;
+    dw -= delta * c1;
+  }
+};
+
+// Half the squared distance of unit vectors; a zero vector, which has no direction, is at distance 1.
+struct Cosine : Euclidean {
+  static constexpr int STAT = 2;
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    return pair.x_stat == 0 || pair.w_stat == 0 ? 1 : s[0] / 2;
+  }
+  INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const {
+    if (x_stat == 0 || w_stat == 0) g = 0;
+  }
+};
+
+struct Minkowski3 : Base {
+  static constexpr bool HAS_C2 = true;
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf delta = x - w;
+    s[0] += delta * delta * vabs(delta);
+  }
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    return is_in_range(s[0]) ? std::cbrt(s[0]) : exact_norm(pair, 3);
+  }
+  INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
+  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
+    vf ratio = (x - w) * c2, t = ratio * vabs(ratio);
+    dx += t * c1;
+    dw -= t * c1;
+  }
+};
+
+struct Minkowski : Base {
+  static constexpr int STAT = 1;
+  static constexpr bool MAX_FIRST = true, HAS_C2 = true;
+  INLINE void add(vf* s, vf x, vf w, float most) const { s[0] += power(vabs(x - w) * splat(over(1, most)), option); }
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    if (!std::isfinite(pair.x_stat + pair.w_stat)) return exact_norm(pair, option);
+    return pair.largest == 0 ? 0 : pair.largest * (float)std::pow((double)s[0], 1.0 / option);
+  }
+  INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
+  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
+    vf ratio = (x - w) * c2, t = flip(power(vabs(ratio), option - 1), ratio);
+    t = where(ratio != 0.0f, t, splat(0.0f));
+    dx += t * c1;
+    dw -= t * c1;
+  }
+};
+
+struct Chebyshev : Base {
+  static constexpr int STAT = 1;
+  static constexpr bool IS_MAX = true;
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] = vmax(s[0], vabs(x - w)); }
+  INLINE float finish(const float* s, const Pair& pair, float*) const {
+    // A maximum drops NaN; the rows' sums do not.
+    return std::isnan(pair.x_stat + pair.w_stat) ? NOT_A_NUMBER : s[0];
+  }
+};
+
+// (1/alpha) log mean exp(alpha |x - w|). Near 0 through exp(t) - 1, far from it with the largest taken out.
+struct SmoothChebyshev : Base {
+  static constexpr int STAT = 1;
+  static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
+  INLINE bool is_near(float most) const { return option * most < 1; }
+  INLINE void add(vf* s, vf x, vf w, float most) const {
+    vf size = vabs(x - w);
+    if (is_near(most)) {
+      vf t = size * option;  // in [0, 1): exp(t) - 1 by its series
+      vf p = splat(1.0f / 3628800);
+      p = p * t + 1.0f / 362880;
+      p = p * t + 1.0f / 40320;
+      p = p * t + 1.0f / 5040;
+      p = p * t + 1.0f / 720;
+      p = p * t + 1.0f / 120;
+      p = p * t + 1.0f / 24;
+      p = p * t + 1.0f / 6;
+      p = p * t + 0.5f;
+      s[0] += t * (p * t + 1.0f);
+    } else {
+      s[0] += exponential((size - most) * option);
+    }
+  }
+  INLINE float finish(const float* s, const Pair& pair, float* aux) const {
+    if (!std::isfinite(pair.x_stat + pair.w_stat)) return *aux = NOT_A_NUMBER;
+    if (is_near(pair.largest)) {
+      *aux = s[0] + pair.n;
+      return std::log1p(s[0] / pair.n) / option;
+    }
+    // The last vector's padding, |0 - 0|, added exp(-alpha * largest) for each lane.
+    idx padding = (LANES - pair.n % LANES) % LANES;
+    double total = s[0] - padding * std::exp(-(double)option * pair.largest);
+    *aux = (float)total;
+    return (float)(pair.largest + std::log(total / pair.n) / option);
+  }
+  // d comes as the largest |x - w| here: d itself would have lost what it is short of that, far from 0.
+  INLINE void coefficients(float& g, float& most, float total, float, float) const {
+    g /= total;
+    most = is_near(most) ? 0 : most;
+  }
+  INLINE void grad(vf x, vf w, vf c1, vf shift, vf& dx, vf& dw) const {
+    vf delta = x - w;
+    vf t = where(delta != 0.0f, flip(exponential((vabs(delta) - shift) * option), delta), splat(0.0f));
+    dx += t * c1;
+    dw -= t * c1;
+  }
+};
+
+// |x - w| / max(|x| + |w|, floor); floor 0 is the standard Canberra distance, with 0/0 = 0.
+template <bool ROBUST>
+struct Canberra : Base {
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf size = vmax(vabs(x) + vabs(w), splat(ROBUST ? option : 1e-37f));
+    s[0] += vabs(x - w) * reciprocal(size);
+  }
+  INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    // d/dx = sign(x - w) (size - |x - w| sign(x - w) sign(x)) / size^2, and the bracket is 2|w| where x and w have one
+    // sign, 0 where they have opposite ones, |w| at x = 0: nothing cancels.
+    vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
+    vf inverse = reciprocal(vmax(size, splat(ROBUST ? option : 1e-37f)));
+    vf t = where(delta != 0.0f, flip(c1 * inverse, delta), splat(0.0f));
+    vf same = (vf)(~(((vi)x ^ (vi)w) >> 31) & (vi)splat(2.0f)) * inverse;
+    vf from_x = where(x == 0.0f, inverse, same) * b;
+    vf from_w = where(w == 0.0f, inverse, same) * a;
+    if (ROBUST) {  // under the floor the denominator is constant
+      vi floored = size < option;
+      from_x = where(floored, splat(1.0f), from_x);
+      from_w = where(floored, splat(1.0f), from_w);
+    }
+    dx += t * from_x;
+    dw -= t * from_w;
+  }
+};
+
+// sum s^gamma |x - w|/s over sum s^gamma, s = |x| + |w|. The caller has scaled the largest entry to about 1.
+struct CanberraWeighted : Base {
+  static constexpr int SUMS = 2, STAT = 1;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true;
+  INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf size = vabs(x) + vabs(w), weight = raised(size);
+    s[0] += weight * (vabs(x - w) * reciprocal(vmax(size, splat(1e-37f))));
+    s[1] += weight;
+  }
+  INLINE float finish(const float* s, const Pair& pair, float* aux) const {
+    *aux = s[1];
+    if (!std::isfinite(pair.x_stat + pair.w_stat)) return NOT_A_NUMBER;
+    if (s[1] > 1e-28f) return s[0] / s[1];
+    double most = 0, above = 0, below = 0;
+    for (idx i = 0; i < pair.n; ++i) most = std::max(most, std::fabs((double)pair.x[i]) + std::fabs((double)pair.w[i]));
+    for (idx i = 0; i < pair.n; ++i) {
+      double size = std::fabs((double)pair.x[i]) + std::fabs((double)pair.w[i]);
+      double weight = size == 0 ? 0 : std::pow(size / most, option);
+      above += size == 0 ? 0 : weight * std::fabs((double)pair.x[i] - pair.w[i]) / size;
+      below += weight;
+    }
+    return below == 0 ? 0 : (float)(above / below);
+  }
+  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-28f ? g / total : 0; }
+  INLINE void grad(vf x, vf w, vf c1, vf d, vf& dx, vf& dw) const {
+    vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
+    vf inverse = reciprocal(vmax(size, splat(1e-37f)));
+    vf scaled = c1 * raised(size) * inverse;  // c1 s^(gamma - 1)
+    vf gap = where(delta != 0.0f, flip(scaled, delta), splat(0.0f));
+    vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - option * d);
+    dx += gap + where(x != 0.0f, flip(of_size, x), splat(0.0f));
+    dw += where(w != 0.0f, flip(of_size, w), splat(0.0f)) - gap;
+  }
+};
+
+// ---- forward --------------------------------------------------------------------------------------------------
+
+constexpr int ROWS = 4;
+
+void row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < count; ++b) {
+    vf total[2] = {};
+    for (idx j = 0, turn = 0; j < n; j += LANES, turn ^= 1) {
+      vf a = load_some(v + b * n + j, n - j);
+      total[turn] += kind == 1 ? vabs(a) : a * a;
+    }
+    out[b] = sum(total[0] + total[1]);
+  }
+}
+
+// ROWS x C pairs. Rows past the end repeat the last one and are not stored.
+template <class Op, int C>
+INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, const float* most, idx most_stride,
+                  float (*sums)[C][Op::SUMS]) {
+  vf acc[ROWS][C][Op::SUMS] = {};
+  float m[ROWS][C] = {};
+  if (Op::MAX_FIRST)
+    for (int r = 0; r < ROWS; ++r)
+      for (int c = 0; c < C; ++c) m[r][c] = most[r * most_stride + c];
+  auto step = [&](auto get, idx j) __attribute__((always_inline)) {
+    vf xv[ROWS];
+    for (int r = 0; r < ROWS; ++r) xv[r] = get(x[r] + j);
+    for (int c = 0; c < C; ++c) {
+      vf wv = get(w + c * n + j);
+      for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c]);
+    }
+  };
+  idx j = 0;
+  for (; j + LANES <= n; j += LANES) step([](const float* p) __attribute__((always_inline)) { return load(p); }, j);
+  if (j < n) step([n, j](const float* p) __attribute__((always_inline)) { return load_some(p, n - j); }, j);
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < C; ++c)
+      for (int s = 0; s < Op::SUMS; ++s) sums[r][c][s] = Op::IS_MAX ? largest(acc[r][c][s]) : sum(acc[r][c][s]);
+}
+
+struct Problem {
+  const float *x, *w, *x_stat, *w_stat;
+  idx rows, columns, n;
+  int threads;
+};
+
+template <class Op, int C>
+INLINE void pairs_to(const Op& op, const Problem& in, idx b, idx k, const float* most, float* d, float* aux) {
+  const float* x[ROWS];
+  float sums[ROWS][C][Op::SUMS], most_of[ROWS][C] = {};
+  int rows = (int)std::min<idx>(ROWS, in.rows - b);
+  for (int r = 0; r < ROWS; ++r) {
+    idx row = b + std::min(r, rows - 1);
+    x[r] = in.x + row * in.n;
+    if (Op::MAX_FIRST)
+      for (int c = 0; c < C; ++c) most_of[r][c] = most[row * in.columns + k + c];
+  }
+  pairs<Op, C>(op, x, in.w + k * in.n, in.n, &most_of[0][0], C, sums);
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < C; ++c) {
+      idx at = (b + r) * in.columns + k + c;
+      Pair pair{x[r], in.w + (k + c) * in.n, in.n, Op::STAT ? in.x_stat[b + r] : 0, Op::STAT ? in.w_stat[k + c] : 0,
+                most_of[r][c]};
+      float unused;
+      d[at] = op.finish(sums[r][c], pair, Op::HAS_AUX ? aux + at : &unused);
+    }
+}
+
+template <class Op>
+void forward(const Op& op, const Problem& in, const float* most, float* d, float* aux) {
+  constexpr int C = std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
+  const idx tile_rows = 32, tile_columns = std::max<idx>(C, (1 << 16) / std::max<idx>(in.n, 1) / C * C);
+  const idx down = (in.rows + tile_rows - 1) / tile_rows, across = (in.columns + tile_columns - 1) / tile_columns;
+#pragma omp parallel for num_threads(in.threads) schedule(dynamic) if (in.rows * in.columns * in.n > 32768)
+  for (idx tile = 0; tile < down * across; ++tile) {
+    // Row tiles vary fastest: a tile of w is read once from memory and then found in the cache.
+    idx b0 = tile % down * tile_rows, b1 = std::min(b0 + tile_rows, in.rows);
+    idx k0 = tile / down * tile_columns, k1 = std::min(k0 + tile_columns, in.columns);
+    for (idx b = b0; b < b1; b += ROWS) {
+      idx k = k0;
+      for (; k + C <= k1; k += C) pairs_to<Op, C>(op, in, b, k, most, d, aux);
+      for (; k < k1; ++k) pairs_to<Op, 1>(op, in, b, k, most, d, aux);
+    }
+  }
+}
+
+// ---- backward -------------------------------------------------------------------------------------------------
+
+constexpr idx WIDE = 2;                // vectors per feature chunk
+constexpr idx CHUNK = WIDE * LANES;    // features per chunk
+constexpr idx TILE = 3072 / CHUNK;     // centres per packed tile: w and dw together stay in the L1 cache
+
+template <class Op, int R>
+INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx columns,
+                          const float* w, float* dw, idx tile, float* dx) {
+  vf xv[R][WIDE], dxv[R][WIDE];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < WIDE; ++v) {
+      xv[r][v] = load_some(x + r * n + v * LANES, left - v * LANES);
+      dxv[r][v] = load_some(dx + r * n + v * LANES, left - v * LANES);
+    }
+  for (idx k = 0; k < tile; ++k) {
+    vf wv[WIDE], dwv[WIDE];
+    for (int v = 0; v < WIDE; ++v) {
+      wv[v] = load(w + k * CHUNK + v * LANES);
+      dwv[v] = load(dw + k * CHUNK + v * LANES);
+    }
+    for (int r = 0; r < R; ++r) {
+      vf a = splat(c1[r * columns + k]), b = Op::HAS_C2 ? splat(c2[r * columns + k]) : vf{};
+      for (int v = 0; v < WIDE; ++v) op.grad(xv[r][v], wv[v], a, b, dxv[r][v], dwv[v]);
+    }
+    for (int v = 0; v < WIDE; ++v) store(dw + k * CHUNK + v * LANES, dwv[v]);
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < WIDE; ++v) store_some(dx + r * n + v * LANES, dxv[r][v], left - v * LANES);
+}
+
+template <class Op>
+void chunk_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j,
+                    float* dx, float* dw) {
+  alignas(64) float wt[TILE * CHUNK], dwt[TILE * CHUNK];
+  const idx left = std::min(CHUNK, in.n - j);
+  std::memset(dwt, 0, tile * CHUNK * sizeof(float));
+  for (idx k = 0; k < tile; ++k)
+    for (int v = 0; v < WIDE; ++v)
+      store(wt + k * CHUNK + v * LANES, load_some(in.w + (k0 + k) * in.n + j + v * LANES, left - v * LANES));
+  idx b = 0;
+  for (; b + ROWS <= in.rows; b += ROWS)
+    rows_backward<Op, ROWS>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
+                            Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
+  for (; b < in.rows; ++b)
+    rows_backward<Op, 1>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
+                         Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
+  for (idx k = 0; k < tile; ++k)
+    for (idx i = 0; i < left; ++i) dw[(k0 + k) * in.n + j + i] += dwt[k * CHUNK + i];
+}
+
+// Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of g d / (sum |x| + sum |w|), both ways.
+void add_size_gradient(const Problem& in, const float* g_over_total, const float* d, float* dx, float* dw) {
+  std::vector<double> of_row(in.rows), of_column(in.columns);
+  for (idx b = 0; b < in.rows; ++b)
+    for (idx k = 0; k < in.columns; ++k) {
+      float term = g_over_total[b * in.columns + k] * d[b * in.columns + k];
+      of_row[b] += term;
+      of_column[k] += term;
+    }
+  auto add = [&](const std::vector<double>& total, const float* v, idx count, float* dv) {
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+    for (idx b = 0; b < count; ++b)
+      for (idx i = 0; i < in.n; ++i) {
+        float entry = v[b * in.n + i], t = (float)total[b];
+        dv[b * in.n + i] -= entry > 0 ? t : entry < 0 ? -t : 0;
+      }
+  };
+  add(of_row, in.x, in.rows, dx);
+  add(of_column, in.w, in.columns, dw);
+}
+
+// g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
+template <class Op>
+void backward(const Op& op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx b = 0; b < in.rows; ++b)
+    for (idx k = 0; k < in.columns; ++k) {
+      idx at = b * in.columns + k;
+      op.coefficients(g[at], d[at], Op::HAS_AUX ? aux[at] : 0, Op::STAT ? in.x_stat[b] : 0, Op::STAT ? in.w_stat[k] : 0);
+    }
+  if (Op::HAS_SIZES) add_size_gradient(in, g, d, dx, dw);
+  const idx chunks = (in.n + CHUNK - 1) / CHUNK;
+#pragma omp parallel num_threads(in.threads)
+  {
+#ifdef _OPENMP
+    const idx thread = omp_get_thread_num(), count = omp_get_num_threads();
+#else
+    const idx thread = 0, count = 1;
+#endif
+    for (idx k0 = 0; k0 < in.columns; k0 += TILE)
+      for (idx chunk = chunks * thread / count; chunk < chunks * (thread + 1) / count; ++chunk)
+        chunk_backward(op, in, g, d, k0, std::min(TILE, in.columns - k0), chunk * CHUNK, dx, dw);
+  }
+}
+
+// Chebyshev: the gradient goes to the coordinates that attain the maximum, in equal shares. First they are looked up
+// (where one alone attains it, its index; where several do, minus their number), then each side is updated by its owners.
+idx attained(const float* x, const float* w, idx n, float d, idx& first) {
+  idx count = 0;
+  for (idx j = 0; j < n; j += LANES) {
+    vi hit = vabs(load_some(x + j, n - j) - load_some(w + j, n - j)) == d;
+    if (any(hit))
+      for (idx i = 0; i < LANES && j + i < n; ++i)
+        if (hit[i] && count++ == 0) first = j + i;
+  }
+  return count;
+}
+
+void chebyshev_backward(const Problem& in, const float* g, const float* d, float* dx, float* dw) {
+  std::vector<int32_t> where_(in.rows * in.columns);
+  const idx tile = std::max<idx>(4, (1 << 16) / std::max<idx>(in.n, 1));
+  const idx across = (in.columns + tile - 1) / tile;
+#pragma omp parallel for num_threads(in.threads) schedule(dynamic)
+  for (idx t = 0; t < across; ++t)
+    for (idx b = 0; b < in.rows; ++b)
+      for (idx k = t * tile; k < std::min((t + 1) * tile, in.columns); ++k) {
+        idx first = 0, at = b * in.columns + k;
+        idx count = attained(in.x + b * in.n, in.w + k * in.n, in.n, d[at], first);
+        where_[at] = (int32_t)(count == 1 ? first : -count);
+      }
+  auto give = [&](idx b, idx k, float sign, float* out) {
+    const float *x = in.x + b * in.n, *w = in.w + k * in.n;
+    idx at = b * in.columns + k;
+    int32_t place = where_[at];
+    if (place >= 0) {
+      float delta = x[place] - w[place];
+      out[place] += delta > 0 ? sign * g[at] : delta < 0 ? -sign * g[at] : 0;
+    } else {
+      for (idx j = 0; j < in.n; ++j) {
+        float delta = x[j] - w[j];
+        if (std::fabs(delta) == d[at] && delta != 0) out[j] += (delta > 0 ? sign : -sign) * g[at] / (float)-place;
+      }
+    }
+  };
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx b = 0; b < in.rows; ++b)
+    for (idx k = 0; k < in.columns; ++k) give(b, k, 1, dx + b * in.n);
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx k = 0; k < in.columns; ++k)
+    for (idx b = 0; b < in.rows; ++b) give(b, k, -1, dw + k * in.n);
+}
+
+template <class F>
+int with_operator(int code, float option, F f) {
+  auto call = [&](auto op) {
+    op.option = option;
+    f(op);
+    return 0;
+  };
+  switch (code) {
+    case 0: return call(Manhattan());
+    case 1: return call(Minkowski15());
+    case 2: return call(Euclidean());
+    case 3: return call(Minkowski3());
+    case 4: return call(Minkowski());
+    case 5: return call(Chebyshev());
+    case 6: return call(SmoothChebyshev());
+    case 7: return call(Canberra<false>());
+    case 8: return call(Canberra<true>());
+    case 9: return call(CanberraWeighted());
+    case 10: return call(BrayCurtis());
+    case 11: return call(BrayCurtisSigned());
+    case 12: return call(Cosine());
+  }
+  return 1;
+}
+
+template <class Op>
+struct Stats {  // the row numbers an operator reads
+  std::vector<float> x, w;
+  Stats(const float* xs, const float* ws, idx rows, idx columns, idx n, int threads) {
+    if (!Op::STAT) return;
+    x.resize(rows);
+    w.resize(columns);
+    row_stats(Op::STAT, xs, rows, n, x.data(), threads);
+    row_stats(Op::STAT, ws, columns, n, w.data(), threads);
+  }
+};
+
+// ---- matrix products ------------------------------------------------------------------------------------------
+
+constexpr float NEAR = 5e-2f;  // below this share of |x|^2 + |w|^2 the expansion has lost over a digit: compute directly
+
+INLINE bool is_near(float square, float scale) { return !(square > NEAR * scale); }
+
+float direct_square(const float* x, const float* w, idx n) {
+  vf total[2] = {};
+  for (idx j = 0, turn = 0; j < n; j += LANES, turn ^= 1) {
+    vf delta = load_some(x + j, n - j) - load_some(w + j, n - j);
+    total[turn] += delta * delta;
+  }
+  return sum(total[0] + total[1]);
+}
+
+}  // namespace
+
+// ---- C interface ----------------------------------------------------------------------------------------------
+
+extern "C" {
+
+int hb_lanes() { return LANES; }
+
+int hb_forward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* d, float* aux,
+               int threads) {
+  return with_operator(code, option, [&](auto op) {
+    using Op = decltype(op);
+    Stats<Op> stats(x, w, rows, columns, n, threads);
+    Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
+    if constexpr (Op::MAX_FIRST) {
+      forward(Chebyshev(), in, nullptr, d, nullptr);
+      forward(op, in, d, d, aux);
+    } else {
+      forward(op, in, nullptr, d, aux);
+    }
+  });
+}
+
+int hb_backward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* g, float* d,
+                const float* aux, float* dx, float* dw, int threads) {
+  return with_operator(code, option, [&](auto op) {
+    using Op = decltype(op);
+    Stats<Op> stats(x, w, rows, columns, n, threads);
+    Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
+    if constexpr (Op::IS_MAX) {
+      chebyshev_backward(in, g, d, dx, dw);
+    } else {
+      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(Chebyshev(), in, nullptr, d, nullptr);
+      backward(op, in, g, d, aux, dx, dw);
+    }
+  });
+}
+
+void hb_square_sums(const float* v, idx count, idx n, float* out, int threads) {
+  row_stats(2, v, count, n, out, threads);
+}
+
+float hb_largest(const float* v, idx count, int threads) {
+  float most = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : most) if (count > 65536)
+  for (idx block = 0; block < (count + 4095) / 4096; ++block) {
+    idx end = std::min(count, block * 4096 + 4096);
+    vf part = {};
+    for (idx i = block * 4096; i < end; i += LANES) part = vmax(part, vabs(load_some(v + i, end - i)));
+    most = std::max(most, largest(part));
+  }
+  return most;
+}
+
+// dots x.w become distances: sqrt(|x|^2 + |w|^2 - 2 x.w), or 1 - x.w for unit vectors; near pairs from differences.
+void hb_expand(int is_cosine, const float* x, const float* w, const float* x_square, const float* w_square, idx rows,
+               idx columns, idx n, float* d, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
+  for (idx b = 0; b < rows; ++b) {
+    float* row = d + b * columns;
+    for (idx k = 0; k < columns; k += LANES) {
+      idx count = columns - k;
+      vf dot = load_some(row + k, count), scale = load_some(w_square + k, count) + x_square[b];
+      vf square = is_cosine ? 2.0f - 2.0f * dot : scale - 2.0f * dot;
+      vf result = is_cosine ? square * 0.5f : root(square);
+      vi near = ~(square > NEAR * scale);
+      store_some(row + k, result, count);
+      if (any(near))
+        for (idx i = 0; i < LANES && i < count; ++i)
+          if (near[i]) {
+            const float *xb = x + b * n, *wk = w + (k + i) * n;
+            float exact = direct_square(xb, wk, n);
+            if (is_cosine) row[k + i] = exact / 2;
+            else row[k + i] = is_in_range(exact) ? std::sqrt(exact) : exact_norm({xb, wk, n, 0, 0, 0}, 2);
+          }
+    }
+  }
+}
+
+// g = dl/dd becomes the coefficient of x - w, 0 for near pairs, whose gradients are added to dx and dw here; the
+// coefficients' sums over rows and columns go to of_row and (added) of_column.
+void hb_expand_backward(int is_cosine, const float* x, const float* w, const float* x_square, const float* w_square,
+                        idx rows, idx columns, idx n, float* g, const float* d, float* of_row, float* of_column, float* dx,
+                        float* dw, int threads) {
+  struct Near { idx b, k; float c; };
+  std::vector<std::vector<Near>> found(rows);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < rows; ++b) {
+    double total = 0;
+    for (idx k0 = 0; k0 < columns; k0 += 4096) {
+      idx k1 = std::min(k0 + 4096, columns);
+      vf part = {};
+      for (idx k = k0; k < k1; k += LANES) {
+        idx at = b * columns + k, count = k1 - k;
+        vf gv = load_some(g + at, count), dv = load_some(d + at, count);
+        vf scale = load_some(w_square + k, count) + x_square[b];
+        vf square = is_cosine ? 2.0f * dv : dv * dv;
+        vf c = is_cosine ? gv : where(dv == 0.0f, splat(0.0f), gv / where(dv == 0.0f, splat(1.0f), dv));
+        if (is_cosine && x_square[b] == 0) c = splat(0.0f);
+        vi near = ~(square > NEAR * scale);
+        if (is_cosine) c = where(load_some(w_square + k, count) == 0.0f, splat(0.0f), c);
+        if (any(near)) {
+          for (idx i = 0; i < LANES && i < count; ++i)
+            if (near[i] && c[i] != 0) found[b].push_back({b, k + i, c[i]});
+          c = where(near, splat(0.0f), c);
+        }
+        store_some(g + at, c, count);
+        part += c;
+      }
+      total += sum(part);
+    }
+    of_row[b] = (float)total;
+  }
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx k = 0; k < columns; k += LANES) {
+    idx count = columns - k;
+    vf total = load_some(of_column + k, count);
+    for (idx b = 0; b < rows; ++b) total += load_some(g + b * columns + k, count);
+    store_some(of_column + k, total, count);
+  }
+  const idx chunks = (n + 63) / 64;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx chunk = 0; chunk < chunks; ++chunk)
+    for (const auto& row : found)
+      for (const Near& pair : row)
+        for (idx j = chunk * 64; j < std::min(n, chunk * 64 + 64); ++j) {
+          float t = pair.c * (x[pair.b * n + j] - w[pair.k * n + j]);
+          dx[pair.b * n + j] += t;
+          dw[pair.k * n + j] -= t;
+        }
+}
+
+// Rows of distances -> rows of loss, and in `g`, where wanted, the gradient times the row's factor.
+//   targets: class index, or -1 for a row that does not count.  factors: what each row's gradient is multiplied by.
+//   weights: of classes, or null.  by_n: gradient of the row's loss by the exponent, times the factor.
+void hb_harmonic(float* d, float* g, idx rows, idx columns, const idx* targets, float n, const float* factors,
+                 const float* weights, float smoothing, float floor, float* losses, float* by_n, int threads) {
+  const float infinite = std::numeric_limits<float>::infinity();
+  double all_weights = columns;
+  if (weights) {
+    all_weights = 0;
+    for (idx k = 0; k < columns; ++k) all_weights += weights[k];
+  }
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * columns > 4096)
+  for (idx b = 0; b < rows; ++b) {
+    float *row = d + b * columns, *out = g ? g + b * columns : nullptr;
+    const idx target = targets[b];
+    losses[b] = by_n[b] = 0;
+    if (target < 0) {
+      if (out) std::fill(out, out + columns, 0.0f);
+      continue;
+    }
+    // The nearest other class; the target stands aside at infinity.
+    const float given = row[target], own = std::max(given, floor);
+    row[target] = infinite;
+    vf least = splat(infinite);
+    vi is_nan = {};
+    for (idx k = 0; k < columns; k += LANES) {
+      vf v = load_some(row + k, columns - k);
+      if (columns - k < LANES)
+        for (idx i = columns - k; i < LANES; ++i) v[i] = infinite;
+      is_nan |= v != v;
+      least = vmin(least, v);
+    }
+    const float nearest = std::max(-largest(-least), floor);
+    if (any(is_nan) || std::isnan(given)) {
+      losses[b] = by_n[b] = NOT_A_NUMBER;
+      if (out) std::fill(out, out + columns, NOT_A_NUMBER);
+      row[target] = given;
+      continue;
+    }
+    const bool alone = nearest == infinite;
+    // Shares e_k = (nearest / d_k)^n of the others, their sum, and the sums that the exponent and smoothing want.
+    double shares = 0, share_logs = 0, weight_logs = 0;
+    for (idx k0 = 0; k0 < columns && !alone; k0 += 64 * LANES) {
+      vf part = {}, logs = {}, smooth = {};
+      for (idx k = k0; k < std::min(k0 + 64 * LANES, columns); k += LANES) {
+        idx count = columns - k;
+        vf v = load_some(row + k, count), ratio = nearest / vmax(v, splat(floor));
+        if (count < LANES)
+          for (idx i = count; i < LANES; ++i) ratio[i] = 0;
+        vf log_ratio, e = power(ratio, n, &log_ratio);
+        log_ratio *= 0.69314718f;  // 0 where the ratio is: padding, and the target
+        if (out) store_some(out + k, e, count);
+        part += e;
+        logs += e * log_ratio;
+        if (smoothing > 0) smooth -= weights ? log_ratio * load_some(weights + k, count) : log_ratio;
+      }
+      shares += sum(part);
+      share_logs += sum(logs);
+      weight_logs += sum(smooth);
+    }
+    const double own_log = alone ? 0 : std::log((double)own / nearest);
+    const double margin = alone ? -infinite : n * own_log + std::log(shares);  // log of (others / target)
+    const double nll = margin > 30 ? margin + std::log1p(std::exp(-margin)) : std::log1p(std::exp(margin));
+    const double others = margin > 0 ? 1 / (1 + std::exp(-margin)) : std::exp(margin) / (1 + std::exp(margin));
+    const double weight = weights ? weights[target] : 1, each = smoothing / columns;
+    const double scale = (1 - smoothing) * weight + each * all_weights;
+    const double spread = smoothing > 0 && !alone ? weight_logs - (all_weights - weight) * own_log : 0;
+    losses[b] = (float)(scale * nll + each * n * spread);
+    const double mean_log = shares > 0 ? share_logs / shares + own_log : 0;
+    by_n[b] = (float)(factors[b] * (scale * others * mean_log + each * spread));
+    if (out) {
+      const float push = (float)(factors[b] * n), of_share = shares > 0 ? (float)(scale * others / shares) : 0;
+      const float of_class = (float)each;
+      if (alone) std::fill(out, out + columns, 0.0f);
+      for (idx k = 0; k < columns && !alone; k += LANES) {
+        idx count = columns - k;
+        vf v = load_some(row + k, count), safe = vmax(v, splat(floor));
+        vf share = load_some(out + k, count) * of_share;
+        if (smoothing > 0) share -= weights ? load_some(weights + k, count) * of_class : splat(of_class);
+        store_some(out + k, where(v < floor, splat(0.0f), -push * share / safe), count);
+      }
+      const double pull = scale * others - each * (all_weights - weight);
+      out[target] = given < floor ? 0 : (float)(push * pull / own);
+    }
+    row[target] = given;
+  }
+}
+
+}  // extern "C"
