@@ -13,7 +13,7 @@
 //   SUMS            accumulators per pair
 //   MAX_FIRST       wants the largest |x - w| of the pair before it accumulates
 //   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2
-//   add(sums, x, w, m)               one vector of coordinates; m is the pair's largest |x - w|
+//   add(sums, x, w, m)               one vector of coordinates; m is `parameter` of the pair's largest |x - w|
 //   finish(sums, ...) -> d, aux      aux is a second number per pair that the gradient wants
 //   coefficients(g, d, aux, ...)     turns g = dl/dd and d into the two numbers c1, c2 per pair that `grad` reads
 //   grad(x, w, c1, c2, dx, dw)       adds one vector of coordinates' gradient to both sides
@@ -47,6 +47,7 @@ typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 typedef float vf_unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int64_t idx;
 #define INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")  // what is indexed by a register's number must be unrolled to be one
 
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
 INLINE void store(float* p, vf v) { *reinterpret_cast<vf_unaligned*>(p) = v; }
@@ -60,12 +61,39 @@ INLINE void store_some(float* p, vf v, idx count) {
   if (count >= LANES) store(p, v);
   else if (count > 0) std::memcpy(p, &v, count * sizeof(float));
 }
-INLINE vf splat(float f) { return vf{} + f; }
+INLINE vf splat(float f) { return f - vf{}; }  // f + 0 would not do: compilers keep it, for the sake of -0
 INLINE vf vabs(vf v) { return (vf)((vi)v & 0x7fffffff); }
 INLINE vf flip(vf v, vf sign) { return (vf)((vi)v ^ ((vi)sign & (int32_t)0x80000000)); }  // v * sign(sign), but for 0
 INLINE vf where(vi mask, vf yes, vf no) { return (vf)(mask ? (vi)yes : (vi)no); }
-INLINE vf vmax(vf a, vf b) { return where(a > b, a, b); }
-INLINE vf vmin(vf a, vf b) { return where(a < b, a, b); }
+// Where either is NaN, the second: put what may be NaN second to keep it.
+INLINE vf vmax(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return where(a > b, a, b);
+#endif
+}
+INLINE vf vmin(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return where(a < b, a, b);
+#endif
+}
+// v with its sign turned where `sign` is negative, and 0 where `sign` is 0.
+INLINE vf signed_by(vf v, vf sign) {
+#if defined(__AVX512F__)
+  __mmask16 k = _mm512_cmp_ps_mask((__m512)sign, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  __m512i top = _mm512_set1_epi32((int)0x80000000);
+  return (vf)_mm512_maskz_ternarylogic_epi32(k, (__m512i)sign, top, (__m512i)v, 0x6a);  // (sign & top) ^ v
+#else
+  return where(sign != 0.0f, flip(v, sign), splat(0.0f));
+#endif
+}
 INLINE float sum(vf v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)v);
@@ -110,7 +138,7 @@ INLINE vf reciprocal(vf v) {
 // sqrt(v), v >= 0, the same way.
 INLINE vf root(vf v) {
 #if defined(__AVX2__)
-  vf safe = vmax(v, splat(1e-36f));
+  vf safe = vmax(splat(1e-36f), v);
 #if defined(__AVX512F__)
   vf r = (vf)_mm512_rsqrt14_ps((__m512)safe);
 #else
@@ -127,11 +155,8 @@ INLINE vf root(vf v) {
 
 INLINE vf rounded(vf v) { return (v + 12582912.0f) - 12582912.0f; }  // to the nearest whole number, |v| < 2^22
 
-// 2^(whole + part), |part| <= 1; 0 below the normal range.
+// 2^(whole + part), |part| <= 1/2 and a little more; 0 below the normal range.
 INLINE vf exp2_of(vf whole, vf part) {
-  vf shift = rounded(part);
-  part -= shift;
-  whole += shift;
   vf p = splat(1.535336188319500e-4f);
   p = p * part + 1.339887440266574e-3f;
   p = p * part + 9.618437357674640e-3f;
@@ -187,7 +212,7 @@ INLINE vf power(vf v, float p, vf* log2_v = nullptr) {
   if (log2_v) *log2_v = whole + part;
   vf product = whole * upper, lower = whole * (p - upper) + p * part;
   vf near = rounded(vmin(vmax(product + lower, splat(-1e6f)), splat(1e6f)));
-  vf rest = vmin(vmax((product - near) + lower, splat(-1.0f)), splat(1.0f));
+  vf rest = vmin(vmax((product - near) + lower, splat(-1.0f)), splat(1.0f));  // out of bounds only where near is clamped
   return where(is_zero, splat(0.0f), exp2_of(near, rest));
 }
 
@@ -221,10 +246,10 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 // ---- operators ------------------------------------------------------------------------------------------------
 
 struct Base {
-  static constexpr int SUMS = 1, STAT = 0;
+  static constexpr int SUMS = 1, STAT = 0, WIDE = 2;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
   float option = 0;
-  void finish_all() {}
+  INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
 };
 
 struct Manhattan : Base {
@@ -232,9 +257,9 @@ struct Manhattan : Base {
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf delta = x - w, t = where(delta != 0.0f, flip(c1, delta), splat(0.0f));
-    dx += t;
-    dw -= t;
+    vf t = signed_by(splat(1.0f), x - w);  // the product is free: it goes where additions do not
+    dx += t * c1;
+    dw -= t * c1;
   }
 };
 
@@ -265,25 +290,40 @@ struct BrayCurtisSigned : Base {
   }
   INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
     vf delta = x - w, both = x + w;
-    vf t = where(delta != 0.0f, flip(c1, delta), splat(0.0f));
-    vf u = where(both != 0.0f, flip(c2, both), splat(0.0f));
+    vf t = signed_by(c1, delta);
+    vf u = signed_by(c2, both);
     dx += t - u;
     dw -= t + u;
   }
 };
 
 struct Minkowski15 : Base {
+  // 2 sqrt(|delta|), of at least 1e-18, by an estimate and a Newton step.
+  INLINE vf twice_root(vf delta) const {
+    vf size = vmax(splat(1e-36f), vabs(delta));
+#if defined(__AVX512F__)
+    vf r = (vf)_mm512_rsqrt14_ps((__m512)size);
+#elif defined(__AVX2__)
+    vf r = (vf)_mm256_rsqrt_ps((__m256)size);
+#else
+    return 2.0f * root(size);
+#endif
+#if defined(__AVX2__)
+    vf t = size * r;
+    return t * (3.0f - t * r);
+#endif
+  }
   INLINE void add(vf* s, vf x, vf w, float) const {
-    vf size = vabs(x - w);
-    s[0] += size * root(size);
+    vf delta = x - w;
+    s[0] += vabs(delta) * twice_root(delta);
   }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
-    float c = std::cbrt(s[0]);
-    return is_in_range(s[0]) ? c * c : exact_norm(pair, 1.5);
+    float total = 0.5f * s[0], c = std::cbrt(total);
+    return is_in_range(total) ? c * c : exact_norm(pair, 1.5);
   }
-  INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(g, std::sqrt(d)); }
+  INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(0.5f * g, std::sqrt(d)); }
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf delta = x - w, t = flip(root(vabs(delta)), delta);
+    vf delta = x - w, t = flip(twice_root(delta), delta);
     dx += t * c1;
     dw -= t * c1;
   }
@@ -336,15 +376,15 @@ struct Minkowski3 : Base {
 struct Minkowski : Base {
   static constexpr int STAT = 1;
   static constexpr bool MAX_FIRST = true, HAS_C2 = true;
-  INLINE void add(vf* s, vf x, vf w, float most) const { s[0] += power(vabs(x - w) * splat(over(1, most)), option); }
+  INLINE float parameter(float most) const { return over(1, most); }
+  INLINE void add(vf* s, vf x, vf w, float inverse) const { s[0] += power(vabs(x - w) * inverse, option); }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return exact_norm(pair, option);
     return pair.largest == 0 ? 0 : pair.largest * (float)std::pow((double)s[0], 1.0 / option);
   }
   INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
   INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
-    vf ratio = (x - w) * c2, t = flip(power(vabs(ratio), option - 1), ratio);
-    t = where(ratio != 0.0f, t, splat(0.0f));
+    vf ratio = (x - w) * c2, t = signed_by(power(vabs(ratio), option - 1), ratio);
     dx += t * c1;
     dw -= t * c1;
   }
@@ -402,48 +442,54 @@ struct SmoothChebyshev : Base {
   }
   INLINE void grad(vf x, vf w, vf c1, vf shift, vf& dx, vf& dw) const {
     vf delta = x - w;
-    vf t = where(delta != 0.0f, flip(exponential((vabs(delta) - shift) * option), delta), splat(0.0f));
+    vf t = signed_by(exponential((vabs(delta) - shift) * option), delta);
     dx += t * c1;
     dw -= t * c1;
   }
 };
 
-// |x - w| / max(|x| + |w|, floor); floor 0 is the standard Canberra distance, with 0/0 = 0.
-template <bool ROBUST>
+// |x - w| / (|x| + |w|), with 0/0 = 0. Its gradient by x is sign(x - w) |w| (1 + sign(x) sign(w)) / (|x| + |w|)^2, and
+// so by w with the roles changed: nothing cancels. The square is taken in two steps, to stay within float.
 struct Canberra : Base {
+  static constexpr int WIDE = 1;
   INLINE void add(vf* s, vf x, vf w, float) const {
-    vf size = vmax(vabs(x) + vabs(w), splat(ROBUST ? option : 1e-37f));
+    vf size = vabs(x) + vmax(splat(1e-37f), vabs(w));
     s[0] += vabs(x - w) * reciprocal(size);
   }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    // d/dx = sign(x - w) (size - |x - w| sign(x - w) sign(x)) / size^2, and the bracket is 2|w| where x and w have one
-    // sign, 0 where they have opposite ones, |w| at x = 0: nothing cancels.
-    vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(size, splat(ROBUST ? option : 1e-37f)));
-    vf t = where(delta != 0.0f, flip(c1 * inverse, delta), splat(0.0f));
-    vf same = (vf)(~(((vi)x ^ (vi)w) >> 31) & (vi)splat(2.0f)) * inverse;
-    vf from_x = where(x == 0.0f, inverse, same) * b;
-    vf from_w = where(w == 0.0f, inverse, same) * a;
-    if (ROBUST) {  // under the floor the denominator is constant
-      vi floored = size < option;
-      from_x = where(floored, splat(1.0f), from_x);
-      from_w = where(floored, splat(1.0f), from_w);
-    }
-    dx += t * from_x;
-    dw -= t * from_w;
+    vf a = vabs(x), b = vabs(w), one = splat(1.0f);
+    vf inverse = reciprocal(a + vmax(splat(1e-37f), b));
+    vf t = signed_by(c1 * inverse, x - w);
+    dx += t * ((b + signed_by(one, x) * w) * inverse);
+    dw -= t * ((a + signed_by(one, w) * x) * inverse);
+  }
+};
+
+// |x - w| / max(|x| + |w|, floor): under the floor the denominator is constant.
+struct CanberraRobust : Canberra {
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)));
+  }
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    vf a = vabs(x), b = vabs(w), one = splat(1.0f), size = a + b;
+    vf inverse = reciprocal(vmax(splat(option), size));
+    vf t = signed_by(c1 * inverse, x - w);
+    vi floored = size < option;
+    dx += t * where(floored, one, (b + signed_by(one, x) * w) * inverse);
+    dw -= t * where(floored, one, (a + signed_by(one, w) * x) * inverse);
   }
 };
 
 // sum s^gamma |x - w|/s over sum s^gamma, s = |x| + |w|. The caller has scaled the largest entry to about 1.
 struct CanberraWeighted : Base {
-  static constexpr int SUMS = 2, STAT = 1;
+  static constexpr int SUMS = 2, STAT = 1, WIDE = 1;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
   INLINE void add(vf* s, vf x, vf w, float) const {
     vf size = vabs(x) + vabs(w), weight = raised(size);
-    s[0] += weight * (vabs(x - w) * reciprocal(vmax(size, splat(1e-37f))));
+    s[0] += weight * (vabs(x - w) * reciprocal(vmax(splat(1e-37f), size)));
     s[1] += weight;
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
@@ -463,12 +509,12 @@ struct CanberraWeighted : Base {
   INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-28f ? g / total : 0; }
   INLINE void grad(vf x, vf w, vf c1, vf d, vf& dx, vf& dw) const {
     vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(size, splat(1e-37f)));
+    vf inverse = reciprocal(vmax(splat(1e-37f), size));
     vf scaled = c1 * raised(size) * inverse;  // c1 s^(gamma - 1)
-    vf gap = where(delta != 0.0f, flip(scaled, delta), splat(0.0f));
+    vf gap = signed_by(scaled, delta);
     vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - option * d);
-    dx += gap + where(x != 0.0f, flip(of_size, x), splat(0.0f));
-    dw += where(w != 0.0f, flip(of_size, w), splat(0.0f)) - gap;
+    dx += gap + signed_by(of_size, x);
+    dw += signed_by(of_size, w) - gap;
   }
 };
 
@@ -495,21 +541,29 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
   vf acc[ROWS][C][Op::SUMS] = {};
   float m[ROWS][C] = {};
   if (Op::MAX_FIRST)
+    UNROLL
     for (int r = 0; r < ROWS; ++r)
-      for (int c = 0; c < C; ++c) m[r][c] = most[r * most_stride + c];
+      UNROLL
+      for (int c = 0; c < C; ++c) m[r][c] = op.parameter(most[r * most_stride + c]);
   auto step = [&](auto get, idx j) __attribute__((always_inline)) {
     vf xv[ROWS];
+    UNROLL
     for (int r = 0; r < ROWS; ++r) xv[r] = get(x[r] + j);
+    UNROLL
     for (int c = 0; c < C; ++c) {
       vf wv = get(w + c * n + j);
+      UNROLL
       for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c]);
     }
   };
   idx j = 0;
   for (; j + LANES <= n; j += LANES) step([](const float* p) __attribute__((always_inline)) { return load(p); }, j);
   if (j < n) step([n, j](const float* p) __attribute__((always_inline)) { return load_some(p, n - j); }, j);
+  UNROLL
   for (int r = 0; r < ROWS; ++r)
+    UNROLL
     for (int c = 0; c < C; ++c)
+      UNROLL
       for (int s = 0; s < Op::SUMS; ++s) sums[r][c][s] = Op::IS_MAX ? largest(acc[r][c][s]) : sum(acc[r][c][s]);
 }
 
@@ -561,38 +615,51 @@ void forward(const Op& op, const Problem& in, const float* most, float* d, float
 
 // ---- backward -------------------------------------------------------------------------------------------------
 
-constexpr idx WIDE = 2;                // vectors per feature chunk
-constexpr idx CHUNK = WIDE * LANES;    // features per chunk
-constexpr idx TILE = 3072 / CHUNK;     // centres per packed tile: w and dw together stay in the L1 cache
+template <class Op>
+struct Tiling {
+  static constexpr int WIDE = Op::WIDE;        // vectors per feature chunk, as many as the registers hold
+  static constexpr idx CHUNK = WIDE * LANES;   // features per chunk
+  static constexpr idx TILE = 3072 / CHUNK;    // centres per packed tile: w and dw together stay in the L1 cache
+};
 
 template <class Op, int R>
 INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx columns,
                           const float* w, float* dw, idx tile, float* dx) {
+  constexpr int WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK;
   vf xv[R][WIDE], dxv[R][WIDE];
+  UNROLL
   for (int r = 0; r < R; ++r)
+    UNROLL
     for (int v = 0; v < WIDE; ++v) {
       xv[r][v] = load_some(x + r * n + v * LANES, left - v * LANES);
       dxv[r][v] = load_some(dx + r * n + v * LANES, left - v * LANES);
     }
   for (idx k = 0; k < tile; ++k) {
     vf wv[WIDE], dwv[WIDE];
+    UNROLL
     for (int v = 0; v < WIDE; ++v) {
       wv[v] = load(w + k * CHUNK + v * LANES);
       dwv[v] = load(dw + k * CHUNK + v * LANES);
     }
+    UNROLL
     for (int r = 0; r < R; ++r) {
       vf a = splat(c1[r * columns + k]), b = Op::HAS_C2 ? splat(c2[r * columns + k]) : vf{};
+      UNROLL
       for (int v = 0; v < WIDE; ++v) op.grad(xv[r][v], wv[v], a, b, dxv[r][v], dwv[v]);
     }
+    UNROLL
     for (int v = 0; v < WIDE; ++v) store(dw + k * CHUNK + v * LANES, dwv[v]);
   }
+  UNROLL
   for (int r = 0; r < R; ++r)
+    UNROLL
     for (int v = 0; v < WIDE; ++v) store_some(dx + r * n + v * LANES, dxv[r][v], left - v * LANES);
 }
 
 template <class Op>
 void chunk_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j,
                     float* dx, float* dw) {
+  constexpr idx WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
   alignas(64) float wt[TILE * CHUNK], dwt[TILE * CHUNK];
   const idx left = std::min(CHUNK, in.n - j);
   std::memset(dwt, 0, tile * CHUNK * sizeof(float));
@@ -641,6 +708,7 @@ void backward(const Op& op, const Problem& in, float* g, float* d, const float* 
       op.coefficients(g[at], d[at], Op::HAS_AUX ? aux[at] : 0, Op::STAT ? in.x_stat[b] : 0, Op::STAT ? in.w_stat[k] : 0);
     }
   if (Op::HAS_SIZES) add_size_gradient(in, g, d, dx, dw);
+  constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
   const idx chunks = (in.n + CHUNK - 1) / CHUNK;
 #pragma omp parallel num_threads(in.threads)
   {
@@ -659,12 +727,24 @@ void backward(const Op& op, const Problem& in, float* g, float* d, const float* 
 // (where one alone attains it, its index; where several do, minus their number), then each side is updated by its owners.
 idx attained(const float* x, const float* w, idx n, float d, idx& first) {
   idx count = 0;
-  for (idx j = 0; j < n; j += LANES) {
-    vi hit = vabs(load_some(x + j, n - j) - load_some(w + j, n - j)) == d;
-    if (any(hit))
-      for (idx i = 0; i < LANES && j + i < n; ++i)
-        if (hit[i] && count++ == 0) first = j + i;
+  auto look = [&](idx from) {
+    for (idx i = from; i < std::min(from + 4 * LANES, n); ++i)
+      if (std::fabs(x[i] - w[i]) == d && count++ == 0) first = i;
+  };
+  idx j = 0;
+  for (; j + 4 * LANES <= n; j += 4 * LANES) {
+#if defined(__AVX512F__)
+    __mmask16 hit = 0;
+    for (int v = 0; v < 4; ++v)
+      hit |= _mm512_cmp_ps_mask((__m512)vabs(load(x + j + v * LANES) - load(w + j + v * LANES)), _mm512_set1_ps(d), 0);
+    if (hit) look(j);
+#else
+    vi hit = {};
+    for (int v = 0; v < 4; ++v) hit |= vabs(load(x + j + v * LANES) - load(w + j + v * LANES)) == d;
+    if (any(hit)) look(j);
+#endif
   }
+  look(j);
   return count;
 }
 
@@ -717,8 +797,8 @@ int with_operator(int code, float option, F f) {
     case 4: return call(Minkowski());
     case 5: return call(Chebyshev());
     case 6: return call(SmoothChebyshev());
-    case 7: return call(Canberra<false>());
-    case 8: return call(Canberra<true>());
+    case 7: return call(Canberra());
+    case 8: return call(CanberraRobust());
     case 9: return call(CanberraWeighted());
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
