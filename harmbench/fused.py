@@ -90,17 +90,25 @@ def _check(
 def _task(
     targets: Tensor, classes: int, weight: Tensor | None, ignored: int, smoothing: float, reduction: str, like: Tensor
 ) -> harmonic.Task:
-    counts = targets != ignored
-    targets = torch.where(counts, targets, -1).long()
-    if torch.any((targets >= classes) | (counts & (targets < 0))):
-        raise ValueError(f"targets must be in 0..{classes - 1} or ignore_index={ignored}")
     weight = None if weight is None else weight.detach().to(like.device, like.dtype).contiguous()
+    low, high = (int(end) for end in torch.aminmax(targets)) if len(targets) else (0, 0)
+    if 0 <= low and high < classes and not 0 <= ignored < classes:
+        all_count = True
+    else:
+        counts, all_count = targets != ignored, False
+        targets = torch.where(counts, targets, -1)
+        if torch.any((targets >= classes) | (counts & (targets < 0))):
+            raise ValueError(f"targets must be in 0..{classes - 1} or ignore_index={ignored}")
+    targets = targets.long()
     if reduction == "none":
         return harmonic.Task(targets, weight, smoothing, None)
-    counted = counts.to(like.dtype)
+    if all_count and (reduction == "sum" or weight is None):
+        share = 1.0 if reduction == "sum" else 1.0 / max(len(targets), 1)
+        return harmonic.Task(targets, weight, smoothing, like.new_full((len(targets),), share))
+    counted = (targets >= 0).to(like.dtype)
     if reduction == "mean":
         total = counted.sum() if weight is None else (weight[targets.clamp_min(0)] * counted).sum()
-        return harmonic.Task(targets, weight, smoothing, counted / total)
+        counted = counted / total
     return harmonic.Task(targets, weight, smoothing, counted)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
@@ -35,14 +34,9 @@ class Cosine(Distance):
 
     @property
     def operator(self) -> Operator:
-        return Operator("gemm", "cosine")
-
-    def mapped(
-        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, Tensor]:
-        return unit(x), unit(centres)
+        return Operator("gemm", "cosine", degree=0)
 
     def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        distance = differences(x, centres).square().sum(-1) / 2
+        distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
         has_direction = (x != 0).any(-1)[:, None] & (centres != 0).any(-1)[None, :]
         return torch.where(has_direction, distance, 1.0)

@@ -55,23 +55,23 @@ def available_isas() -> list[str]:
     return list(_FLAGS)[best:]
 
 
-def chosen_isa() -> str:
-    """The best one, or the one that HARMBENCH_ISA names.
+def chosen_isa(asked: str) -> str:
+    """The best one, or the one asked for (by HARMBENCH_ISA).
 
     Raises:
-        OptionError: where HARMBENCH_ISA names one that does not exist or that this CPU lacks.
+        OptionError: where that does not exist or this CPU lacks it.
     """
     available = available_isas()
-    asked = os.environ.get("HARMBENCH_ISA", "") or available[0]
+    asked = asked or available[0]
     if asked not in available:
         raise OptionError(f"HARMBENCH_ISA={asked}: this CPU has {', '.join(available)}")
     return asked
 
 
-def cache_folder() -> Path:
-    """Where compiled libraries live: the platform's cache folder, or XDG_CACHE_HOME."""
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
+def cache_folder(asked: str) -> Path:
+    """Where compiled libraries live: in the folder asked for (by XDG_CACHE_HOME), or the platform's cache folder."""
+    if asked:
+        base = Path(asked)
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":
@@ -83,11 +83,12 @@ def cache_folder() -> Path:
 
 def library() -> Library:
     """The library for the chosen instruction set, compiled if this machine has not done so yet."""
-    return _library(chosen_isa(), os.environ.get("CXX", ""), cache_folder())
+    return _library(*(os.environ.get(name, "") for name in ("HARMBENCH_ISA", "CXX", "XDG_CACHE_HOME")))
 
 
 @lru_cache
-def _library(isa: str, asked_compiler: str, folder: Path) -> Library:
+def _library(asked_isa: str, asked_compiler: str, cache: str) -> Library:
+    isa, folder = chosen_isa(asked_isa), cache_folder(cache)
     compiler = _find_compiler(asked_compiler)
     if not compiler:
         return _without(isa, "", "no C++ compiler found; install g++ or clang++, or set CXX")
@@ -159,7 +160,7 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
     for name, arguments in {
         "hb_forward": "cfppiiippc",
         "hb_backward": "cfppiiipppppc",
-        "hb_square_sums": "piipc",
+        "hb_row_stats": "cpiipc",
         "hb_largest": "pic",
         "hb_expand": "cppppiiipc",
         "hb_expand_backward": "cppppiiippppppc",

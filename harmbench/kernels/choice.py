@@ -60,7 +60,7 @@ def choose(
             return Choice("matmul", f"matrix product on {device.type}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
-    if operator.kind == "gemm" and (volume > DIRECT or library.handle is None):
+    if operator.kind == "gemm" and (volume > DIRECT or operator.name == "cosine" or library.handle is None):
         return Choice("matmul", "matrix product, near pairs from their differences")
     if library.handle is None:
         return _formula(volume, library.problem)

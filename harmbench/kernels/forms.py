@@ -53,9 +53,10 @@ class NativeForm(Form):
 
 
 class MatmulForm(Form):
-    """|x|^2 + |w|^2 - 2 x.w by a matrix product; pairs for which that cancels, from their differences.
+    """sqrt(|x|^2 + |w|^2 - 2 x.w) or 1 - x.w / (|x| |w|) by a matrix product; where that cancels, from differences.
 
-    Cosine distance gets unit vectors, for which it is 1 - x.w; a zero vector, which has no direction, gets 1.
+    With c a number per pair, gradients are of_row x - c w and of_column w - c^T x, again matrix products; the same near
+    pairs would cancel, and are added apart. A zero vector has no direction: its cosine distance is 1, its gradient 0.
     """
 
     def __init__(self, operator: Operator) -> None:
@@ -63,20 +64,20 @@ class MatmulForm(Form):
 
     def begin(self, w: Tensor) -> None:
         self.is_native = w.device.type == "cpu" and w.dtype == torch.float32 and native.is_available()
-        self.w_square = self._square_sums(w)
-        self.of_column = torch.zeros_like(self.w_square)
+        self.w_stat = self._stat(w)
+        self.of_column = torch.zeros_like(self.w_stat)
 
     def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-        d, x_square = x @ w.T, self._square_sums(x)
+        d, x_stat = x @ w.T, self._stat(x)
         if self.is_native:
-            native.expand(self.is_cosine, x, w, x_square, self.w_square, d)
+            native.expand(self.is_cosine, x, w, x_stat, self.w_stat, d)
             return d, None
-        scale = x_square[:, None] + self.w_square
-        square = 2 - 2 * d if self.is_cosine else scale - 2 * d
-        near = ~(square > NEAR * scale)
-        d = square / 2 if self.is_cosine else square.clamp_min(0).sqrt()
-        for row, column in _portions(near.nonzero(), x.shape[1]):
-            delta = x[row] - w[column]
+        if self.is_cosine:
+            d = 1 - d * x_stat[:, None] * self.w_stat
+        else:
+            d = (x_stat[:, None] + self.w_stat - 2 * d).clamp_min(0).sqrt()
+        for row, column in _portions(self._near(d, x_stat).nonzero(), x.shape[1]):
+            delta, _, _ = self._difference(x, w, x_stat, row, column)
             most = delta.abs().amax(-1)
             # The largest entry is divided out: its square may leave the range of float32.
             length = (delta / torch.where(most == 0, 1, most)[:, None]).square().sum(-1).sqrt() * most
@@ -84,40 +85,63 @@ class MatmulForm(Form):
         return d, None
 
     def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        # dl/dx = sum c (x - w) cancels for near pairs like the square did: these are added apart, the others as products.
-        x_square = self._square_sums(x)
+        x_stat = self._stat(x)
         if self.is_native:
-            of_row = native.expand_backward(
-                self.is_cosine, x, w, x_square, self.w_square, g, d, self.of_column, dx, dw
-            )
+            of_row = native.expand_backward(self.is_cosine, x, w, x_stat, self.w_stat, g, d, self.of_column, dx, dw)
         else:
-            of_row = self._coefficients(x, w, x_square, d, g, dx, dw)
+            of_row = self._coefficients(x, w, x_stat, d, g, dx, dw)
         dx.addcmul_(x, of_row[:, None]).addmm_(g, w, alpha=-1)
         dw.addmm_(g.T, x, alpha=-1)
 
     def end(self, w: Tensor, dw: Tensor) -> None:
         dw.addcmul_(w, self.of_column[:, None])
 
-    def _coefficients(
-        self, x: Tensor, w: Tensor, x_square: Tensor, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
-    ) -> Tensor:
+    def _stat(self, v: Tensor) -> Tensor:
+        if self.is_native:
+            return native.inverse_lengths(v) if self.is_cosine else native.square_sums(v)
+        if not self.is_cosine:
+            return torch.linalg.vector_norm(v, dim=1).square()
+        most = v.abs().amax(1)
+        safe = torch.where(most == 0, math.inf, most)
+        return torch.where(most == 0, 0.0, 1 / torch.linalg.vector_norm(v / safe[:, None], dim=1) / safe)
+
+    def _near(self, d: Tensor, x_stat: Tensor) -> Tensor:
         if self.is_cosine:
-            square = 2 * d
-            g.masked_fill_((x_square[:, None] == 0) | (self.w_square == 0), 0.0)
-        else:
-            square = d.square()
-            g.div_(torch.where(d == 0, math.inf, d))
-        near = ~(square > NEAR * (x_square[:, None] + self.w_square))
+            return ~(d > NEAR) | (x_stat[:, None] * self.w_stat > 1e25)
+        return ~(d.square() > NEAR * (x_stat[:, None] + self.w_stat))
+
+    def _difference(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, row: Tensor, column: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x - w of these pairs, and both sides; of the unit vectors for cosine distance."""
+        of_x, of_w = x[row], w[column]
+        if self.is_cosine:
+            of_x, of_w = of_x * x_stat[row, None], of_w * self.w_stat[column, None]
+        return of_x - of_w, of_x, of_w
+
+    def _coefficients(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> Tensor:
+        near = self._near(d, x_stat)
         for row, column in _portions(near.nonzero(), x.shape[1]):
-            share = g[row, column][:, None] * (x[row] - w[column])
-            dx.index_add_(0, row, share)
-            dw.index_add_(0, column, share, alpha=-1)
+            delta, of_x, of_w = self._difference(x, w, x_stat, row, column)
+            some_g, some_d = g[row, column][:, None], d[row, column][:, None]
+            if self.is_cosine:
+                dx.index_add_(0, row, some_g * x_stat[row, None] * (delta - some_d * of_x))
+                dw.index_add_(0, column, some_g * self.w_stat[column, None] * (-delta - some_d * of_w))
+            else:
+                share = some_g / torch.where(some_d == 0, math.inf, some_d) * delta
+                dx.index_add_(0, row, share)
+                dw.index_add_(0, column, share, alpha=-1)
         g.masked_fill_(near, 0.0)
+        if self.is_cosine:
+            along = g * (1 - d)
+            g.mul_(x_stat[:, None]).mul_(self.w_stat)
+            self.of_column += along.sum(0) * self.w_stat.square()
+            return along.sum(1) * x_stat.square()
+        g.div_(torch.where(near, 1, d))
         self.of_column += g.sum(0)
         return g.sum(1)
-
-    def _square_sums(self, v: Tensor) -> Tensor:
-        return native.square_sums(v) if self.is_native else torch.linalg.vector_norm(v, dim=1).square()
 
 
 class ChunkedForm(Form):

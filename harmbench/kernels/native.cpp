@@ -345,17 +345,6 @@ struct Euclidean : Base {
   }
 };
 
-// Half the squared distance of unit vectors; a zero vector, which has no direction, is at distance 1.
-struct Cosine : Euclidean {
-  static constexpr int STAT = 2;
-  INLINE float finish(const float* s, const Pair& pair, float*) const {
-    return pair.x_stat == 0 || pair.w_stat == 0 ? 1 : s[0] / 2;
-  }
-  INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const {
-    if (x_stat == 0 || w_stat == 0) g = 0;
-  }
-};
-
 struct Minkowski3 : Base {
   static constexpr bool HAS_C2 = true;
   INLINE void add(vf* s, vf x, vf w, float) const {
@@ -522,6 +511,7 @@ struct CanberraWeighted : Base {
 
 constexpr int ROWS = 4;
 
+// Of each row: 1 the sum of |v|, 2 the sum of squares, 3 one over the length, and 0 for the zero vector.
 void row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (idx b = 0; b < count; ++b) {
@@ -531,6 +521,14 @@ void row_stats(int kind, const float* v, idx count, idx n, float* out, int threa
       total[turn] += kind == 1 ? vabs(a) : a * a;
     }
     out[b] = sum(total[0] + total[1]);
+    if (kind == 3) {
+      double square = out[b];
+      if (!is_in_range(out[b])) {
+        square = 0;
+        for (idx i = 0; i < n; ++i) square += (double)v[b * n + i] * v[b * n + i];
+      }
+      out[b] = square == 0 ? 0 : (float)(1 / std::sqrt(square));
+    }
   }
 }
 
@@ -680,12 +678,17 @@ void chunk_backward(const Op& op, const Problem& in, const float* c1, const floa
 // Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of g d / (sum |x| + sum |w|), both ways.
 void add_size_gradient(const Problem& in, const float* g_over_total, const float* d, float* dx, float* dw) {
   std::vector<double> of_row(in.rows), of_column(in.columns);
-  for (idx b = 0; b < in.rows; ++b)
-    for (idx k = 0; k < in.columns; ++k) {
-      float term = g_over_total[b * in.columns + k] * d[b * in.columns + k];
-      of_row[b] += term;
-      of_column[k] += term;
-    }
+  auto term = [&](idx b, idx k) { return g_over_total[b * in.columns + k] * d[b * in.columns + k]; };
+#pragma omp parallel num_threads(in.threads)
+  {
+#pragma omp for schedule(static) nowait
+    for (idx b = 0; b < in.rows; ++b)
+      for (idx k = 0; k < in.columns; ++k) of_row[b] += term(b, k);
+#pragma omp for schedule(static)
+    for (idx k0 = 0; k0 < in.columns; k0 += 256)
+      for (idx b = 0; b < in.rows; ++b)
+        for (idx k = k0; k < std::min(k0 + 256, in.columns); ++k) of_column[k] += term(b, k);
+  }
   auto add = [&](const std::vector<double>& total, const float* v, idx count, float* dv) {
 #pragma omp parallel for num_threads(in.threads) schedule(static)
     for (idx b = 0; b < count; ++b)
@@ -802,7 +805,6 @@ int with_operator(int code, float option, F f) {
     case 9: return call(CanberraWeighted());
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
-    case 12: return call(Cosine());
   }
   return 1;
 }
@@ -823,8 +825,6 @@ struct Stats {  // the row numbers an operator reads
 
 constexpr float NEAR = 5e-2f;  // below this share of |x|^2 + |w|^2 the expansion has lost over a digit: compute directly
 
-INLINE bool is_near(float square, float scale) { return !(square > NEAR * scale); }
-
 float direct_square(const float* x, const float* w, idx n) {
   vf total[2] = {};
   for (idx j = 0, turn = 0; j < n; j += LANES, turn ^= 1) {
@@ -832,6 +832,109 @@ float direct_square(const float* x, const float* w, idx n) {
     total[turn] += delta * delta;
   }
   return sum(total[0] + total[1]);
+}
+
+// Half the squared distance of the unit vectors x a and w b.
+float direct_cosine(const float* x, const float* w, float a, float b, idx n) {
+  vf total = {};
+  for (idx j = 0; j < n; j += LANES) {
+    vf delta = load_some(x + j, n - j) * a - load_some(w + j, n - j) * b;
+    total += delta * delta;
+  }
+  return sum(total) / 2;
+}
+
+// Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.
+template <bool COSINE>
+INLINE vi is_near(vf d, vf x_stat, vf w_stat) {
+  if (COSINE) return (~(d > NEAR)) | (x_stat * w_stat > 1e25f);
+  return ~(d * d > NEAR * (x_stat + w_stat));
+}
+
+template <bool COSINE>
+void expand(const Problem& in, float* d) {
+#pragma omp parallel for num_threads(in.threads) schedule(dynamic, 4)
+  for (idx b = 0; b < in.rows; ++b) {
+    float* row = d + b * in.columns;
+    const vf x_stat = splat(in.x_stat[b]);
+    for (idx k = 0; k < in.columns; k += LANES) {
+      idx count = in.columns - k;
+      vf dot = load_some(row + k, count), w_stat = load_some(in.w_stat + k, count);
+      vf result = COSINE ? 1.0f - dot * x_stat * w_stat : root(vmax(splat(0.0f), (x_stat + w_stat) - 2.0f * dot));
+      vi near = is_near<COSINE>(result, x_stat, w_stat);
+      store_some(row + k, result, count);
+      if (any(near))
+        for (idx i = 0; i < LANES && i < count; ++i)
+          if (near[i]) {
+            const float *x = in.x + b * in.n, *w = in.w + (k + i) * in.n;
+            float square = COSINE ? 0 : direct_square(x, w, in.n);
+            if (COSINE) row[k + i] = direct_cosine(x, w, x_stat[i], w_stat[i], in.n);
+            else row[k + i] = is_in_range(square) ? std::sqrt(square) : exact_norm({x, w, in.n, 0, 0, 0}, 2);
+          }
+    }
+  }
+}
+
+// dl/dx_b = of_row_b x_b - sum_k c_bk w_k, and so for w: c replaces g, its part in of_row and of_column is summed here.
+// Near pairs get c = 0 and are added directly.
+template <bool COSINE>
+void expand_backward(const Problem& in, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw) {
+  struct Near { idx b, k; float g, d; };
+  std::vector<std::vector<Near>> found(in.rows);
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx b = 0; b < in.rows; ++b) {
+    double total = 0;
+    const vf x_stat = splat(in.x_stat[b]);
+    for (idx k0 = 0; k0 < in.columns; k0 += 4096) {
+      vf part = {};
+      for (idx k = k0; k < std::min(k0 + 4096, in.columns); k += LANES) {
+        idx at = b * in.columns + k, count = in.columns - k;
+        vf gv = load_some(g + at, count), dv = load_some(d + at, count), w_stat = load_some(in.w_stat + k, count);
+        vi near = is_near<COSINE>(dv, x_stat, w_stat);
+        if (any(near)) {
+          for (idx i = 0; i < LANES && i < count; ++i)
+            if (near[i] && gv[i] != 0 && dv[i] != 0) found[b].push_back({b, k + i, gv[i], dv[i]});
+          gv = where(near, splat(0.0f), gv);
+        }
+        vf c = COSINE ? gv * x_stat * w_stat : where(near, splat(0.0f), gv / dv);
+        store_some(g + at, c, count);
+        part += COSINE ? gv * (1.0f - dv) : c;
+      }
+      total += sum(part);
+    }
+    of_row[b] = (float)(COSINE ? total * in.x_stat[b] * in.x_stat[b] : total);
+  }
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx k = 0; k < in.columns; k += LANES) {
+    idx count = in.columns - k;
+    vf total = {}, w_stat = load_some(in.w_stat + k, count);
+    for (idx b = 0; b < in.rows; ++b) {
+      vf c = load_some(g + b * in.columns + k, count), dv = load_some(d + b * in.columns + k, count);
+      // c = g x_stat w_stat: what is wanted is g (1 - d) w_stat^2. Zero vectors have c = 0.
+      total += COSINE ? c * (1.0f - dv) * w_stat * over(1, in.x_stat[b]) : c;
+    }
+    store_some(of_column + k, load_some(of_column + k, count) + total, count);
+  }
+  const idx span = 64;
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+  for (idx chunk = 0; chunk < (in.n + span - 1) / span; ++chunk)
+    for (const auto& row : found)
+      for (const Near& pair : row) {
+        const float *x = in.x + pair.b * in.n, *w = in.w + pair.k * in.n;
+        const float a = in.x_stat[pair.b], b = in.w_stat[pair.k];
+        float *to_x = dx + pair.b * in.n, *to_w = dw + pair.k * in.n;
+        for (idx j = chunk * span; j < std::min(in.n, (chunk + 1) * span); ++j) {
+          if (COSINE) {
+            float u = x[j] * a, v = w[j] * b;
+            to_x[j] += pair.g * a * ((u - v) - pair.d * u);
+            to_w[j] += pair.g * b * ((v - u) - pair.d * v);
+          } else {
+            float t = pair.g / pair.d * (x[j] - w[j]);
+            to_x[j] += t;
+            to_w[j] -= t;
+          }
+        }
+      }
 }
 
 }  // namespace
@@ -872,8 +975,8 @@ int hb_backward(int code, float option, const float* x, const float* w, idx rows
   });
 }
 
-void hb_square_sums(const float* v, idx count, idx n, float* out, int threads) {
-  row_stats(2, v, count, n, out, threads);
+void hb_row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {
+  row_stats(kind, v, count, n, out, threads);
 }
 
 float hb_largest(const float* v, idx count, int threads) {
@@ -888,82 +991,20 @@ float hb_largest(const float* v, idx count, int threads) {
   return most;
 }
 
-// dots x.w become distances: sqrt(|x|^2 + |w|^2 - 2 x.w), or 1 - x.w for unit vectors; near pairs from differences.
-void hb_expand(int is_cosine, const float* x, const float* w, const float* x_square, const float* w_square, idx rows,
+// Dot products x.w become distances: sqrt(|x|^2 + |w|^2 - 2 x.w) (stats: sums of squares) or 1 - x.w / (|x| |w|)
+// (stats: one over the lengths).
+void hb_expand(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,
                idx columns, idx n, float* d, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
-  for (idx b = 0; b < rows; ++b) {
-    float* row = d + b * columns;
-    for (idx k = 0; k < columns; k += LANES) {
-      idx count = columns - k;
-      vf dot = load_some(row + k, count), scale = load_some(w_square + k, count) + x_square[b];
-      vf square = is_cosine ? 2.0f - 2.0f * dot : scale - 2.0f * dot;
-      vf result = is_cosine ? square * 0.5f : root(square);
-      vi near = ~(square > NEAR * scale);
-      store_some(row + k, result, count);
-      if (any(near))
-        for (idx i = 0; i < LANES && i < count; ++i)
-          if (near[i]) {
-            const float *xb = x + b * n, *wk = w + (k + i) * n;
-            float exact = direct_square(xb, wk, n);
-            if (is_cosine) row[k + i] = exact / 2;
-            else row[k + i] = is_in_range(exact) ? std::sqrt(exact) : exact_norm({xb, wk, n, 0, 0, 0}, 2);
-          }
-    }
-  }
+  Problem in{x, w, x_stat, w_stat, rows, columns, n, threads};
+  is_cosine ? expand<true>(in, d) : expand<false>(in, d);
 }
 
-// g = dl/dd becomes the coefficient of x - w, 0 for near pairs, whose gradients are added to dx and dw here; the
-// coefficients' sums over rows and columns go to of_row and (added) of_column.
-void hb_expand_backward(int is_cosine, const float* x, const float* w, const float* x_square, const float* w_square,
-                        idx rows, idx columns, idx n, float* g, const float* d, float* of_row, float* of_column, float* dx,
-                        float* dw, int threads) {
-  struct Near { idx b, k; float c; };
-  std::vector<std::vector<Near>> found(rows);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx b = 0; b < rows; ++b) {
-    double total = 0;
-    for (idx k0 = 0; k0 < columns; k0 += 4096) {
-      idx k1 = std::min(k0 + 4096, columns);
-      vf part = {};
-      for (idx k = k0; k < k1; k += LANES) {
-        idx at = b * columns + k, count = k1 - k;
-        vf gv = load_some(g + at, count), dv = load_some(d + at, count);
-        vf scale = load_some(w_square + k, count) + x_square[b];
-        vf square = is_cosine ? 2.0f * dv : dv * dv;
-        vf c = is_cosine ? gv : where(dv == 0.0f, splat(0.0f), gv / where(dv == 0.0f, splat(1.0f), dv));
-        if (is_cosine && x_square[b] == 0) c = splat(0.0f);
-        vi near = ~(square > NEAR * scale);
-        if (is_cosine) c = where(load_some(w_square + k, count) == 0.0f, splat(0.0f), c);
-        if (any(near)) {
-          for (idx i = 0; i < LANES && i < count; ++i)
-            if (near[i] && c[i] != 0) found[b].push_back({b, k + i, c[i]});
-          c = where(near, splat(0.0f), c);
-        }
-        store_some(g + at, c, count);
-        part += c;
-      }
-      total += sum(part);
-    }
-    of_row[b] = (float)total;
-  }
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx k = 0; k < columns; k += LANES) {
-    idx count = columns - k;
-    vf total = load_some(of_column + k, count);
-    for (idx b = 0; b < rows; ++b) total += load_some(g + b * columns + k, count);
-    store_some(of_column + k, total, count);
-  }
-  const idx chunks = (n + 63) / 64;
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx chunk = 0; chunk < chunks; ++chunk)
-    for (const auto& row : found)
-      for (const Near& pair : row)
-        for (idx j = chunk * 64; j < std::min(n, chunk * 64 + 64); ++j) {
-          float t = pair.c * (x[pair.b * n + j] - w[pair.k * n + j]);
-          dx[pair.b * n + j] += t;
-          dw[pair.k * n + j] -= t;
-        }
+void hb_expand_backward(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,
+                        idx columns, idx n, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw,
+                        int threads) {
+  Problem in{x, w, x_stat, w_stat, rows, columns, n, threads};
+  is_cosine ? expand_backward<true>(in, g, d, of_row, of_column, dx, dw)
+            : expand_backward<false>(in, g, d, of_row, of_column, dx, dw);
 }
 
 // Rows of distances -> rows of loss, and in `g`, where wanted, the gradient times the row's factor.

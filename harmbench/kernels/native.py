@@ -12,7 +12,7 @@ from harmbench.kernels.operators import Operator
 
 _CODES = {
     "manhattan": 0, "minkowski": 4, "euclidean": 2, "chebyshev": 5, "smooth_chebyshev": 6, "canberra": 7,
-    "canberra_robust": 8, "canberra_weighted": 9, "bray_curtis": 10, "bray_curtis_signed": 11, "cosine": 12,
+    "canberra_robust": 8, "canberra_weighted": 9, "bray_curtis": 10, "bray_curtis_signed": 11,
 }
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 _WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
@@ -57,8 +57,17 @@ def backward(
 
 def square_sums(v: Tensor) -> Tensor:
     """Sum of squares of each row, (R,)."""
+    return _row_stats(2, v)
+
+
+def inverse_lengths(v: Tensor) -> Tensor:
+    """One over the length of each row, (R,), and 0 for the zero vector."""
+    return _row_stats(3, v)
+
+
+def _row_stats(kind: int, v: Tensor) -> Tensor:
     out = v.new_empty(len(v))
-    _functions().hb_square_sums(v.data_ptr(), len(v), v.shape[1], out.data_ptr(), torch.get_num_threads())
+    _functions().hb_row_stats(kind, v.data_ptr(), len(v), v.shape[1], out.data_ptr(), torch.get_num_threads())
     return out
 
 
@@ -67,22 +76,22 @@ def largest(v: Tensor) -> float:
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), torch.get_num_threads()))
 
 
-def expand(is_cosine: bool, x: Tensor, w: Tensor, x_square: Tensor, w_square: Tensor, dots: Tensor) -> None:
+def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor) -> None:
     """Dot products (B, K) become distances, in place."""
     _functions().hb_expand(
-        is_cosine, x.data_ptr(), w.data_ptr(), x_square.data_ptr(), w_square.data_ptr(), len(x), len(w), x.shape[1],
+        is_cosine, x.data_ptr(), w.data_ptr(), x_stat.data_ptr(), w_stat.data_ptr(), len(x), len(w), x.shape[1],
         dots.data_ptr(), torch.get_num_threads(),
     )
 
 
 def expand_backward(
-    is_cosine: bool, x: Tensor, w: Tensor, x_square: Tensor, w_square: Tensor, g: Tensor, d: Tensor,
+    is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, g: Tensor, d: Tensor,
     of_column: Tensor, dx: Tensor, dw: Tensor,
 ) -> Tensor:
-    """g = dl/dd becomes the coefficient of x - w; returns its row sums (B,), adds its column sums to `of_column`."""
+    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x; returns of_row, adds to the others."""
     of_row = x.new_empty(len(x))
     _functions().hb_expand_backward(
-        is_cosine, x.data_ptr(), w.data_ptr(), x_square.data_ptr(), w_square.data_ptr(), len(x), len(w), x.shape[1],
+        is_cosine, x.data_ptr(), w.data_ptr(), x_stat.data_ptr(), w_stat.data_ptr(), len(x), len(w), x.shape[1],
         g.data_ptr(), d.data_ptr(), of_row.data_ptr(), of_column.data_ptr(), dx.data_ptr(), dw.data_ptr(),
         torch.get_num_threads(),
     )
