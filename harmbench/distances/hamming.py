@@ -48,24 +48,24 @@ class Hamming(Distance):
 
     @property
     def operator(self) -> Operator:
-        return Operator("elementwise", "manhattan")
+        return Operator("elementwise", "mean_absolute")
 
     def mapped(
         self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
     ) -> tuple[Tensor, Tensor]:
-        noise = _logistic(x) if self.variant == "gumbel" and training else torch.zeros_like(x[:1])
+        noise = _logistic(x) if self.variant == "gumbel" and training else None
         return self._codes(x, noise), self._codes(centres, noise)
 
     def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        return differences(x, centres).abs().sum(-1)
+        return differences(x, centres).abs().mean(-1)
 
-    def _codes(self, vectors: Tensor, noise: Tensor) -> Tensor:
-        """Bits, or their surrogates, divided by N: their absolute differences sum to a mean."""
-        above = vectors - self.threshold
-        codes = torch.sigmoid((above + noise) / self.temperature)
+    def _codes(self, vectors: Tensor, noise: Tensor | None) -> Tensor:
+        above = vectors - self.threshold if self.threshold else vectors
+        noisy = above if noise is None else above + noise
+        soft = torch.sigmoid(noisy if self.temperature == 1 else noisy / self.temperature)
         if self.variant == "hard":
-            codes = (above > 0).to(codes.dtype) + (codes - codes.detach())  # in brackets: exactly 0
-        return codes / vectors.shape[1]
+            return (above > 0).to(soft.dtype) + (soft - soft.detach())  # in brackets: exactly 0
+        return soft
 
 
 def _logistic(x: Tensor) -> Tensor:

@@ -81,15 +81,17 @@ def cache_folder(asked: str) -> Path:
     return base / "harmbench"
 
 
+@lru_cache(maxsize=1)
 def library() -> Library:
-    """The library for the chosen instruction set, compiled if this machine has not done so yet."""
-    return _library(*(os.environ.get(name, "") for name in ("HARMBENCH_ISA", "CXX", "XDG_CACHE_HOME")))
+    """The library for the chosen instruction set, compiled if this machine has not done so yet.
 
+    The environment is read at the first call; `library.cache_clear()` has it read again.
 
-@lru_cache
-def _library(asked_isa: str, asked_compiler: str, cache: str) -> Library:
-    isa, folder = chosen_isa(asked_isa), cache_folder(cache)
-    compiler = _find_compiler(asked_compiler)
+    Raises:
+        OptionError: where HARMBENCH_ISA names an instruction set that this CPU lacks.
+    """
+    isa, folder = chosen_isa(os.environ.get("HARMBENCH_ISA", "")), cache_folder(os.environ.get("XDG_CACHE_HOME", ""))
+    compiler = _find_compiler(os.environ.get("CXX", ""))
     if not compiler:
         return _without(isa, "", "no C++ compiler found; install g++ or clang++, or set CXX")
     source = resources.files("harmbench.kernels").joinpath("native.cpp").read_bytes()

@@ -249,6 +249,7 @@ struct Base {
   static constexpr int SUMS = 1, STAT = 0, WIDE = 2;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
   float option = 0;
+  idx features = 1;
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
 };
 
@@ -261,6 +262,11 @@ struct Manhattan : Base {
     dx += t * c1;
     dw -= t * c1;
   }
+};
+
+struct MeanAbsolute : Manhattan {
+  INLINE float finish(const float* s, const Pair& pair, float*) const { return s[0] / pair.n; }
+  INLINE void coefficients(float& g, float&, float, float, float) const { g /= features; }
 };
 
 // sum |x - w| / (sum |x| + sum |w|): the numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
@@ -754,11 +760,11 @@ idx attained(const float* x, const float* w, idx n, float d, idx& first) {
 void chebyshev_backward(const Problem& in, const float* g, const float* d, float* dx, float* dw) {
   std::vector<int32_t> where_(in.rows * in.columns);
   const idx tile = std::max<idx>(4, (1 << 16) / std::max<idx>(in.n, 1));
-  const idx across = (in.columns + tile - 1) / tile;
+  const idx across = (in.columns + tile - 1) / tile, down = (in.rows + 31) / 32;
 #pragma omp parallel for num_threads(in.threads) schedule(dynamic)
-  for (idx t = 0; t < across; ++t)
-    for (idx b = 0; b < in.rows; ++b)
-      for (idx k = t * tile; k < std::min((t + 1) * tile, in.columns); ++k) {
+  for (idx t = 0; t < across * down; ++t)
+    for (idx b = t % down * 32; b < std::min(t % down * 32 + 32, in.rows); ++b)
+      for (idx k = t / down * tile; k < std::min((t / down + 1) * tile, in.columns); ++k) {
         idx first = 0, at = b * in.columns + k;
         idx count = attained(in.x + b * in.n, in.w + k * in.n, in.n, d[at], first);
         where_[at] = (int32_t)(count == 1 ? first : -count);
@@ -786,9 +792,10 @@ void chebyshev_backward(const Problem& in, const float* g, const float* d, float
 }
 
 template <class F>
-int with_operator(int code, float option, F f) {
+int with_operator(int code, float option, idx features, F f) {
   auto call = [&](auto op) {
     op.option = option;
+    op.features = features;
     f(op);
     return 0;
   };
@@ -805,6 +812,7 @@ int with_operator(int code, float option, F f) {
     case 9: return call(CanberraWeighted());
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
+    case 12: return call(MeanAbsolute());
   }
   return 1;
 }
@@ -947,7 +955,7 @@ int hb_lanes() { return LANES; }
 
 int hb_forward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* d, float* aux,
                int threads) {
-  return with_operator(code, option, [&](auto op) {
+  return with_operator(code, option, n, [&](auto op) {
     using Op = decltype(op);
     Stats<Op> stats(x, w, rows, columns, n, threads);
     Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
@@ -962,7 +970,7 @@ int hb_forward(int code, float option, const float* x, const float* w, idx rows,
 
 int hb_backward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* g, float* d,
                 const float* aux, float* dx, float* dw, int threads) {
-  return with_operator(code, option, [&](auto op) {
+  return with_operator(code, option, n, [&](auto op) {
     using Op = decltype(op);
     Stats<Op> stats(x, w, rows, columns, n, threads);
     Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};

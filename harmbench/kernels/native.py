@@ -12,7 +12,7 @@ from harmbench.kernels.operators import Operator
 
 _CODES = {
     "manhattan": 0, "minkowski": 4, "euclidean": 2, "chebyshev": 5, "smooth_chebyshev": 6, "canberra": 7,
-    "canberra_robust": 8, "canberra_weighted": 9, "bray_curtis": 10, "bray_curtis_signed": 11,
+    "canberra_robust": 8, "canberra_weighted": 9, "bray_curtis": 10, "bray_curtis_signed": 11, "mean_absolute": 12,
 }
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 _WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")

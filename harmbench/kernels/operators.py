@@ -25,6 +25,6 @@ class Operator(NamedTuple):
 
 
 NAMES = (
-    "manhattan", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "canberra", "canberra_robust",
+    "manhattan", "mean_absolute", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "canberra", "canberra_robust",
     "canberra_weighted", "bray_curtis", "bray_curtis_signed", "cosine",
 )
