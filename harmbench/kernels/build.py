@@ -103,7 +103,7 @@ def library() -> Library:
             _compile_once(compiler, version, source, isa, path)
         return Library(_declared(ctypes.CDLL(str(path))), isa, version, path)
     except (OSError, Timeout, subprocess.SubprocessError) as error:
-        return _without(isa, version, _reason(error, folder))
+        return _without(isa, version, _reason(error, path))
 
 
 def _find_compiler(asked: str) -> str:
@@ -138,13 +138,15 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, capture_output=True, text=True, check=True, timeout=_SECONDS)
 
 
-def _reason(error: Exception, folder: Path) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr[:200])
         return f"native.cpp does not compile: {first.strip()}"
-    if isinstance(error, PermissionError) or getattr(error, "errno", None) == 30:
-        return f"the cache folder {folder} cannot be written; set XDG_CACHE_HOME to one that can"
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and not isinstance(error, Timeout):
+        if path.exists():
+            return f"{path} does not load ({error}); delete it"
+        return f"the cache folder {path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to one that can"
+    return f"compiling took over {_SECONDS} seconds"
 
 
 def _without(isa: str, version: str, problem: str) -> Library:

@@ -501,7 +501,7 @@ struct CanberraWeighted : Base {
     }
     return below == 0 ? 0 : (float)(above / below);
   }
-  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-28f ? g / total : 0; }
+  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-34f ? g / total : 0; }
   INLINE void grad(vf x, vf w, vf c1, vf d, vf& dx, vf& dw) const {
     vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
     vf inverse = reciprocal(vmax(splat(1e-37f), size));
@@ -842,14 +842,15 @@ float direct_square(const float* x, const float* w, idx n) {
   return sum(total[0] + total[1]);
 }
 
-// Half the squared distance of the unit vectors x a and w b.
+// Half the squared distance of the unit vectors x a and w b. x a - w b as (x - w b/a) a: 0 for equal vectors, also where
+// the compiler makes one rounding of a product and a sum.
 float direct_cosine(const float* x, const float* w, float a, float b, idx n) {
   vf total = {};
   for (idx j = 0; j < n; j += LANES) {
-    vf delta = load_some(x + j, n - j) * a - load_some(w + j, n - j) * b;
+    vf delta = (load_some(x + j, n - j) - load_some(w + j, n - j) * (b / a)) * a;
     total += delta * delta;
   }
-  return sum(total) / 2;
+  return a == 0 || b == 0 ? 1 : sum(total) / 2;
 }
 
 // Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.
@@ -904,7 +905,7 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
             if (near[i] && gv[i] != 0 && dv[i] != 0) found[b].push_back({b, k + i, gv[i], dv[i]});
           gv = where(near, splat(0.0f), gv);
         }
-        vf c = COSINE ? gv * x_stat * w_stat : where(near, splat(0.0f), gv / dv);
+        vf c = where(near, splat(0.0f), COSINE ? gv * x_stat * w_stat : gv / dv);
         store_some(g + at, c, count);
         part += COSINE ? gv * (1.0f - dv) : c;
       }
@@ -933,9 +934,9 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
         float *to_x = dx + pair.b * in.n, *to_w = dw + pair.k * in.n;
         for (idx j = chunk * span; j < std::min(in.n, (chunk + 1) * span); ++j) {
           if (COSINE) {
-            float u = x[j] * a, v = w[j] * b;
-            to_x[j] += pair.g * a * ((u - v) - pair.d * u);
-            to_w[j] += pair.g * b * ((v - u) - pair.d * v);
+            float delta = (x[j] - w[j] * (b / a)) * a;
+            to_x[j] += pair.g * a * (delta - pair.d * (x[j] * a));
+            to_w[j] -= pair.g * b * (delta + pair.d * (w[j] * b));
           } else {
             float t = pair.g / pair.d * (x[j] - w[j]);
             to_x[j] += t;
