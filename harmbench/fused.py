@@ -92,7 +92,7 @@ def _task(
 ) -> harmonic.Task:
     weight = None if weight is None else weight.detach().to(like.device, like.dtype).contiguous()
     low, high = (int(end) for end in torch.aminmax(targets)) if len(targets) else (0, 0)
-    if 0 <= low and high < classes and not 0 <= ignored < classes:
+    if low >= 0 and high < classes and not 0 <= ignored < classes:
         all_count = True
     else:
         counts, all_count = targets != ignored, False

@@ -182,7 +182,7 @@ def test_nan_is_not_repaired() -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     x, w, y = _problem()
-    with pytest.raises(ValueError, match="targets must be in 0..49"):
+    with pytest.raises(ValueError, match=r"targets must be in 0\.\.49"):
         harmonic_loss(x, w, y + 45)
     with pytest.raises(ValueError, match="expected features"):
         harmonic_loss(x, w[:, :3], y)

@@ -145,7 +145,8 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and not isinstance(error, Timeout):
         if path.exists():
             return f"{path} does not load ({error}); delete it"
-        return f"the cache folder {path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to one that can"
+        why = f"the cache folder {path.parent} cannot be written ({error.strerror})"
+        return f"{why}; set XDG_CACHE_HOME to one that can"
     return f"compiling took over {_SECONDS} seconds"
 
 

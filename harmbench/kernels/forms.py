@@ -103,7 +103,8 @@ class MatmulForm(Form):
             return torch.linalg.vector_norm(v, dim=1).square()
         most = v.abs().amax(1)
         safe = torch.where(most == 0, math.inf, most)
-        return torch.where(most == 0, 0.0, 1 / torch.linalg.vector_norm(v / safe[:, None], dim=1) / safe)
+        lengths: Tensor = torch.linalg.vector_norm(v / safe[:, None], dim=1) * safe
+        return torch.where(most == 0, 0.0, 1 / lengths)
 
     def _near(self, d: Tensor, x_stat: Tensor) -> Tensor:
         if self.is_cosine:
@@ -145,7 +146,7 @@ class MatmulForm(Form):
 
 
 class ChunkedForm(Form):
-    """The formula itself, on blocks small enough for its (rows, columns, N) tensors; computed again for the gradient."""
+    """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
 
     def __init__(self, pairwise: Pairwise) -> None:
         self.pairwise = pairwise
@@ -177,7 +178,7 @@ def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slic
 
 def _portions(pairs: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Index pairs (P, 2), as many at a time as have room for their differences."""
-    for portion in pairs.split(max(1, choice.FITS // max(features, 1))):
+    for portion in torch.split(pairs, max(1, choice.FITS // max(features, 1))):
         yield portion[:, 0], portion[:, 1]
 
 
@@ -225,8 +226,9 @@ def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor) -> Tensor
     x, w = x.contiguous(), w.contiguous()
     scale = rescale(operator, x, w)
     if scale == 1 or operator is None or operator.degree is None:
-        return _Distances.apply(x, w, form)[0]
-    return _Distances.apply(x * scale, w * scale, form)[0] / scale**operator.degree
+        d: Tensor = _Distances.apply(x, w, form)[0]  # type: ignore[no-untyped-call]
+        return d
+    return apply(form, None, x * scale, w * scale) / scale**operator.degree
 
 
 class _Distances(torch.autograd.Function):
@@ -244,8 +246,9 @@ class _Distances(torch.autograd.Function):
             ctx.mark_non_differentiable(aux)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, *of_aux: Tensor) -> tuple[Tensor, Tensor, None]:
-        return (*_Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form), None)
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
+        dx, dw = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
+        return dx, dw, None
 
 
 class _Gradients(torch.autograd.Function):
@@ -266,7 +269,7 @@ class _Gradients(torch.autograd.Function):
         """Nothing is kept."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> None:
+    def backward(*_: Any) -> None:
         raise no_second_derivative()
 
 

@@ -93,7 +93,7 @@ def apply(form: forms.Form, operator: Operator | None, x: Tensor, w: Tensor, n: 
     scale = forms.rescale(operator, x, w)  # HarMax does not see it: it is blind to the scale of distances
     if scale != 1:
         x, w = x * scale, w * scale
-    result: Tensor = _Harmonic.apply(x, w, n, form, task)
+    result: Tensor = _Harmonic.apply(x, w, n, form, task)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -144,14 +144,15 @@ class _Harmonic(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_Gradients.apply(*ctx.saved_tensors, upstream, ctx), None, None)
+        gradients = _Gradients.apply(*ctx.saved_tensors, upstream, ctx)  # type: ignore[no-untyped-call]
+        return (*gradients, None, None)
 
 
 class _Gradients(torch.autograd.Function):
     """A function of its own, so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, n: Tensor, upstream: Tensor, owner: Any) -> tuple[Tensor, ...]:
+    def forward(_: Any, x: Tensor, w: Tensor, n: Tensor, upstream: Tensor, owner: Any) -> tuple[Tensor, ...]:
         done, owner.done = owner.done, None  # given away: the caller may keep or change them
         if done is None:
             factors = upstream if owner.task.factors is None else owner.task.factors * upstream
@@ -162,5 +163,5 @@ class _Gradients(torch.autograd.Function):
         return done.dx, done.dw, done.dn.reshape(n.shape)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> None:
+    def backward(*_: Any) -> None:
         raise forms.no_second_derivative()

@@ -10,7 +10,7 @@ from torch import Tensor
 from harmbench.kernels import build
 from harmbench.kernels.operators import Operator
 
-_CODES = {
+CODES = {
     "manhattan": 0, "minkowski": 4, "euclidean": 2, "chebyshev": 5, "smooth_chebyshev": 6, "canberra": 7,
     "canberra_robust": 8, "canberra_weighted": 9, "bray_curtis": 10, "bray_curtis_signed": 11, "mean_absolute": 12,
 }
@@ -29,8 +29,8 @@ def _functions() -> Any:
 
 def _code(operator: Operator) -> int:
     if operator.name == "minkowski":
-        return _ORDERS.get(operator.option, _CODES["minkowski"])
-    return _CODES[operator.name]
+        return _ORDERS.get(operator.option, CODES["minkowski"])
+    return CODES[operator.name]
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -9,8 +9,8 @@ class Operator(NamedTuple):
     """The formula of a distance, as the fast forms know it.
 
     Attributes:
-        kind: `gemm` where pairs come from a matrix product, `elementwise` where each coordinate of each pair is touched.
-        name: which formula; one of `NAMES`.
+        kind: `gemm` where pairs come from a matrix product, `elementwise` where every coordinate of every pair counts.
+        name: which formula: a key of `CODES` in native.py, or `cosine`.
         option: its one number (p, alpha, floor, gamma), where it has one.
         degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1.
 
@@ -22,9 +22,3 @@ class Operator(NamedTuple):
     name: str
     option: float = 0.0
     degree: int | None = None
-
-
-NAMES = (
-    "manhattan", "mean_absolute", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "canberra", "canberra_robust",
-    "canberra_weighted", "bray_curtis", "bray_curtis_signed", "cosine",
-)
