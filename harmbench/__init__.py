@@ -16,6 +16,7 @@ _HOMES = {
     "HarmonicHead": "harmbench.heads",
     "LinearHead": "harmbench.heads",
     "Objective": "harmbench.heads",
+    "harmonic_loss": "harmbench.fused",
 }
 
 __all__ = sorted(_HOMES)

@@ -183,6 +183,7 @@ class TrialRecord(Record):
     started: str
     environment: str
     device: str
+    kernels: dict[str, str] = Field(default_factory=dict)
     sizes: dict[str, int] = Field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     phases: tuple[PhaseTotal, ...] = ()

@@ -29,7 +29,7 @@ def test_public_names_are_sorted_and_exist():
 
 @pytest.mark.parametrize(
     "command",
-    [["--help"], ["ls"], ["plan", "vision"], ["validate", "smoke"], ["show", "minkowski"]],
+    [["--help"], ["ls"], ["plan", "vision"], ["validate", "smoke"], ["show", "harmonic"]],
     ids=lambda command: command[0],
 )
 def test_light_commands_do_not_import_torch(command):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harmbench.cli import doctor, listing, planning, reporting, running
+from harmbench.cli import bench, doctor, listing, planning, reporting, running
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command("report")(reporting.report)
 app.command("ls")(listing.ls)
 app.command("show")(listing.show)
 app.command("doctor")(doctor.doctor)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ def doctor(data_dir: o.DataDir = Path("data")) -> None:
     typer.echo(f"harmbench {here['versions']['harmbench']} on Python {here['python']}, {here['platform']}")
     typer.echo(f"processor: {here['cpu']}, {here['cpu_count']} threads, {here['memory_bytes'] / 2**30:.0f} GiB")
     _devices(here)
+    _kernels()
     _energy()
     _datasets(data_dir)
 
@@ -34,6 +35,12 @@ def _devices(here: dict[str, Any]) -> None:
         typer.echo(f"GPU: {gpu['name']}, {gpu['memory_bytes'] / 2**30:.0f} GiB, driver {gpu['driver']}")
     if not here["gpus"]:
         typer.echo("GPU: none that NVML sees")
+
+
+def _kernels() -> None:
+    from harmbench.kernels import status
+
+    typer.echo("kernels: " + ", ".join(f"{what} {value}" for what, value in status().items()))
 
 
 def _energy() -> None:

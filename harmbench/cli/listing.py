@@ -103,6 +103,17 @@ def _explain(word: str, cls: type[Component]) -> None:
             distance: Any = cls.from_options(variant)
             facts = ", ".join(f"{fact}={value}" for fact, value in distance.facts._asdict().items())
             typer.echo(f"facts of {distance}: {facts}")
+            typer.echo(f"computed here by: {_form(distance)}")
+
+
+def _form(distance: Any) -> str:
+    """Which form computes a distance on this machine's CPU at a common size, and why."""
+    import torch
+
+    from harmbench.kernels import choice
+
+    chosen = choice.choose(distance.operator, torch.device("cpu"), torch.float32, 256, 100, 512)
+    return f"{chosen.form} ({chosen.reason})"
 
 
 def _prose(cls: type[Component]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, ratio
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +43,16 @@ class BrayCurtis(Distance):
             domain="opposite-free" if self.variant == "signed" else "real",
         )
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        if self.variant == "normalized":
-            x, centres = _profile(x), _profile(centres)
+    @property
+    def operator(self) -> Operator:
+        return Operator("elementwise", "bray_curtis_signed" if self.variant == "signed" else "bray_curtis")
+
+    def mapped(
+        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, Tensor]:
+        return (_profile(x), _profile(centres)) if self.variant == "normalized" else (x, centres)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
         gap = differences(x, centres).abs().sum(-1)
         if self.variant == "signed":
             total = differences(x, -centres).abs().sum(-1)

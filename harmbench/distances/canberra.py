@@ -10,6 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, ratio
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,15 @@ class Canberra(Distance):
             is_scale_invariant=self.variant != "robust",
         )
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    @property
+    def operator(self) -> Operator:
+        if self.variant == "weighted":
+            return Operator("elementwise", "canberra_weighted", self.gamma, degree=0)
+        if self.variant == "robust":
+            return Operator("elementwise", "canberra_robust", self.floor)
+        return Operator("elementwise", "canberra")
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
         gap = differences(x, centres).abs()
         size = x.abs()[:, None, :] + centres.abs()[None, :, :]
         if self.variant == "robust":

@@ -10,6 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,13 @@ class Chebyshev(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=self.variant == "true", is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    @property
+    def operator(self) -> Operator:
+        if self.variant == "true":
+            return Operator("elementwise", "chebyshev")
+        return Operator("elementwise", "smooth_chebyshev", self.alpha)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
         size = differences(x, centres).abs()
         if self.variant == "true":
             return size.amax(-1)

@@ -10,6 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,9 +49,18 @@ class Hamming(Distance):
         is_hard = self.variant == "hard"
         return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    @property
+    def operator(self) -> Operator:
+        return Operator("elementwise", "mean_absolute")
+
+    def mapped(
+        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, Tensor]:
         threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
-        return differences(self._codes(x - threshold), self._codes(centres - threshold)).abs().mean(-1)
+        return self._codes(x - threshold), self._codes(centres - threshold)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+        return differences(x, centres).abs().mean(-1)
 
     def _codes(self, above: Tensor) -> Tensor:
         # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.

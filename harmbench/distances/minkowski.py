@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, lp_norm
+from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,5 +44,11 @@ class Minkowski(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    @property
+    def operator(self) -> Operator:
+        if self.p == 2:
+            return Operator("gemm", "euclidean", degree=1)
+        return Operator("elementwise", "minkowski", self.p, degree=1)
+
+    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
         return lp_norm(differences(x, centres), self.p)

@@ -2,5 +2,16 @@
 
 from __future__ import annotations
 
-import harmbench.cli
-import harmbench.runner.trial  # noqa: F401
+import importlib
+
+from harmbench.kernels import build
+
+for module in (
+    "harmbench.runner.trial",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+    "torch._inductor",  # use_deterministic_algorithms imports it, for a second
+):
+    importlib.import_module(module)
+
+build.library()  # compiles the kernels if this machine has not done so yet: no trial pays for it

@@ -64,7 +64,8 @@ def prepare(plan: Plan, options: RunOptions) -> None:
 def preload(plan: Plan) -> tuple[str, ...]:
     """Modules that the fork server loads once, so that a trial starts in milliseconds."""
     needs_timm = any(backbone.startswith("timm:") for backbone in plan.suite.backbones)
-    return ("harmbench.runner.preload", *(["harmbench.runner.preload_timm"] if needs_timm else []))
+    # The console script imports harmbench.cli in every child; the fork server does it for all of them.
+    return ("harmbench.runner.preload", "harmbench.cli", *(["harmbench.runner.preload_timm"] if needs_timm else []))
 
 
 def header(plan: Plan) -> dict[str, Any]:

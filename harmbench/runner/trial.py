@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 
+from harmbench import kernels
 from harmbench.datasets import DATASETS, Splits
 from harmbench.meters import METERS, Outcome
 from harmbench.records import Component, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
@@ -79,6 +80,7 @@ def run_trial(order: TrialOrder, link: Link) -> TrialRecord:
         "environment": order.environment,
         "device": order.device,
         "energy_origins": order.energy_origins,
+        "kernels": kernels.status(),
         "sizes": sizes(splits, model),
     }
     try:

@@ -1,0 +1,59 @@
+"""`harmbench bench`: what heads cost here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmbench.errors import OptionError
+
+app = typer.Typer(help="Micro-benchmarks on this machine.", no_args_is_help=True)
+
+
+@app.callback()
+def _bench() -> None:
+    """Micro-benchmarks on this machine."""
+
+
+@app.command("heads")
+def bench_heads(
+    metrics: Annotated[list[str] | None, typer.Option(help="Distances; all by default.")] = None,
+    shapes: Annotated[list[str] | None, typer.Option(help="ROWSxFEATURESxCLASSES, commas or repeats.")] = None,
+    forms: Annotated[list[str] | None, typer.Option(help="fast, cdist, reference.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    seconds: Annotated[float, typer.Option(help="Time for each line.", min=0.0)] = 3.0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
+    format: Annotated[str, typer.Option(help="md or json.")] = "md",  # noqa: A002
+    out: Annotated[Path | None, typer.Option(help="Folder for heads.md and heads.json, besides the output.")] = None,
+) -> None:
+    """Time and memory of each head against nn.Linear + F.cross_entropy, as paired ratios with their spread."""
+    if format not in ("md", "json"):
+        raise OptionError(f"--format {format}: write md or json")
+    import torch
+
+    from harmbench import bench
+    from harmbench.distances import DISTANCES
+    from harmbench.registry import split_names
+
+    asked = split_names(forms or ["fast", "cdist"])
+    if unknown := [form for form in asked if form not in bench.FORMS]:
+        raise OptionError(f"--forms {unknown[0]}: write {', '.join(bench.FORMS)}")
+    if threads:
+        torch.set_num_threads(threads)
+    distances = [DISTANCES.parse(name) for name in split_names(metrics)] if metrics else bench.every_distance()
+    sizes = [bench.Shape.parse(text) for text in split_names(shapes)] if shapes else bench.SHAPES
+    costs = []
+    for cost in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
+        costs.append(cost)
+        typer.echo(f"{cost.shape} {cost.distance} {cost.form}: {cost.ratio:.2f}", err=True)
+    about = {**bench.machine(device), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    texts = {"md": bench.as_markdown(costs, about), "json": bench.as_json(costs, about)}
+    typer.echo(texts[format], nl=False)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            (out / f"heads.{suffix}").write_text(text)

@@ -1,0 +1,51 @@
+"""Fast forms behind the distances and the harmonic loss; not for users, who call a distance or a head.
+
+A distance keeps its formula (`Distance.pairwise`) and names it to this package by an `Operator`. Which form computes
+it is decided in one place, by device, dtype and size, and `status` and `choose` say what was decided and why:
+
+    operators.py    what a distance tells about itself (no torch)
+    choice.py       which form, and the reason; the environment variables
+    build.py        native.cpp -> a library in the user's cache, once per machine
+    native.py       its functions, for tensors
+    forms.py        the forms: native, matmul, chunked; and the autograd functions around them
+
+    HARMBENCH_KERNELS=auto|reference            `reference`: always the formula itself
+    HARMBENCH_ISA=avx512|avx2|portable          another instruction set than the best of this CPU
+    CXX                                         another C++ compiler than the first found
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harmbench.kernels.operators import Operator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Operator", "distances", "status"]
+
+
+def distances(operator: Operator | None, pairwise: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor) -> Tensor:
+    """Distances (B, K) of x (B, N) to w (K, N), by the form that suits them; `pairwise` is the reference."""
+    from harmbench.kernels import forms
+
+    return forms.distances(operator, pairwise, x, w)
+
+
+def status() -> dict[str, str]:
+    """What runs here and what is lost, for people to read; compiles the kernels if that is still to be done.
+
+    >>> sorted(status())
+    ['compiler', 'instruction set', 'kernels', 'library']
+    """
+    from harmbench.kernels import build, choice
+
+    library = build.library()
+    return {
+        "kernels": choice.mode(),
+        "instruction set": library.isa,
+        "compiler": library.compiler or "none",
+        "library": str(library.path) if library.handle else library.problem,
+    }

@@ -1,0 +1,71 @@
+"""Which form computes a distance, and why."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple
+
+import torch
+
+from harmbench.errors import OptionError
+from harmbench.kernels import build
+from harmbench.kernels.operators import Operator
+
+SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
+FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
+DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
+
+
+class Choice(NamedTuple):
+    """A form and the reason for it.
+
+    >>> from harmbench.kernels.operators import Operator
+    >>> choose(Operator("elementwise", "manhattan"), torch.device("cpu"), torch.float32, 2, 3, 4)
+    Choice(form='reference', reason='small enough for the formula itself')
+    """
+
+    form: Literal["reference", "chunked", "native", "matmul"]
+    reason: str
+
+
+def mode() -> str:
+    """What HARMBENCH_KERNELS says: `auto` or `reference`.
+
+    Raises:
+        OptionError: for anything else.
+    """
+    asked = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
+    if asked not in ("auto", "reference"):
+        raise OptionError(f"HARMBENCH_KERNELS={asked}: write auto or reference")
+    return asked
+
+
+def choose(
+    operator: Operator | None, device: torch.device, dtype: torch.dtype, rows: int, columns: int, features: int
+) -> Choice:
+    """The form for distances of `rows` to `columns` vectors of length `features`."""
+    volume = rows * columns * features
+    if mode() == "reference":
+        return Choice("reference", "HARMBENCH_KERNELS=reference")
+    if torch.compiler.is_compiling():
+        return Choice("reference", "torch.compile fuses the formula")
+    if volume <= SMALL:
+        return Choice("reference", "small enough for the formula itself")
+    if operator is None:
+        return _formula(volume, "the distance names no operator")
+    if dtype != torch.float32:
+        return _formula(volume, f"fast forms are float32, this is {str(dtype).removeprefix('torch.')}")
+    if device.type != "cpu":
+        if operator.kind == "gemm":
+            return Choice("matmul", f"matrix product on {device.type}")
+        return _formula(volume, f"no elementwise kernel for {device.type}")
+    library = build.library()
+    if operator.kind == "gemm" and (volume > DIRECT or operator.name == "cosine" or library.handle is None):
+        return Choice("matmul", "matrix product, near pairs from their differences")
+    if library.handle is None:
+        return _formula(volume, library.problem)
+    return Choice("native", f"compiled kernel, {library.isa}")
+
+
+def _formula(volume: int, reason: str) -> Choice:
+    return Choice("reference" if volume <= FITS else "chunked", reason)

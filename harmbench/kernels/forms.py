@@ -1,0 +1,281 @@
+"""The forms of a distance, and the function that autograd sees.
+
+A form computes a block of distances and adds a block's gradients; it never holds more than (rows, K) numbers, and
+never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harmbench.errors import HarmbenchError
+from harmbench.kernels import choice, native
+from harmbench.kernels.operators import Operator
+
+Pairwise = Callable[[Tensor, Tensor], Tensor]
+NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
+
+
+class Form:
+    """Base of the forms."""
+
+    def begin(self, w: Tensor) -> None:
+        """Look at the centres (K, N) once, before the first block."""
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Distances (R, K) of a block of rows, and what else per pair the gradient wants."""
+        raise NotImplementedError
+
+    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
+        """Add the gradients to dx (R, N) and dw (K, N); g = dl/dd and d are used up."""
+        raise NotImplementedError
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        """Add what the blocks left for the end."""
+
+
+class NativeForm(Form):
+    """The compiled kernel: elementwise, float32, CPU."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        return native.forward(self.operator, x, w)
+
+    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
+        native.backward(self.operator, x, w, d, aux, g, dx, dw)
+
+
+class MatmulForm(Form):
+    """sqrt(|x|^2 + |w|^2 - 2 x.w) or 1 - x.w / (|x| |w|) by a matrix product; where that cancels, from differences.
+
+    With c a number per pair, gradients are of_row x - c w and of_column w - c^T x, again matrix products; the same near
+    pairs would cancel, and are added apart. A zero vector has no direction: its cosine distance is 1, its gradient 0.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self.is_cosine = operator.name == "cosine"
+
+    def begin(self, w: Tensor) -> None:
+        self.is_native = w.device.type == "cpu" and w.dtype == torch.float32 and native.is_available()
+        self.w_stat = self._stat(w)
+        self.of_column = torch.zeros_like(self.w_stat)
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        d, x_stat = x @ w.T, self._stat(x)
+        if self.is_native:
+            native.expand(self.is_cosine, x, w, x_stat, self.w_stat, d)
+            return d, None
+        if self.is_cosine:
+            d = 1 - d * x_stat[:, None] * self.w_stat
+        else:
+            d = (x_stat[:, None] + self.w_stat - 2 * d).clamp_min(0).sqrt()
+        for row, column in _portions(self._near(d, x_stat).nonzero(), x.shape[1]):
+            delta, _, _ = self._difference(x, w, x_stat, row, column)
+            most = delta.abs().amax(-1)
+            # The largest entry is divided out: its square may leave the range of float32.
+            length = (delta / torch.where(most == 0, 1, most)[:, None]).square().sum(-1).sqrt() * most
+            d[row, column] = length.square() / 2 if self.is_cosine else length
+        return d, None
+
+    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
+        x_stat = self._stat(x)
+        if self.is_native:
+            of_row = native.expand_backward(self.is_cosine, x, w, x_stat, self.w_stat, g, d, self.of_column, dx, dw)
+        else:
+            of_row = self._coefficients(x, w, x_stat, d, g, dx, dw)
+        dx.addcmul_(x, of_row[:, None]).addmm_(g, w, alpha=-1)
+        dw.addmm_(g.T, x, alpha=-1)
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        dw.addcmul_(w, self.of_column[:, None])
+
+    def _stat(self, v: Tensor) -> Tensor:
+        if self.is_native:
+            return native.inverse_lengths(v) if self.is_cosine else native.square_sums(v)
+        if not self.is_cosine:
+            squares: Tensor = torch.linalg.vector_norm(v, dim=1).square()
+            return squares
+        most = v.abs().amax(1)
+        safe = torch.where(most == 0, math.inf, most)
+        lengths: Tensor = torch.linalg.vector_norm(v / safe[:, None], dim=1) * safe
+        return torch.where(most == 0, 0.0, 1 / lengths)
+
+    def _near(self, d: Tensor, x_stat: Tensor) -> Tensor:
+        if self.is_cosine:
+            return ~(d > NEAR) | (x_stat[:, None] * self.w_stat > 1e25)
+        return ~(d.square() > NEAR * (x_stat[:, None] + self.w_stat))
+
+    def _difference(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, row: Tensor, column: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x - w of these pairs, and both sides; of the unit vectors for cosine distance."""
+        of_x, of_w = x[row], w[column]
+        if self.is_cosine:
+            of_x, of_w = of_x * x_stat[row, None], of_w * self.w_stat[column, None]
+        return of_x - of_w, of_x, of_w
+
+    def _coefficients(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> Tensor:
+        near = self._near(d, x_stat)
+        for row, column in _portions(near.nonzero(), x.shape[1]):
+            delta, of_x, of_w = self._difference(x, w, x_stat, row, column)
+            some_g, some_d = g[row, column][:, None], d[row, column][:, None]
+            if self.is_cosine:
+                dx.index_add_(0, row, some_g * x_stat[row, None] * (delta - some_d * of_x))
+                dw.index_add_(0, column, some_g * self.w_stat[column, None] * (-delta - some_d * of_w))
+            else:
+                share = some_g / torch.where(some_d == 0, math.inf, some_d) * delta
+                dx.index_add_(0, row, share)
+                dw.index_add_(0, column, share, alpha=-1)
+        g.masked_fill_(near, 0.0)
+        if self.is_cosine:
+            along = g * (1 - d)
+            g.mul_(x_stat[:, None]).mul_(self.w_stat)
+            self.of_column += along.sum(0) * self.w_stat.square()
+            return along.sum(1) * x_stat.square()
+        g.div_(torch.where(near, 1, d))
+        self.of_column += g.sum(0)
+        return g.sum(1)
+
+
+class ChunkedForm(Form):
+    """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
+
+    def __init__(self, pairwise: Pairwise) -> None:
+        self.pairwise = pairwise
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        d = x.new_empty(len(x), len(w))
+        with torch.no_grad():
+            for rows, columns in _tiles(len(x), len(w), x.shape[1]):
+                d[rows, columns] = self.pairwise(x[rows], w[columns])
+        return d, None
+
+    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
+        for rows, columns in _tiles(len(x), len(w), x.shape[1]):
+            with torch.enable_grad():
+                some_x, some_w = x[rows].detach().requires_grad_(), w[columns].detach().requires_grad_()
+                again = self.pairwise(some_x, some_w)
+            of_x, of_w = torch.autograd.grad(again, (some_x, some_w), g[rows, columns])
+            dx[rows] += of_x
+            dw[columns] += of_w
+
+
+def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slice]]:
+    across = max(1, min(columns, choice.FITS // max(features, 1)))
+    down = max(1, choice.FITS // max(across * features, 1))
+    for row in range(0, rows, down):
+        for column in range(0, columns, across):
+            yield slice(row, row + down), slice(column, column + across)
+
+
+def _portions(pairs: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Index pairs (P, 2), as many at a time as have room for their differences."""
+    for portion in torch.split(pairs, max(1, choice.FITS // max(features, 1))):
+        yield portion[:, 0], portion[:, 1]
+
+
+def row_blocks(rows: int, columns: int) -> list[slice]:
+    """Even blocks of at most 512 rows, 256 where classes are many.
+
+    >>> row_blocks(600, 10)
+    [slice(0, 300, None), slice(300, 600, None)]
+    """
+    most = 512 if columns <= 1 << 14 else 256
+    size = math.ceil(rows / max(1, math.ceil(rows / most)))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, max(size, 1))]
+
+
+def form_for(operator: Operator | None, pairwise: Pairwise, chosen: choice.Choice) -> Form:
+    """The form that a choice names; `reference` is no form but the formula."""
+    if chosen.form == "chunked" or operator is None:
+        return ChunkedForm(pairwise)
+    return MatmulForm(operator) if chosen.form == "matmul" else NativeForm(operator)
+
+
+def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
+    """The power of two that brings the largest entry near 1, where powers of it would leave float32; usually 1."""
+    if operator is None or operator.degree is None or not x.numel() or not w.numel():
+        return 1.0
+    if x.device.type == "cpu" and x.dtype == torch.float32 and native.is_available():
+        most = max(native.largest(x), native.largest(w))
+    else:
+        most = max(abs(float(end)) for v in (x, w) for end in torch.aminmax(v.detach()))
+    if most == 0 or not math.isfinite(most) or 1e-5 < most < 1e5:
+        return 1.0
+    return 2.0 ** -round(math.log2(most))
+
+
+def distances(operator: Operator | None, pairwise: Pairwise, x: Tensor, w: Tensor) -> Tensor:
+    """Distances (B, K) of x (B, N) to w (K, N), by the form that suits them."""
+    chosen = choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
+    if chosen.form == "reference":
+        return pairwise(x, w)
+    return apply(form_for(operator, pairwise, chosen), operator, x, w)
+
+
+def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor) -> Tensor:
+    """Distances (B, K) by this form."""
+    x, w = x.contiguous(), w.contiguous()
+    scale = rescale(operator, x, w)
+    if scale == 1 or operator is None or operator.degree is None:
+        d: Tensor = _Distances.apply(x, w, form)[0]  # type: ignore[no-untyped-call]
+        return d
+    return apply(form, None, x * scale, w * scale) / scale**operator.degree
+
+
+class _Distances(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, w: Tensor, form: Form) -> tuple[Tensor, Tensor | None]:
+        form.begin(w)
+        return form.forward(x, w)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Form], output: tuple[Tensor, Tensor | None]) -> None:
+        x, w, ctx.form = inputs
+        d, aux = output
+        ctx.save_for_backward(x, w, d, aux)
+        if aux is not None:
+            ctx.mark_non_differentiable(aux)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
+        dx, dw = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
+        return dx, dw, None
+
+
+class _Gradients(torch.autograd.Function):
+    """The gradients, as a function of its own so that asking for a second derivative meets a clear error."""
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+        dx, dw = torch.zeros_like(x), torch.zeros_like(w)
+        form.begin(w)
+        for rows in row_blocks(*d.shape):
+            some_aux = None if aux is None else aux[rows]
+            form.backward(x[rows], w, d[rows].clone(), some_aux, g[rows].clone(), dx[rows], dw)
+        form.end(w, dw)
+        return dx, dw
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(*_: Any) -> None:
+        raise no_second_derivative()
+
+
+def no_second_derivative() -> HarmbenchError:
+    """The error for gradients of gradients."""
+    return HarmbenchError(
+        "fast forms of distances have no second derivative; set HARMBENCH_KERNELS=reference, whose formulas have"
+    )

@@ -1,0 +1,184 @@
+"""The functions of native.cpp, for float32 CPU tensors; callers see to contiguity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harmbench.kernels import build
+from harmbench.kernels.operators import Operator
+
+CODES = {
+    "manhattan": 0,
+    "minkowski": 4,
+    "euclidean": 2,
+    "chebyshev": 5,
+    "smooth_chebyshev": 6,
+    "canberra": 7,
+    "canberra_robust": 8,
+    "canberra_weighted": 9,
+    "bray_curtis": 10,
+    "bray_curtis_signed": 11,
+    "mean_absolute": 12,
+}
+_ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
+_WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+
+
+def is_available() -> bool:
+    """Whether the library could be built and loaded."""
+    return build.library().handle is not None
+
+
+def _functions() -> Any:
+    return build.library().handle
+
+
+def _code(operator: Operator) -> int:
+    if operator.name == "minkowski":
+        return _ORDERS.get(operator.option, CODES["minkowski"])
+    return CODES[operator.name]
+
+
+def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
+    rows, columns = len(x), len(w)
+    d = x.new_empty(rows, columns)
+    aux = torch.empty_like(d) if operator.name in _WITH_AUX else None
+    _functions().hb_forward(
+        _code(operator),
+        operator.option,
+        x.data_ptr(),
+        w.data_ptr(),
+        rows,
+        columns,
+        x.shape[1],
+        d.data_ptr(),
+        None if aux is None else aux.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return d, aux
+
+
+def backward(
+    operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+) -> None:
+    """Add the gradients to dx and dw; g = dl/dd and d are used up."""
+    _functions().hb_backward(
+        _code(operator),
+        operator.option,
+        x.data_ptr(),
+        w.data_ptr(),
+        len(x),
+        len(w),
+        x.shape[1],
+        g.data_ptr(),
+        d.data_ptr(),
+        None if aux is None else aux.data_ptr(),
+        dx.data_ptr(),
+        dw.data_ptr(),
+        torch.get_num_threads(),
+    )
+
+
+def square_sums(v: Tensor) -> Tensor:
+    """Sum of squares of each row, (R,)."""
+    return _row_stats(2, v)
+
+
+def inverse_lengths(v: Tensor) -> Tensor:
+    """One over the length of each row, (R,), and 0 for the zero vector."""
+    return _row_stats(3, v)
+
+
+def _row_stats(kind: int, v: Tensor) -> Tensor:
+    out = v.new_empty(len(v))
+    _functions().hb_row_stats(kind, v.data_ptr(), len(v), v.shape[1], out.data_ptr(), torch.get_num_threads())
+    return out
+
+
+def largest(v: Tensor) -> float:
+    """Largest |v|; NaN may be missed."""
+    return float(_functions().hb_largest(v.data_ptr(), v.numel(), torch.get_num_threads()))
+
+
+def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor) -> None:
+    """Dot products (B, K) become distances, in place."""
+    _functions().hb_expand(
+        is_cosine,
+        x.data_ptr(),
+        w.data_ptr(),
+        x_stat.data_ptr(),
+        w_stat.data_ptr(),
+        len(x),
+        len(w),
+        x.shape[1],
+        dots.data_ptr(),
+        torch.get_num_threads(),
+    )
+
+
+def expand_backward(
+    is_cosine: bool,
+    x: Tensor,
+    w: Tensor,
+    x_stat: Tensor,
+    w_stat: Tensor,
+    g: Tensor,
+    d: Tensor,
+    of_column: Tensor,
+    dx: Tensor,
+    dw: Tensor,
+) -> Tensor:
+    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x; returns of_row, adds to the others."""
+    of_row = x.new_empty(len(x))
+    _functions().hb_expand_backward(
+        is_cosine,
+        x.data_ptr(),
+        w.data_ptr(),
+        x_stat.data_ptr(),
+        w_stat.data_ptr(),
+        len(x),
+        len(w),
+        x.shape[1],
+        g.data_ptr(),
+        d.data_ptr(),
+        of_row.data_ptr(),
+        of_column.data_ptr(),
+        dx.data_ptr(),
+        dw.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return of_row
+
+
+def harmonic(
+    d: Tensor,
+    g: Tensor | None,
+    targets: Tensor,
+    n: float,
+    factors: Tensor,
+    weights: Tensor | None,
+    smoothing: float,
+    floor: float,
+) -> tuple[Tensor, Tensor]:
+    """Loss of each row and its gradient by n, (R,) both; dl/dd times the row's factor goes to g."""
+    losses, by_n = d.new_empty(len(d)), d.new_empty(len(d))
+    _functions().hb_harmonic(
+        d.data_ptr(),
+        None if g is None else g.data_ptr(),
+        d.shape[0],
+        d.shape[1],
+        targets.data_ptr(),
+        n,
+        factors.data_ptr(),
+        None if weights is None else weights.data_ptr(),
+        smoothing,
+        floor,
+        losses.data_ptr(),
+        by_n.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return losses, by_n

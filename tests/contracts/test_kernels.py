@@ -1,0 +1,274 @@
+"""Every fast form of every distance is its formula: against float64, forward and backward, on inputs of all kinds."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from harmbench import kernels
+from harmbench.distances import DISTANCES, Distance
+from harmbench.errors import HarmbenchError, OptionError
+from harmbench.kernels import build, choice, forms
+
+B, K, N = 37, 23, 75  # no multiple of any vector or tile
+EXTRA = (
+    "minkowski[p=1]",
+    "minkowski[p=2]",
+    "minkowski[p=4]",
+    "minkowski[p=10]",
+    "chebyshev[variant=smooth,alpha=0.5]",
+    "canberra[variant=weighted,gamma=2]",
+)
+ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()] + list(EXTRA)
+ISAS = build.available_isas()
+FORMS = [*(f"native-{isa}" for isa in ISAS), *(f"matmul-{isa}" for isa in ISAS), "matmul-torch", "chunked"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small problems on a busy machine: threads would wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fresh_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The environment's variables are read again in the test, and once more after it."""
+    build.library.cache_clear()
+    yield monkeypatch
+    build.library.cache_clear()
+
+
+def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
+    rng = torch.Generator().manual_seed(0)
+    x, w = torch.randn(B, N, generator=rng), torch.randn(K, N, generator=rng)
+    on_centres = w[torch.arange(B) % K]
+    steps = torch.arange(1.0, B + 1)[:, None]
+    return {
+        "ordinary": (x, w),
+        "tiny": (x * 1e-30, w * 1e-30),
+        "huge": (x * 1e30, w * 1e30),
+        "of mixed size": (x * 10.0 ** ((steps - 19) / 2), w),
+        "equal": (on_centres.clone(), w),
+        "near": (on_centres + 1e-4 * x, w),
+        "clustered": (5 + 1e-3 * x, 5 + 1e-3 * w),
+        "collinear": (x[:1] * steps, 1.5 * x[:1] * steps[:K]),
+        "behind a ReLU": (x.relu(), w.relu()),
+        "zero": (torch.zeros(B, N), torch.zeros(K, N)),
+    }
+
+
+def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.Form:
+    kind, _, how = name.partition("-")
+    operator = distance.operator
+    assert operator is not None
+    if kind == "chunked":
+        return forms.ChunkedForm(distance.pairwise)
+    if how == "torch":
+        patch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    else:
+        patch.setenv("HARMBENCH_ISA", how)
+        assert build.library().isa == how, build.library().problem
+    if kind == "matmul":
+        if operator.kind != "gemm":
+            pytest.skip("not a matrix product")
+        return forms.MatmulForm(operator)
+    if operator.name == "cosine":
+        pytest.skip("always a matrix product")
+    return forms.NativeForm(operator)
+
+
+def _results(distance: Distance, form: forms.Form | None, x: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+    """Distances and both gradients, in float64; of the formula where there is no form."""
+    x, w = x.clone().requires_grad_(), w.clone().requires_grad_()
+    d = distance.pairwise(x, w) if form is None else forms.apply(form, distance.operator, x, w)
+    of_x, of_w = torch.autograd.grad(d, (x, w), g.to(d.dtype))
+    return d.detach().double(), of_x.double(), of_w.double()
+
+
+def _error(found: Tensor, true: Tensor, by_entry: bool) -> float:
+    scale = true.abs() if by_entry else true.abs().amax(-1, keepdim=True)
+    gap = (found - true).abs()
+    return float(torch.where(gap == 0, 0.0, gap / scale.clamp_min(1e-300)).amax())
+
+
+def _mapped(distance: Distance, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    parameters = {
+        name: start + 0.1 * torch.randn(start.shape, generator=rng)
+        for name, start in distance.initial_parameters(N).items()
+    }
+    return distance.mapped(x, w, parameters, False)
+
+
+def _disagreements(distance: Distance, form: forms.Form) -> list[str]:
+    """Where a form is further from float64 than 1e-5, and than some times what float32 does to the formula itself."""
+    g = torch.randn(B, K, generator=torch.Generator().manual_seed(2))
+    found = []
+    for kind, vectors in _inputs().items():
+        x, w = _mapped(distance, *vectors)
+        true = _results(distance, None, x.double(), w.double(), g)
+        formula, fast = _results(distance, None, x, w, g), _results(distance, form, x, w, g)
+        for what, at in (("distances", 0), ("gradient of x", 1), ("gradient of w", 2)):
+            allowed = max(1e-5, 16 * _error(formula[at], true[at], by_entry=at == 0))
+            error = _error(fast[at], true[at], by_entry=at == 0)
+            if not error <= allowed:
+                found.append(f"{kind}: {what} off by {error:.1e}, allowed {allowed:.1e}")
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_fast_form_is_the_formula(address: str, form: str, fresh_library: pytest.MonkeyPatch) -> None:
+    distance = DISTANCES.parse(address)
+    assert _disagreements(distance, _form(form, distance, fresh_library)) == []
+
+
+class _WithoutRepair(forms.MatmulForm):
+    """Deliberately wrong: near pairs keep what cancellation left of them."""
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        square = x.square().sum(1)[:, None] + w.square().sum(1) - 2 * x @ w.T
+        return square.clamp_min(0).sqrt(), None
+
+
+class _OneSided(forms.NativeForm):
+    """Deliberately wrong: the centres' gradient has the features' sign."""
+
+    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
+        super().backward(x, w, d, aux, g, dx, dw)
+        dw.neg_()
+
+
+@pytest.mark.parametrize(("wrong", "where"), [(_WithoutRepair, "near"), (_OneSided, "ordinary")])
+def test_the_contract_catches_a_wrong_kernel(wrong: type[forms.Form], where: str) -> None:
+    distance = DISTANCES.parse("euclidean")
+    found = _disagreements(distance, wrong(distance.operator))  # type: ignore[call-arg]
+    assert any(line.startswith(where) for line in found)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_nan_is_not_repaired(address: str) -> None:
+    distance = DISTANCES.parse(address)
+    x, w = _inputs()["ordinary"]
+    x[3, 5] = float("nan")
+    d = distance(x, w)
+    if address == "hamming[variant=hard]":  # a comparison with NaN is false, the surrogate's NaN stays
+        return
+    assert d[3].isnan().all(), address
+    assert d[[0, 1, 2, 4]].isfinite().all(), address
+
+
+@pytest.mark.parametrize("address", ["euclidean", "cosine", "manhattan", "canberra[variant=weighted]"])
+def test_more_rows_and_columns_than_one_block_or_tile(address: str) -> None:
+    torch.set_num_threads(3)
+    distance = DISTANCES.parse(address)
+    rng = torch.Generator().manual_seed(3)
+    x, w, g = (torch.randn(shape, generator=rng) for shape in ((700, 33), (1300, 33), (700, 1300)))
+    x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
+    truth = forms.ChunkedForm(distance.pairwise)
+    true = torch.autograd.grad(forms.apply(truth, None, x64, w64), (x64, w64), g.double())
+    x.requires_grad_(), w.requires_grad_()
+    for found, right in zip(torch.autograd.grad(distance(x, w), (x, w), g), true, strict=True):
+        assert _error(found.double(), right, by_entry=False) < 1e-5
+
+
+def test_the_choice_and_its_reason(fresh_library: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    euclidean, manhattan = DISTANCES.parse("euclidean").operator, DISTANCES.parse("manhattan").operator
+
+    def chosen(operator: kernels.Operator | None, device: torch.device, dtype: torch.dtype, *shape: int) -> str:
+        return choice.choose(operator, device, dtype, *shape).form
+
+    big, small = (256, 1000, 512), (2, 3, 4)
+    assert chosen(manhattan, cpu, torch.float32, *small) == "reference"
+    assert chosen(manhattan, cpu, torch.float32, *big) == "native"
+    assert chosen(euclidean, cpu, torch.float32, *big) == "matmul"
+    assert chosen(euclidean, cpu, torch.float32, 256, 10, 512) == "native"
+    assert chosen(euclidean, gpu, torch.float32, *big) == "matmul"
+    assert chosen(manhattan, gpu, torch.float32, *big) == "chunked"
+    assert chosen(manhattan, cpu, torch.float64, *big) == "chunked"
+    assert chosen(None, cpu, torch.float32, *big) == "chunked"
+    assert "float64" in choice.choose(manhattan, cpu, torch.float64, *big).reason
+    fresh_library.setenv("HARMBENCH_KERNELS", "reference")
+    assert chosen(manhattan, cpu, torch.float32, *big) == "reference"
+    fresh_library.setenv("HARMBENCH_KERNELS", "fast")
+    with pytest.raises(OptionError, match="auto or reference"):
+        chosen(manhattan, cpu, torch.float32, *big)
+
+
+def test_an_instruction_set_that_is_not_there(fresh_library: pytest.MonkeyPatch) -> None:
+    fresh_library.setenv("HARMBENCH_ISA", "neon9")
+    with pytest.raises(OptionError, match="HARMBENCH_ISA=neon9: this CPU has"):
+        build.library()
+
+
+def test_a_second_derivative_is_refused_in_words() -> None:
+    x, w = (v.requires_grad_() for v in _inputs()["ordinary"])
+    (of_x,) = torch.autograd.grad(DISTANCES.parse("manhattan")(x, w).sum(), x, create_graph=True)
+    with pytest.raises(HarmbenchError, match="HARMBENCH_KERNELS=reference"):
+        of_x.sum().backward()
+
+
+def test_without_a_compiler_everything_works_and_the_reason_is_told(
+    fresh_library: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fresh_library.setenv("CXX", "no-such-compiler")
+    x, w = _inputs()["ordinary"]
+    for address in ("manhattan", "euclidean"):
+        distance = DISTANCES.parse(address)
+        torch.testing.assert_close(distance(x, w), distance.pairwise(x, w))
+    assert capfd.readouterr().err.count("no C++ compiler found") == 1
+    assert "no C++ compiler found" in kernels.status()["library"]
+
+
+def test_a_compiler_that_fails_is_told_in_one_line(fresh_library: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo broken 1.0 && exit 0\necho 'error: no' >&2\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    fresh_library.setenv("CXX", str(broken))
+    fresh_library.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build.library().problem == "native.cpp does not compile: error: no"
+
+
+def test_a_cache_folder_that_cannot_be_written(
+    fresh_library: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    fresh_library.setenv("XDG_CACHE_HOME", str(in_the_way))  # holds for every user, root included
+    x, w = _inputs()["ordinary"]
+    manhattan = DISTANCES.parse("manhattan")
+    torch.testing.assert_close(manhattan(x, w), manhattan.pairwise(x, w))
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "cannot be written (Not a directory); set XDG_CACHE_HOME" in lines[0]
+
+
+def test_two_processes_at_first_use(tmp_path: Path) -> None:
+    program = (
+        "from harmbench.kernels import build; import torch; from harmbench.distances import DISTANCES;"
+        "assert build.library().handle, build.library().problem;"
+        "print(DISTANCES.parse('manhattan')(torch.ones(40, 30), torch.zeros(20, 30)).sum().item())"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HARMBENCH_ISA": "portable", "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in running]
+    assert [out.strip() for out, _ in said] == ["24000.0", "24000.0"], said
+    assert sum(err.count("compiling CPU kernels") for _, err in said) == 1
+    assert len(list((tmp_path / "harmbench").glob("*.so"))) == 1

@@ -1,0 +1,209 @@
+"""The fused harmonic loss: against float64 cross-entropy of -n log d, in value and in every gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+import harmbench
+from harmbench import HarmonicHead, harmonic_loss
+from harmbench.distances import DISTANCES
+from harmbench.errors import HarmbenchError, OptionError, UnknownNameError
+from harmbench.kernels import build, harmonic
+
+ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()]
+
+
+def _problem(rows: int = 40, features: int = 48, classes: int = 50) -> tuple[Tensor, Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    x, w = torch.randn(rows, features, generator=rng), torch.randn(classes, features, generator=rng)
+    return x, w, torch.randint(0, classes, (rows,), generator=rng)
+
+
+def _plain(x: Tensor, w: Tensor, y: Tensor, distance: str, n: Tensor, **options: Any) -> Tensor:
+    """The definition, in whatever precision comes in: cross-entropy on -n log d."""
+    chosen = DISTANCES.parse(distance)
+    parameters = {k: v.to(x.dtype) for k, v in chosen.initial_parameters(x.shape[1]).items()}
+    d = chosen.pairwise(*chosen.mapped(x, w, parameters, False))
+    return F.cross_entropy(-n * d.log(), y, **options)
+
+
+def _fused(x: Tensor, w: Tensor, y: Tensor, distance: str, n: Tensor, **options: Any) -> Tensor:
+    return harmonic_loss(x, w, y, distance=distance, n=n, training=False, **options)
+
+
+def _loss_and_gradients(function: Any, x: Tensor, w: Tensor, n: float, dtype: torch.dtype) -> list[Tensor]:
+    leaves = [v.detach().to(dtype).requires_grad_() for v in (x, w, torch.tensor(n))]
+    loss = function(*leaves)
+    weights = torch.linspace(1, 2, loss.numel(), dtype=dtype).reshape(loss.shape)  # unequal, for reduction="none"
+    return [loss.detach().double(), *(g.double() for g in torch.autograd.grad((loss * weights).sum(), leaves))]
+
+
+def _worst(found: list[Tensor], true: list[Tensor]) -> float:
+    """Worst error of loss and gradients by x and w, each by its largest entry."""
+    return max(float((f - t).abs().max() / t.abs().max().clamp_min(1e-300)) for f, t in zip(found, true, strict=True))
+
+
+@pytest.mark.parametrize("n", [1.0, 48**0.5, 48.0, 1536.0])
+@pytest.mark.parametrize("distance", ADDRESSES)
+def test_it_is_cross_entropy_under_harmax(distance: str, n: float) -> None:
+    x, w, y = _problem()
+    if distance.startswith("bray_curtis[variant=signed]"):
+        x, w = x.abs(), w.abs()
+    if distance == "hamming[variant=hard]":
+        x = x + 0.0  # distances are multiples of 1/N: exact in both
+    true = _loss_and_gradients(lambda *v: _plain(v[0], v[1], y, distance, v[2]), x, w, n, torch.float64)
+    found = _loss_and_gradients(lambda *v: _fused(v[0], v[1], y, distance, v[2]), x, w, n, torch.float32)
+    # The conditioning of the problem: a relative error e in a distance is one of n e in its power.
+    assert _worst(found[:3], true[:3]) < max(1e-5, 2e-6 * n)
+    assert abs(float(found[3] - true[3])) < 1e-5 * max(1.0, abs(float(true[3])))
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"reduction": reduction, "label_smoothing": smoothing, "weight": weight}
+    for reduction in ("mean", "sum", "none")
+    for smoothing in (0.0, 0.1)
+    for weight in (None, "classes")
+]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values())))
+def test_options_mean_what_they_mean_in_cross_entropy(
+    options: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    x, w, y = _problem()
+    y[[3, 7]] = -100
+    weight = torch.rand(len(w), generator=torch.Generator().manual_seed(1)) if options["weight"] else None
+
+    def run(function: Any, dtype: torch.dtype) -> list[Tensor]:
+        chosen = {**options, "weight": None if weight is None else weight.to(dtype)}
+        return _loss_and_gradients(lambda *v: function(v[0], v[1], y, "manhattan", v[2], **chosen), x, w, 8.0, dtype)
+
+    assert _worst(run(_fused, torch.float32), run(_plain, torch.float64)) < 1e-5
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_nearly_certain_class_keeps_its_digits(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    x, w, y = _problem()
+    x = w[y] + 0.1 * x
+
+    def true(a: Tensor, b: Tensor, n: Tensor) -> Tensor:
+        return harmonic.row_losses(torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist"), n, y, None, 0).mean()
+
+    right = _loss_and_gradients(true, x, w, 28.0, torch.float64)
+    found = _loss_and_gradients(lambda *v: _fused(v[0], v[1], y, "euclidean", v[2]), x, w, 28.0, torch.float32)
+    assert 0 < right[0] < 1e-10
+    assert _worst(found, right) < 2e-5
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_it_is_blind_to_scale(scale: float) -> None:
+    x, w, y = _problem()
+    torch.testing.assert_close(harmonic_loss(scale * x, scale * w, y), harmonic_loss(x, w, y), rtol=1e-5, atol=0)
+
+
+def test_features_on_a_centre() -> None:
+    x, w, y = _problem()
+    x = w[y].clone().requires_grad_()
+    loss = harmonic_loss(x, w, y)
+    loss.backward()
+    assert float(loss) < 1e-30
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+def test_it_is_the_head_and_cross_entropy() -> None:
+    x, _, y = _problem()
+    head = HarmonicHead(48, 50, "manhattan")
+    torch.testing.assert_close(harmonic_loss(x, head.weight, y, distance="manhattan"), F.cross_entropy(head(x), y))
+
+
+def test_learnable_distances_learn() -> None:
+    x, w, y = _problem()
+    for variant in ("full", "diagonal"):
+        distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
+        parameters = {name: start.requires_grad_() for name, start in distance.initial_parameters(48).items()}
+        harmonic_loss(x, w, y, distance=distance, parameters=parameters).backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters.values())
+
+
+def test_half_precision_inputs_and_autocast() -> None:
+    x, w, y = _problem()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = harmonic_loss(x.bfloat16(), w, y)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, harmonic_loss(x.bfloat16().float(), w, y))
+
+
+def test_gradcheck_in_float64() -> None:
+    x, w, y = _problem(4, 5, 6)
+    leaves = [v.double().requires_grad_() for v in (x, w, torch.tensor(2.5))]
+    for distance in ("euclidean", "cosine", "minkowski[p=3]"):
+        assert torch.autograd.gradcheck(lambda a, b, n, d=distance: harmonic_loss(a, b, y, distance=d, n=n), leaves)
+
+
+def test_twice_backward_and_a_second_derivative() -> None:
+    x, w, y = _problem()
+    x.requires_grad_()
+    loss = harmonic_loss(x, w, y)
+    first, second = (torch.autograd.grad(3 * loss, x, retain_graph=True)[0] for _ in range(2))
+    torch.testing.assert_close(first, second)
+    (again,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(HarmbenchError, match="HARMBENCH_KERNELS=reference"):
+        again.sum().backward()
+
+
+def test_token_shapes_and_rows_that_do_not_count() -> None:
+    x, w, y = _problem()
+    tokens, targets = x.reshape(5, 8, -1), y.reshape(5, 8).clone()
+    targets[0] = -100
+    losses = harmonic_loss(tokens, w, targets, reduction="none")
+    assert losses.shape == (5, 8)
+    assert (losses[0] == 0).all()
+    torch.testing.assert_close(harmonic_loss(tokens, w, targets), losses[1:].mean())
+    assert harmonic_loss(tokens, w, torch.full_like(targets, -100)).isnan()  # as cross_entropy
+
+
+def test_nan_is_not_repaired() -> None:
+    x, w, y = _problem()
+    x[2, 2] = float("nan")
+    losses = harmonic_loss(x, w, y, reduction="none")
+    assert losses.isnan().nonzero().flatten().tolist() == [2]
+
+
+def test_what_does_not_fit_is_said() -> None:
+    x, w, y = _problem()
+    with pytest.raises(ValueError, match=r"targets must be in 0\.\.49"):
+        harmonic_loss(x, w, y + 45)
+    with pytest.raises(ValueError, match="expected features"):
+        harmonic_loss(x, w[:, :3], y)
+    with pytest.raises(ValueError, match="reduction must be"):
+        harmonic_loss(x, w, y, reduction="median")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="label_smoothing"):
+        harmonic_loss(x, w, y, label_smoothing=2)
+    with pytest.raises(UnknownNameError, match="euclidean"):
+        harmonic_loss(x, w, y, distance="euclidian")
+    with pytest.raises(OptionError, match="must be a number"):
+        harmonic_loss(x, w, y, n=-1)
+    assert "harmonic_loss" in harmbench.__all__
+
+
+def test_a_large_vocabulary_never_writes_rows_by_classes() -> None:
+    if build.library().handle is None:
+        pytest.skip("no compiler here")
+    x, w, y = _problem(2048, 8, 20_000)  # all distances would be 160 MB
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        harmonic_loss(x.requires_grad_(), w.requires_grad_(), y, distance="manhattan").backward()
+    largest = max(event.self_cpu_memory_usage for event in watched.events())
+    assert largest < 40e6
