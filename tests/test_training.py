@@ -359,6 +359,23 @@ def test_the_test_part_changes_nothing_before_the_test(monkeypatch):
     assert blind.value("test_nll") is None
 
 
+def test_the_selected_state_is_the_one_that_is_tested():
+    trial = spec(protocol={"steps": 40, "evaluations": 20, "lr": 0.05})
+    model = build(trial, SHAPE, 10)
+    trained = training(trial, model).run()
+    assert trained.best.step < 40
+
+    def nll() -> float:
+        logits = predict(model, SPLITS.test_inputs, trial.protocol).double()
+        return torch.nn.functional.cross_entropy(logits, SPLITS.test_targets).item()
+
+    last = nll()
+    model.load_state_dict(trained.best_state)
+    tested = trials.run_trial(an_order(trial), trials.Link()).value("test_nll")
+    assert tested == pytest.approx(nll(), rel=1e-6)
+    assert tested != pytest.approx(last, rel=1e-6)
+
+
 def test_a_diverged_trial_is_a_result(monkeypatch):
     trial = spec(meters=("quality", "gradient_stability"))
     monkeypatch.setattr(trials, "load", lambda order: spoiled(4, trial))
