@@ -27,7 +27,14 @@ PACKAGES = (
     "nvidia-ml-py",
 )
 # Settings of the process that can change results or measurements.
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "HARMBENCH_")
+VARIABLES = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "HARMBENCH_",
+)
 
 
 def package_version(package: str) -> str:

@@ -80,7 +80,9 @@ def expand(
             left_out[rule] += 1
         else:
             cells.append(cell)
-    excluded += [Excluded(what=f"{count} cells, {rule.scope}", reason=rule.reason) for rule, count in left_out.items()]
+    excluded += [
+        Excluded(what=f"{count} cell(s), {rule.scope}", reason=rule.reason) for rule, count in left_out.items()
+    ]
     if not cells:
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
     trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in cells]

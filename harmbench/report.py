@@ -151,7 +151,7 @@ def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]
     statuses = [trial.status for trial in run.trials]
     diverged, failed = statuses.count("diverged"), statuses.count("failed")
     yield (
-        f"{len(run.trials)} of {run.header['planned']} planned trials have a result: "
+        f"{len(run.trials)} of {run.planned} planned trials have a result: "
         f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
         + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
     )

@@ -4,10 +4,11 @@
     environments.jsonl  what ran the trials, one line for each distinct environment
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
+    torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes
 
-A record is on disk, flushed and synced, before its trial counts as done. A line torn by a power cut is skipped and
-counted when reading, and closed off before the next record is appended.
+A record is on disk, flushed and synced, before its trial counts as done. A torn line is skipped and counted when
+reading.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ class RunData(Record):
     @property
     def missing(self) -> int:
         """How many planned trials have no record yet."""
-        return int(self.header["planned"]) - len({record.id for record in self.trials})
+        return self.planned - len(self.trials)
+
+    @property
+    def planned(self) -> int:
+        """Number of trials; a run with more seeds before may have left more than the last plan asked for."""
+        return max(int(self.header["planned"]), len(self.trials))
 
 
 class RunStore:
@@ -87,6 +93,8 @@ class RunStore:
                 f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
                 "choose another --out"
             )
+        for name in ("trials.jsonl", "environments.jsonl"):
+            _cut_torn_line(self.folder / name)
         created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
         _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
         trials, _ = _read_trials(self.folder)
@@ -122,7 +130,7 @@ def read(folder: Path) -> RunData:
         header=header,
         trials=tuple(sorted(records.values(), key=lambda record: record.order)),
         environments={entry["id"]: entry for entry in environments},
-        unreadable_lines=torn + torn_environments,
+        unreadable_lines=torn + torn_environments + _read_lines(folder / "torn.txt")[1],
     )
 
 
@@ -196,15 +204,34 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _append_line(path: Path, line: str) -> None:
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
-                file.write(b"\n")  # close off a torn line, so that this one is whole
+    with path.open("ab") as file:
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Move what follows the last newline to torn.txt; a record that lacks only its newline gets it."""
+    content = path.read_bytes() if path.exists() else b""
+    whole, newline, rest = content.rpartition(b"\n")
+    if not rest:
+        return
+    with path.open("rb+") as file:
+        if _is_json(rest):
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+            return
+        with path.with_name("torn.txt").open("ab") as torn:
+            torn.write(rest + b"\n")
+        file.truncate(len(whole + newline))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import pandas
 import pytest
 
 from harmbench.errors import RunFolderError
-from harmbench.records import Measurement
+from harmbench.records import Measurement, TrialRecord
 from harmbench.store import RunStore, latest, read
 from tests.samples import record, spec
 
@@ -134,18 +134,20 @@ def survives_every_cut(run: Path, append) -> None:
     begin = whole.index(b"\n") + 1
     for cut in range(begin, len(whole) + 1):
         path.write_bytes(whole[:cut])
+        (run / "torn.txt").unlink(missing_ok=True)
         complete = cut >= len(whole) - 1  # all but the line's end is a record
         found = read(run)
         assert found.trials == ((first, last) if complete else (first,)), f"cut at {cut}"
         assert found.unreadable_lines == (begin < cut < len(whole) - 1), f"cut at {cut} is not counted"
-        append(path, last.model_dump_json())
+        append(run, last)
         assert read(run).trials == (first, last), f"what follows a cut at {cut} is lost"
 
 
-def through_the_store(path: Path, line: str) -> None:
-    from harmbench.store import _append_line
-
-    _append_line(path, line)
+def through_the_store(run: Path, last: TrialRecord) -> None:
+    with opened(run) as store:
+        if last.id not in store.done:
+            store.append(last)
+    assert len(pandas.read_json(run / "trials.jsonl", lines=True)) == 2
 
 
 def test_a_torn_record_takes_no_other_with_it(run, monkeypatch):
@@ -153,9 +155,9 @@ def test_a_torn_record_takes_no_other_with_it(run, monkeypatch):
     survives_every_cut(run, through_the_store)
 
 
-def naively(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        file.write(line + "\n")
+def naively(run: Path, last: TrialRecord) -> None:
+    with (run / "trials.jsonl").open("a") as file:
+        file.write(last.model_dump_json() + "\n")
 
 
 def test_a_store_that_appends_to_a_torn_line_is_caught(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -95,6 +96,7 @@ def run(
         DatasetUnavailableError: where data are missing.
     """
     prepare(plan, options)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # cuda:0 is then the board that NVML calls 0
     with RunStore.open(options.folder, plan.key, header(plan)) as store:
         here = environment.capture(codecarbon_settings_from_outside=settings_from_outside())
         todo = [(order, spec) for order, spec in enumerate(plan.trials) if spec.id not in store.done]

@@ -177,7 +177,7 @@ def test_an_unknown_timm_model_shows_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="unknown timm model 'resnet81'; did you mean 'resnet18'") as caught:
         BACKBONES.parse("timm:resnet81")
     assert len(str(caught.value)) < 300
-    with pytest.raises(UnknownNameError, match=r"'zzz'. Known: \w+, .*See `harmbench show timm`"):
+    with pytest.raises(UnknownNameError, match=r"'zzz'. Nearest: \w+, .*See `harmbench show timm`"):
         BACKBONES.parse("timm:zzz")
 
 
