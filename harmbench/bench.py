@@ -157,7 +157,7 @@ def _loss(
         return None if p is None else _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
     if shape.rows * shape.features * shape.classes > _REFERENCE_FITS:
         return None
-    return _step(lambda: nll(distance.pairwise(*distance.mapped(x, w, parameters, True))), leaves)
+    return _step(lambda: nll(distance.pairwise(x, w, parameters, True)), leaves)
 
 
 def _order(distance: Distance) -> float | None:

@@ -32,16 +32,24 @@ class UsageError(HarmbenchError):
 class UnknownNameError(UsageError):
     """A name that no component bears.
 
+    Args:
+        kind: what was named.
+        asked: the name.
+        known: names that exist.
+        see: a command that lists them.
+        partial: whether `known` is a selection.
+
     >>> print(UnknownNameError("metric", "euclidian", ["cosine", "euclidean"]))
     unknown metric 'euclidian'; did you mean 'euclidean'? Known: cosine, euclidean.
     """
 
-    def __init__(self, kind: str, asked: str, known: Iterable[str], see: str = "") -> None:
+    def __init__(self, kind: str, asked: str, known: Iterable[str], see: str = "", partial: bool = False) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
         guess = f"; did you mean '{near[0]}'?" if near else "."
         more = f" See `{see}`." if see else ""
-        super().__init__(f"unknown {kind} '{asked}'{guess} Known: {', '.join(names)}.{more}")
+        lead = "Nearest" if partial else "Known"
+        super().__init__(f"unknown {kind} '{asked}'{guess} {lead}: {', '.join(names)}.{more}")
         self.asked, self.known = asked, names
 
 

@@ -20,30 +20,44 @@ class LinearHead(nn.Linear):
 
 
 class DistanceHead(nn.Module):
-    """Distances (B, K) of features (B, N) to K learnable class centres.
+    """Distances (..., K) of features (..., N) to K learnable class centres.
 
-    The centres start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), so that heads compared by seed
-    start from the same numbers. The distance's own learnable tensors are parameters of this module.
+    The centres start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), as in the papers' code. Far smaller
+    than the features, they look alike from there: distances that hang on few coordinates (Chebyshev, Canberra)
+    then learn late or never, and `centre_std` starts them farther apart. The distance's own learnable tensors are
+    parameters of this module.
 
     Args:
         in_features: N.
         num_classes: K.
         distance: a distance or its address.
+        centre_std: standard deviation of normally distributed centres; None for those of `nn.Linear`.
 
     >>> head = DistanceHead(4, 3, "mahalanobis[variant=diagonal]")
     >>> head(torch.zeros(2, 4)).shape, [name for name, _ in head.named_parameters()]
     (torch.Size([2, 3]), ['weight', 'distance_parameters.log_diagonal'])
     """
 
-    def __init__(self, in_features: int, num_classes: int, distance: str | Distance = "euclidean") -> None:
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        distance: str | Distance = "euclidean",
+        centre_std: float | None = None,
+    ) -> None:
         super().__init__()
         self.distance = DISTANCES.parse(distance) if isinstance(distance, str) else distance
         self.weight = nn.Parameter(torch.empty(num_classes, in_features))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if centre_std is None:
+            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        else:
+            nn.init.normal_(self.weight, std=centre_std)
         self.distance_parameters = nn.ParameterDict(self.distance.initial_parameters(in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.distance(x, self.weight, self.distance_parameters, training=self.training)
+        rows = x.reshape(-1, x.shape[-1])
+        distances = self.distance(rows, self.weight, dict(self.distance_parameters.items()), training=self.training)
+        return distances.reshape(*x.shape[:-1], len(self.weight))
 
     def extra_repr(self) -> str:
         return f"in_features={self.weight.shape[1]}, num_classes={self.weight.shape[0]}, distance={self.distance}"
@@ -69,7 +83,7 @@ class Objective(nn.Module):
 
     def logits(self, scores: Tensor) -> Tensor:
         """Numbers (B, K) whose softmax is the class probabilities."""
-        return self.loss.logits(scores, self.in_features, self.loss_parameters)
+        return self.loss.logits(scores, self.in_features, dict(self.loss_parameters.items()))
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Mean loss, a scalar, of scores (B, K) against class indices (B,)."""
@@ -79,27 +93,34 @@ class Objective(nn.Module):
 class HarmonicHead(nn.Module):
     """Drop-in for a classifier's final `nn.Linear`: logits whose softmax is HarMax.
 
-    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop.
+    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop. Below about 1e-7 float32 rounds it to 0;
+    `Objective` keeps the digits.
 
     Args:
         in_features: N.
         num_classes: K.
         distance: a distance or its address.
         n: HarMax's exponent on the distance: a number, `sqrt_d`, `d` or `learnable`.
+        centre_std: standard deviation of normally distributed centres; None for those of `nn.Linear`.
 
     Raises:
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
 
     >>> head = HarmonicHead(in_features=4, num_classes=3, distance="cosine")
-    >>> head(torch.ones(2, 4)).softmax(-1).sum(-1)
-    tensor([1., 1.], grad_fn=<SumBackward1>)
+    >>> head(torch.ones(2, 4)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(
-        self, in_features: int, num_classes: int, distance: str | Distance = "euclidean", n: float | str = "sqrt_d"
+        self,
+        in_features: int,
+        num_classes: int,
+        distance: str | Distance = "euclidean",
+        n: float | str = "sqrt_d",
+        centre_std: float | None = None,
     ) -> None:
         super().__init__()
-        self.head = DistanceHead(in_features, num_classes, distance)
+        self.head = DistanceHead(in_features, num_classes, distance, centre_std)
         self.objective = Objective(LOSSES.members["harmonic"].from_options({"n": n}), in_features)
 
     @property

@@ -28,6 +28,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harmbench.errors import OptionError, RegistryError, UnknownNameError
 
 _ADDRESS = re.compile(r"^(?P<name>[A-Za-z0-9_]+)(:(?P<argument>[^\[\]]+))?(\[(?P<options>[^\[\]]*)\])?$")
+_NAME = re.compile(r"^[a-z0-9_]+$")
+_LISTED_AS = {"distances": "metrics"}  # where the users' word is not the folder's
 _COMMAS_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
 
@@ -82,7 +84,9 @@ class Component(BaseModel):
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 def _one_line(cls: type[Component], options: Mapping[str, Any], error: ValidationError) -> str:
@@ -153,7 +157,9 @@ class Room(Generic[C]):
         classes = [
             value
             for name, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+            if inspect.isclass(value)
+            and value.__module__ == module.__name__
+            and not name.startswith("_")
             and issubclass(value, self.base)
         ]
         if len(classes) != 1:
@@ -161,13 +167,18 @@ class Room(Generic[C]):
         return classes[0]
 
     def _admit(self, found: dict[str, type[C]], cls: Any, source: str) -> None:
-        if not (inspect.isclass(cls) and issubclass(cls, self.base)):
-            raise RegistryError(f"{source} is not a subclass of harmbench.{self.room}.{self.base.__name__}")
-        if not getattr(cls, "name", "") or not cls.summary():
-            raise RegistryError(f"{source}: {cls.__name__} needs a `name` and a docstring")
-        if cls.name in found:
-            raise RegistryError(f"{source}: the {self.kind} '{cls.name}' exists already")
-        found[cls.name] = cls
+        if not (inspect.isclass(cls) and issubclass(cls, self.base)) or inspect.isabstract(cls):
+            raise RegistryError(f"{source} is not a finished subclass of harmbench.{self.room}.{self.base.__name__}")
+        name = getattr(cls, "name", "")
+        if not _NAME.match(name) or not cls.__doc__:
+            raise RegistryError(
+                f"{source}: {cls.__name__} needs a docstring and a name of a-z, 0-9 and _, got '{name}'"
+            )
+        if source.startswith("harmbench.") and source.rpartition(".")[2] != name:
+            raise RegistryError(f"{source}: the component '{name}' must be in a file of its name")
+        if name in found:
+            raise RegistryError(f"{source}: the {self.kind} '{name}' exists already")
+        found[name] = cls
 
     def parse(self, address: str) -> C:
         """Build the component that an address names.
@@ -181,7 +192,9 @@ class Room(Generic[C]):
             raise OptionError(f"cannot read {self.kind} '{address}'; write name or name[option=value,option=value]")
         cls = self.members.get(match["name"])
         if cls is None:
-            raise UnknownNameError(self.kind, match["name"], self.members, see=f"harmbench ls {self.kind}s")
+            raise UnknownNameError(
+                self.kind, match["name"], self.members, see=f"harmbench ls {_LISTED_AS.get(self.room, self.room)}"
+            )
         return cls.from_options(self._options(cls, address, match))
 
     def _options(self, cls: type[C], address: str, match: re.Match[str]) -> dict[str, Any]:
@@ -192,7 +205,9 @@ class Room(Generic[C]):
                 raise OptionError(f"{self.kind} '{cls.name}' takes nothing after a colon; got '{address}'")
             options[cls.argument] = match["argument"]
         elif cls.argument:
-            raise OptionError(f"{self.kind} '{cls.name}' needs its {cls.argument}: write {cls.name}:{cls.argument.upper()}")
+            raise OptionError(
+                f"{self.kind} '{cls.name}' needs its {cls.argument}: write {cls.name}:{cls.argument.upper()}"
+            )
         for part in filter(None, (match["options"] or "").split(",")):
             option, equals, value = (text.strip() for text in part.partition("="))
             if not equals or not value:
@@ -204,6 +219,7 @@ class Room(Generic[C]):
         """One component for each named variant of each member that needs no argument."""
         return [
             cls.from_options(variant)
-            for cls in self.members.values() if cls.argument is None
+            for cls in self.members.values()
+            if cls.argument is None
             for variant in cls.variants
         ]

@@ -1,0 +1,67 @@
+"""The command line: one file per command; each reads arguments, calls the library and shows what it says."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from harmbench.cli import doctor, listing, planning, reporting, running
+from harmbench.errors import HarmbenchError, UsageError
+
+app = typer.Typer(
+    name="harmbench",
+    help="Benchmark harmonic losses and their energy: backbones x distance metrics x losses.",
+    epilog="Start with: harmbench run smoke; harmbench report",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; anywhere on the line.")] = False,  # noqa: ARG001 - main reads it
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"harmbench {version_of('harmbench')}")
+        raise typer.Exit
+
+
+app.command("run")(running.run)
+app.command("plan")(planning.plan)
+app.command("validate")(planning.validate)
+app.command("report")(reporting.report)
+app.command("ls")(listing.ls)
+app.command("show")(listing.show)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code, 2 where the user can mend them."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        sys.exit(app(arguments or ["--help"], standalone_mode=False) or 0)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        line, code = _as_one_line(error)
+        typer.echo(f"harmbench: {line}", err=True)
+        sys.exit(code)
+
+
+def _as_one_line(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, HarmbenchError):
+        return str(error), 2 if isinstance(error, UsageError) else 1
+    if hasattr(error, "format_message"):  # the parser's own: a wrong option, a missing argument
+        command = getattr(getattr(error, "ctx", None), "command_path", "harmbench")
+        return f"{' '.join(error.format_message().split())} See `{command} --help`.", 2
+    if isinstance(error, typer.Abort):
+        return "stopped", 130
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {said}. This is a defect; `harmbench --debug ...` shows where", 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from harmbench.datasets._base import Dataset, Splits
+from harmbench.datasets._parts import Part, carve, in_three, standardised
 from harmbench.registry import Room
 
 DATASETS: Room[Dataset] = Room("datasets", Dataset, "dataset")
 
-__all__ = ["DATASETS", "Dataset", "Splits"]
+__all__ = ["DATASETS", "Dataset", "Part", "Splits", "carve", "in_three", "standardised"]

@@ -28,7 +28,8 @@ class Splits(NamedTuple):
 
     def to(self, device: str | torch.device) -> Self:
         """The same splits on a device."""
-        return type(self)(*(part.to(device) for part in self[:6]), self.num_classes)
+        moved = {field: part.to(device) for field, part in self._asdict().items() if field != "num_classes"}
+        return self._replace(**moved)
 
 
 class Dataset(Component):
@@ -39,6 +40,27 @@ class Dataset(Component):
     """
 
     train_fraction: float = Field(default=1.0, gt=0, le=1)
+
+    def available(self, data_dir: Path) -> str | None:
+        """Why the data set cannot be loaded now, in one line that says how to get it; None if it can.
+
+        Looks for files by name only: no torch, nothing read, so it suits listing and planning. Data sets that come
+        with a package are always available.
+
+        Args:
+            data_dir: folder of data sets.
+        """
+        return None
+
+    def content(self, data_dir: Path) -> str:
+        """Tells one content of the data set from another; empty where its name says it all.
+
+        Part of a trial's id, so that results of changed files are not taken for results of these.
+
+        Args:
+            data_dir: folder of data sets.
+        """
+        return ""
 
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
@@ -84,7 +106,7 @@ def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     kept = []
-    for label in targets.unique():
+    for label in sorted(set(targets.tolist())):
         members = (targets == label).nonzero().squeeze(1)
         count = max(1, round(share * len(members)))
         kept.append(members[torch.randperm(len(members), generator=generator)[:count]])

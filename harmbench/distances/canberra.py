@@ -33,6 +33,7 @@ class Canberra(Distance):
     name: ClassVar[str] = "canberra"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "robust"}, {"variant": "weighted"})
     in_papers: ClassVar[bool] = True
+    read_by: ClassVar[Mapping[str, str]] = {"floor": "robust", "gamma": "weighted"}
 
     variant: Literal["standard", "robust", "weighted"] = "standard"
     floor: float = Field(default=0.01, gt=0, allow_inf_nan=False)
@@ -46,6 +47,20 @@ class Canberra(Distance):
             is_scale_invariant=self.variant != "robust",
         )
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        gap = differences(x, centres).abs()
+        size = x.abs()[:, None, :] + centres.abs()[None, :, :]
+        if self.variant == "robust":
+            return (gap / size.clamp_min(self.floor)).sum(-1)
+        terms = ratio(gap, size)
+        if self.variant == "standard":
+            return terms.sum(-1)
+        # The largest size is divided out first, so that the weights stay within float32; it cancels.
+        size = ratio(size, size.detach().amax(-1, keepdim=True))
+        both_zero = size == 0
+        weight = torch.where(both_zero, 0.0, torch.where(both_zero, 1.0, size).pow(self.gamma))
+        return ratio((weight * terms).sum(-1), weight.sum(-1))
+
     @property
     def operator(self) -> Operator:
         if self.variant == "weighted":
@@ -53,17 +68,3 @@ class Canberra(Distance):
         if self.variant == "robust":
             return Operator("elementwise", "canberra_robust", self.floor)
         return Operator("elementwise", "canberra")
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        gap = differences(x, centres).abs()
-        size = x.abs()[:, None, :] + centres.abs()[None, :, :]
-        if self.variant == "standard":
-            return ratio(gap, size).sum(-1)
-        if self.variant == "robust":
-            return (gap / size.clamp_min(self.floor)).sum(-1)
-        # Divide the largest size out, so that the weights stay within float32; it cancels.
-        size = ratio(size, size.detach().amax(-1, keepdim=True))
-        gap = ratio(gap, (x.abs()[:, None, :] + centres.abs()[None, :, :]).detach().amax(-1, keepdim=True))
-        both_zero = size == 0
-        weight = torch.where(both_zero, 0.0, torch.where(both_zero, 1.0, size).pow(self.gamma))
-        return ratio((weight * ratio(gap, size)).sum(-1), weight.sum(-1))

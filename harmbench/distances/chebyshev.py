@@ -35,6 +35,7 @@ class Chebyshev(Distance):
     name: ClassVar[str] = "chebyshev"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "smooth"})
     in_papers: ClassVar[bool] = True
+    read_by: ClassVar[Mapping[str, str]] = {"alpha": "smooth"}
 
     variant: Literal["true", "smooth"] = "true"
     alpha: float = Field(default=10.0, gt=0, allow_inf_nan=False)
@@ -43,23 +44,23 @@ class Chebyshev(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=self.variant == "true", is_symmetric=True, is_scale_invariant=False)
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        size = differences(x, centres).abs()
+        if self.variant == "true":
+            return size.amax(-1)
+        return _log_mean_exp(self.alpha * size) / self.alpha
+
     @property
     def operator(self) -> Operator:
         if self.variant == "true":
             return Operator("elementwise", "chebyshev")
         return Operator("elementwise", "smooth_chebyshev", self.alpha)
 
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        size = differences(x, centres).abs()
-        if self.variant == "true":
-            return size.amax(-1)
-        return _log_mean_exp(self.alpha * size) / self.alpha
-
 
 def _log_mean_exp(size: Tensor) -> Tensor:
     """log mean exp over the last axis of numbers >= 0, to full precision near 0 and without overflow far from it."""
     largest = size.detach().amax(-1, keepdim=True)
-    is_small = largest < 1
+    is_small = largest < 50  # e^50 is within float32, and far from 1 the other form has its digits
     near = torch.where(is_small, size, 0.0).expm1().mean(-1).log1p()
     far = largest.squeeze(-1) + (size - largest).exp().mean(-1).log()
     return torch.where(is_small.squeeze(-1), near, far)

@@ -10,7 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
-from harmbench.kernels import Operator
+from harmbench.kernels import Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,9 @@ class Hamming(Distance):
 
     name: ClassVar[str] = "hamming"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"variant": "soft"}, {"variant": "gumbel"}, {"variant": "hard"},
+        {"variant": "soft"},
+        {"variant": "gumbel"},
+        {"variant": "hard"},
     )
     in_papers: ClassVar[bool] = True
 
@@ -44,31 +46,32 @@ class Hamming(Distance):
     @property
     def facts(self) -> Facts:
         # Distinct vectors may share a hard code; far out, sigmoids meet in float32, but not in the reals.
-        return Facts(is_metric=self.variant != "hard", is_symmetric=True, is_scale_invariant=False)
+        is_hard = self.variant == "hard"
+        return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
+
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self.between(*self.mapped(x, centres, parameters, training)[:2])
+
+    def _codes(self, above: Tensor) -> Tensor:
+        # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.
+        soft = torch.tanh(above / (2 * self.temperature)) / 2
+        if self.variant == "hard":
+            return (above > 0).to(soft.dtype) + (soft - soft.detach())  # the bracket is exactly 0
+        return soft
 
     @property
     def operator(self) -> Operator:
         return Operator("elementwise", "mean_absolute")
 
-    def mapped(
-        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, Tensor]:
-        noise = _logistic(x) if self.variant == "gumbel" and training else None
-        return self._codes(x, noise), self._codes(centres, noise)
+    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+        return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
 
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+    def between(self, x: Tensor, centres: Tensor) -> Tensor:
         return differences(x, centres).abs().mean(-1)
 
-    def _codes(self, vectors: Tensor, noise: Tensor | None) -> Tensor:
-        above = vectors - self.threshold if self.threshold else vectors
-        noisy = above if noise is None else above + noise
-        soft = torch.sigmoid(noisy if self.temperature == 1 else noisy / self.temperature)
-        if self.variant == "hard":
-            return (above > 0).to(soft.dtype) + (soft - soft.detach())  # in brackets: exactly 0
-        return soft
 
-
-def _logistic(x: Tensor) -> Tensor:
-    """One draw for each coordinate, (1, N), of the logistic law: the difference of two Gumbel draws."""
-    uniform = torch.rand(1, x.shape[1], dtype=x.dtype, device=x.device).clamp(1e-7, 1 - 1e-7)
-    return torch.logit(uniform)
+def _logistic(centres: Tensor) -> Tensor:
+    """One draw for each coordinate, (N,), of the logistic law: the difference of two Gumbel draws."""
+    uniform = torch.rand(centres.shape[1], dtype=centres.dtype, device=centres.device)
+    return torch.logit(uniform.clamp(1e-7, 1 - 1e-7))

@@ -410,11 +410,11 @@ struct Chebyshev : Base {
 struct SmoothChebyshev : Base {
   static constexpr int STAT = 1;
   static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
-  INLINE bool is_near(float most) const { return option * most < 1; }
+  INLINE bool is_near(float most) const { return option * most < 50; }  // e^50 is within float
   INLINE void add(vf* s, vf x, vf w, float most) const {
     vf size = vabs(x - w);
     if (is_near(most)) {
-      vf t = size * option;  // in [0, 1): exp(t) - 1 by its series
+      vf t = size * option;  // below 1, exp(t) - 1 by its series; above, nothing cancels
       vf p = splat(1.0f / 3628800);
       p = p * t + 1.0f / 362880;
       p = p * t + 1.0f / 40320;
@@ -424,7 +424,7 @@ struct SmoothChebyshev : Base {
       p = p * t + 1.0f / 24;
       p = p * t + 1.0f / 6;
       p = p * t + 0.5f;
-      s[0] += t * (p * t + 1.0f);
+      s[0] += where(t < 1.0f, t * (p * t + 1.0f), exponential(t) - 1.0f);
     } else {
       s[0] += exponential((size - most) * option);
     }
@@ -875,7 +875,7 @@ float direct_cosine(const float* x, const float* w, float a, float b, idx n) {
     vf delta = (load_some(x + j, n - j) - load_some(w + j, n - j) * (b / a)) * a;
     total += delta * delta;
   }
-  return a == 0 || b == 0 ? 1 : sum(total) / 2;
+  return a == 0 || b == 0 ? 1 + 0 * (a + b) : sum(total) / 2;  // NaN stays
 }
 
 // Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.

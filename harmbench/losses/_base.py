@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def at_least_float32(scores: Tensor) -> Tensor:
+    """Half-precision scores as float32; logarithms and exponentials of theirs have two or three digits."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 class Loss(Component):
     """Base of all losses; not itself a loss.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harmbench.losses._base import Loss
+from harmbench.losses._base import Loss, at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,4 +31,4 @@ class CosineSoftmax(Loss):
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
     def logits(self, scores: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        return (1 - scores) / self.temperature
+        return (1 - at_least_float32(scores)) / self.temperature

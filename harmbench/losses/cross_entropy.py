@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from harmbench.losses._base import Loss
+from harmbench.losses._base import Loss, at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,4 +23,4 @@ class CrossEntropy(Loss):
     reads: ClassVar[Literal["logits", "distances"]] = "logits"
 
     def logits(self, scores: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        return scores.float() if scores.itemsize < 4 else scores
+        return at_least_float32(scores)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import field_validator
 
 from harmbench._torch import torch
-from harmbench.losses._base import Loss
+from harmbench.losses._base import Loss, at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,7 @@ class Harmonic(Loss):
     def logits(self, scores: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
         # A feature on its centre has d = 0 and p = 1. The floor, some 30 orders of magnitude below any distance met
         # in float32, takes that limit in finite numbers: equal hits tie, NaN passes through, the gradient is 0.
+        scores = at_least_float32(scores)
         floor = torch.finfo(scores.dtype).tiny * 1e8
         return -self.exponent(in_features, parameters) * scores.clamp_min(floor).log()
 

@@ -1,0 +1,123 @@
+"""What a person sees while trials run: a live display on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from harmbench.records import TrialRecord
+    from harmbench.runner import Summary
+
+
+class Display(Protocol):
+    """Told what happens."""
+
+    def begin(self, summary: Summary) -> None: ...
+    def happened(self, event: Any) -> None: ...
+    def finished(self, record: TrialRecord) -> None: ...
+
+
+@contextmanager
+def progress_display() -> Iterator[Display]:
+    """The display that fits where the output goes."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainDisplay()
+        return
+    with LiveDisplay(console) as display:
+        yield display
+
+
+def line_for(record: TrialRecord) -> str:
+    """One line on a finished trial."""
+    accuracy = record.value("test_accuracy")
+    result = f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else record.reason
+    seconds = sum(phase.seconds for phase in record.phases)
+    return f"{record.status:8} {record.spec}: {result}, {seconds:.1f} s"
+
+
+def names(job: dict[str, Any]) -> str:
+    """What a running trial is called."""
+    spec = job["spec"]
+    return f"{spec['dataset']} {spec['backbone']} {spec['distance'] or 'linear'} {spec['loss']} seed {spec['seed']}"
+
+
+class PlainDisplay:
+    """A line for each finished trial, with the time to go."""
+
+    def __init__(self) -> None:
+        self._planned = self._done = self._new = 0
+        self._start = time.monotonic()
+
+    def begin(self, summary: Summary) -> None:
+        if not self._planned:
+            self._planned, self._done = summary.planned, summary.reused
+            print(f"{summary.planned} trials, {summary.reused} done before", flush=True)  # noqa: T201
+
+    def happened(self, event: Any) -> None:
+        """Starts and steps are not worth a line."""
+
+    def finished(self, record: TrialRecord) -> None:
+        self._done += 1
+        self._new += 1
+        left = (time.monotonic() - self._start) / self._new * (self._planned - self._done)
+        print(f"[{self._done}/{self._planned}, {left:.0f} s to go] {line_for(record)}", flush=True)  # noqa: T201
+
+
+class LiveDisplay:
+    """A bar with the time to go, and under it what runs; failures and divergences scroll by above."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        # Four frames a second: drawing takes processor time, and the processor is being measured.
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("to go"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=4,
+        )
+        self._all: Any = None
+        self._running: dict[str, Any] = {}
+
+    def __enter__(self) -> LiveDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, summary: Summary) -> None:
+        if self._all is None:
+            self._all = self._progress.add_task("trials", total=summary.planned, completed=summary.reused)
+
+    def happened(self, event: Any) -> None:
+        name = names(event.job)
+        if name not in self._running:
+            self._running[name] = self._progress.add_task(name, total=None)
+        if hasattr(event, "steps"):
+            self._progress.update(self._running[name], total=event.steps, completed=event.step)
+
+    def finished(self, record: TrialRecord) -> None:
+        task = self._running.pop(str(record.spec), None)
+        if task is not None:
+            self._progress.remove_task(task)
+        if record.status != "ok":
+            self._progress.console.print(line_for(record), markup=False, highlight=False)
+        self._progress.advance(self._all)

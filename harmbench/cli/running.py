@@ -1,0 +1,84 @@
+"""`harmbench run`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harmbench.cli import _options as o
+from harmbench.cli.planning import make_plan, resolve_devices, show_plan
+
+if TYPE_CHECKING:
+    from harmbench.runner import Summary
+
+
+def run(
+    suite: o.Suite,
+    metrics: o.Metrics = None,
+    backbones: o.Backbones = None,
+    losses: o.Losses = None,
+    datasets: o.Datasets = None,
+    seeds: o.Seeds = None,
+    epochs: o.Epochs = None,
+    steps: o.Steps = None,
+    devices: o.Devices = None,
+    data_dir: o.DataDir = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are missing.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder; reports/SUITE-KEY unless given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end.")] = False,
+) -> None:
+    """Run a suite: every trial that its run folder does not hold yet. The same command again goes on.
+
+    Example: harmbench run vision --metrics all
+    """
+    from harmbench.runner import RunOptions
+
+    chosen = resolve_devices(devices)
+    overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
+    plan = make_plan(suite, overrides, chosen, data_dir)
+    if dry_run:
+        show_plan(plan)
+        return
+    folder = out or Path("reports") / f"{plan.suite.name}-{plan.key[:6]}"
+    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download))
+    _say_how_it_went(summary, folder)
+
+
+def _follow(plan: Any, options: Any) -> Summary:
+    """Run, and show progress; Ctrl-C ends the trials in flight and says how to go on."""
+    from harmbench.cli._progress import progress_display
+    from harmbench.records import TrialRecord
+    from harmbench.runner import Summary, run
+
+    summary = Summary(planned=len(plan.trials))
+    try:
+        with progress_display() as display, closing(run(plan, options)) as events:
+            for event in events:
+                if isinstance(event, Summary):
+                    summary = event
+                    display.begin(summary)
+                elif isinstance(event, TrialRecord):
+                    display.finished(event)
+                else:
+                    display.happened(event)
+    except KeyboardInterrupt:
+        done = summary.finished
+        typer.echo(
+            f"\nstopped: {done} of {summary.planned} trials are safe in {options.folder}; the same command goes on",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    return summary
+
+
+def _say_how_it_went(summary: Summary, folder: Path) -> None:
+    """One line, the next command, and exit code 1 where trials failed."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
+    reused = f", {summary.reused} done before" if summary.reused else ""
+    typer.echo(f"{folder}: {counts}{reused}. Next: harmbench report {folder}")
+    if summary.statuses["failed"]:
+        typer.echo("some trials failed; the report names why, the same command tries them again", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,106 @@
+"""What a report is, before it has a format."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from harmbench.records import Record
+from harmbench.registry import Component
+
+
+class Column(Record):
+    """A table's column: label, unit (empty for none) and whether its cells are numbers."""
+
+    label: str
+    unit: str = ""
+    numeric: bool = True
+
+
+class Table(Record):
+    """A table for people: cells are texts, rounded as their spread allows; `strong` rows are marked."""
+
+    title: str
+    caption: str = ""
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Section(Record):
+    """A heading with its tables."""
+
+    title: str
+    tables: tuple[Table, ...]
+
+
+class Point(Record):
+    """One mark of a figure: a row's mean with the half-width of its interval, None for a single value."""
+
+    row: str
+    series: str
+    mean: float
+    half_width: float | None
+
+
+class Panel(Record):
+    """One panel of a figure; `reference` is drawn as a line through all rows."""
+
+    title: str
+    points: tuple[Point, ...]
+    reference: float | None = None
+
+
+class Figure(Record):
+    """A picture before it is drawn: its data, and the name of the file beside the report.
+
+    Attributes:
+        name: of the file, without suffix.
+        caption: says what one sees.
+        axis: label with unit.
+        series: names that share a colour.
+        panels: side by side, with the same rows.
+    """
+
+    name: str
+    caption: str
+    axis: str
+    series: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+
+class Report(Record):
+    """Everything a report says, in order: title, summary, sections, notes; and the raw data beside it.
+
+    Attributes:
+        title: of the report.
+        subtitle: the question that the suite asks.
+        summary: sentences that a busy person reads.
+        figures: pictures.
+        sections: tables.
+        notes: definitions and caveats.
+        environment: pairs of label and text.
+        measurements: tidy rows, one for each trial and measure, raw and unrounded.
+    """
+
+    title: str
+    subtitle: str
+    summary: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    measurements: tuple[dict[str, Any], ...]
+
+
+class Format(Component):
+    """Base of all formats; not itself a format.
+
+    Class attributes:
+        suffix: of the file, with its dot.
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def render(self, report: Report) -> str:
+        """The report as text of this format."""

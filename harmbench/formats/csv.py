@@ -1,0 +1,24 @@
+"""Comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import ClassVar
+
+from harmbench.formats._base import Format, Report
+
+
+class Csv(Format):
+    """Tidy rows, one for each trial and measure, raw and unrounded, with their units."""
+
+    name: ClassVar[str] = "csv"
+    suffix: ClassVar[str] = ".csv"
+
+    def render(self, report: Report) -> str:
+        text = io.StringIO()
+        columns = list(report.measurements[0]) if report.measurements else []
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(report.measurements)
+        return text.getvalue()

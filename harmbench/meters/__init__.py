@@ -1,0 +1,10 @@
+"""Meters: what is watched during a trial, or computed after it. Training is bit-identical with and without them."""
+
+from __future__ import annotations
+
+from harmbench.meters._base import Meter, Outcome, Step, Watcher
+from harmbench.registry import Room
+
+METERS: Room[Meter] = Room("meters", Meter, "meter")
+
+__all__ = ["METERS", "Meter", "Outcome", "Step", "Watcher"]

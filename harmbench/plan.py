@@ -1,0 +1,132 @@
+"""SuiteSpec -> Plan: the trials, and what was left out and why. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import Any, Literal
+
+from harmbench.distances import DISTANCES
+from harmbench.errors import SuiteError
+from harmbench.losses import LOSSES, Loss
+from harmbench.records import Record, TrialSpec, fingerprint
+from harmbench.suite import Exclusion, SuiteSpec
+
+
+class Excluded(Record):
+    """A part of the matrix that is not run, with the reason."""
+
+    what: str
+    reason: str
+
+
+class Plan(Record):
+    """What a run will do.
+
+    Trials come in an interleaved order, seed by seed and head by head within a seed: a run that stops early is
+    still a balanced table, and a machine that heats up does so for all heads alike.
+    """
+
+    suite: SuiteSpec
+    trials: tuple[TrialSpec, ...]
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the experiment: everything but the seeds, which are its replicates."""
+        return fingerprint(sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials}))
+
+    @property
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        """dataset, backbone, head, loss of each cell, in order."""
+        return list(dict.fromkeys(trial.cell for trial in self.trials))
+
+
+def expand(
+    suite: SuiteSpec,
+    device_kind: Literal["cpu", "cuda"],
+    versions: Mapping[str, str],
+    contents: Mapping[str, str] | None = None,
+) -> Plan:
+    """The trials of a suite.
+
+    Args:
+        suite: validated.
+        device_kind: what trials run on.
+        versions: of the software that can change results.
+        contents: fingerprints of data sets whose name does not say what is in them, by address.
+
+    Raises:
+        SuiteError: where nothing is left to run.
+    """
+    heads, excluded = pair(suite.metrics, suite.losses)
+    common: dict[str, Any] = {
+        "protocol": suite.protocol,
+        "meters": suite.meters,
+        "device_kind": device_kind,
+        "versions": dict(versions),
+    }
+    cells: list[TrialSpec] = []
+    left_out: Counter[Exclusion] = Counter()
+    for dataset, backbone, (distance, loss) in product(suite.datasets, suite.backbones, heads):
+        content = (contents or {}).get(dataset, "")
+        cell = TrialSpec(
+            dataset=dataset, data_content=content, backbone=backbone, distance=distance, loss=loss, seed=0, **common
+        )
+        rule = next((rule for rule in suite.exclude if _matches(rule, cell)), None)
+        if rule:
+            left_out[rule] += 1
+        else:
+            cells.append(cell)
+    excluded += [Excluded(what=f"{count} cells, {rule.scope}", reason=rule.reason) for rule, count in left_out.items()]
+    if not cells:
+        raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
+    trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in cells]
+    return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
+
+
+def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:
+    """Heads that fit their losses: (distance or None for the linear head, loss), and what does not fit.
+
+    >>> pair(("cosine",), ("cross_entropy", "harmonic"))[0]
+    [(None, 'cross_entropy'), ('cosine', 'harmonic')]
+    """
+    heads: list[tuple[str | None, str]] = []
+    excluded: list[Excluded] = []
+    for address in losses:
+        loss = LOSSES.parse(address)
+        if loss.reads == "logits":
+            heads.append((None, address))
+            continue
+        fits = [metric for metric in metrics if _fits(loss, metric)]
+        heads += [(metric, address) for metric in fits]
+        if not fits:
+            asked = " or ".join(loss.distances) or "a distance"
+            excluded.append(Excluded(what=address, reason=f"reads {asked}, and the suite has none"))
+        elif len(fits) < len(metrics):
+            left = len(metrics) - len(fits)
+            excluded.append(
+                Excluded(
+                    what=f"{address} on {left} metric(s)", reason=f"is defined for {', '.join(loss.distances)} only"
+                )
+            )
+    if metrics and not any(LOSSES.parse(address).reads == "distances" for address in losses):
+        excluded.append(Excluded(what=f"{len(metrics)} metric(s)", reason="no loss of the suite reads distances"))
+    return heads, excluded
+
+
+def _fits(loss: Loss, metric: str) -> bool:
+    return not loss.distances or DISTANCES.parse(metric).name in loss.distances
+
+
+def _matches(rule: Exclusion, cell: TrialSpec) -> bool:
+    """Whether a rule leaves a cell out."""
+    asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell, strict=True)
+    return all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked)
+
+
+def _literal(text: str) -> str:
+    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
+    return text.replace("[", "<").replace("]", ">")

@@ -1,0 +1,517 @@
+"""RunData -> Report: what holds, what it cost, how sure we are. Knows no format."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harmbench.carbon import Grid
+from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
+from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
+from harmbench.stats import LEVEL, Comparison, Interval, holm, mean_interval, paired_difference, seeds_to_decide
+from harmbench.store import RunData
+
+MISSING = "n/a"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All trials of one dataset x backbone x head x loss."""
+
+    dataset: str
+    backbone: str
+    head: str
+    loss: str
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Linear head with cross-entropy."""
+        return (self.head, self.loss) == ("linear", "cross_entropy")
+
+    @property
+    def label(self) -> str:
+        return f"{self.head} + {self.loss}"
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        """A measure's value by seed, where there is one."""
+        return {t.spec.seed: value for t in self.trials if t.status == "ok" and (value := t.value(name)) is not None}
+
+    def interval(self, name: str) -> Interval | None:
+        """A measure's mean over seeds, with its interval."""
+        values = list(self.by_seed(name).values())
+        return mean_interval(values) if values else None
+
+    def count(self, status: str) -> int:
+        """Trials that ended so."""
+        return sum(trial.status == status for trial in self.trials)
+
+    def why_missing(self, name: str) -> str:
+        """The first reason why a measure is missing."""
+        found = (m.reason for t in self.trials for m in t.measurements if m.name == name and m.value is None)
+        return next(found, "no trial ended well")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one table: one dataset and one backbone, the best mean test accuracy first.
+
+    Attributes:
+        comparisons: of test accuracy with the baseline, by label; with Holm-adjusted p-values.
+    """
+
+    dataset: str
+    backbone: str
+    cells: tuple[Cell, ...]
+    baseline: Cell | None
+    comparisons: dict[str, tuple[Comparison, float]]
+
+    @property
+    def title(self) -> str:
+        return f"{self.backbone} on {self.dataset}"
+
+    def verdict(self, cell: Cell) -> str:
+        """Better, worse or not decided against the baseline."""
+        if cell.is_baseline:
+            return "baseline"
+        if cell.label not in self.comparisons:
+            return MISSING
+        comparison, p_value = self.comparisons[cell.label]
+        if p_value < 1 - LEVEL and comparison.interval.mean < 0:
+            return "worse"
+        if p_value < 1 - LEVEL:  # of the seeds that ended well; the others may have been the hard ones
+            ended_badly = len(cell.trials) - cell.count("ok")
+            return f"not decided ({ended_badly} ended badly)" if ended_badly else "better"
+        needed = seeds_to_decide(comparison, tests=len(self.comparisons))
+        return f"not decided ({needed} seeds would)" if needed else "not decided"
+
+
+def compose(run: RunData, grid: Grid) -> Report:
+    """The report of a run.
+
+    Args:
+        run: as `store.read` gives it.
+        grid: turns joules into CO2.
+    """
+    groups = list(group_cells(run.trials))
+    suite = run.header["suite"]
+    return Report(
+        title=f"harmbench: {suite['name']}",
+        subtitle=suite.get("question", ""),
+        summary=tuple(_summary(run, groups, grid)),
+        figures=tuple(_figures(groups)),
+        sections=tuple(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+        notes=tuple(_notes(run, grid)),
+        environment=tuple(_environment(run)),
+        measurements=tuple(_tidy(run, grid)),
+    )
+
+
+def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
+    """Trials as groups of cells, in the order in which they first ran."""
+    cells: dict[tuple[str, str, str, str], list[TrialRecord]] = defaultdict(list)
+    for trial in trials:
+        cells[trial.spec.cell].append(trial)
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for key, members in cells.items():
+        groups[key[:2]].append(Cell(*key, trials=tuple(members)))
+    for (dataset, backbone), found in groups.items():
+        ranked = sorted(found, key=_rank)
+        baseline = next((cell for cell in ranked if cell.is_baseline), None)
+        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline))
+
+
+def _rank(cell: Cell) -> float:
+    accuracy = cell.interval("test_accuracy")
+    return -accuracy.mean if accuracy else math.inf
+
+
+def _compare(cells: Sequence[Cell], baseline: Cell | None) -> dict[str, tuple[Comparison, float]]:
+    if baseline is None:
+        return {}
+    reference = baseline.by_seed("test_accuracy")
+    resolution = max((1 / t.sizes["test"] for cell in cells for t in cell.trials if t.sizes.get("test")), default=0.0)
+    found = {
+        cell.label: comparison
+        for cell in cells
+        if not cell.is_baseline
+        and (comparison := paired_difference(cell.by_seed("test_accuracy"), reference, resolution))
+    }
+    adjusted = holm([comparison.p_value for comparison in found.values()])
+    return {label: (found[label], p) for label, p in zip(found, adjusted, strict=True)}
+
+
+# --- summary ---------------------------------------------------------------------------------------------------
+
+
+def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]:
+    statuses = [trial.status for trial in run.trials]
+    diverged, failed = statuses.count("diverged"), statuses.count("failed")
+    yield (
+        f"{len(run.trials)} of {run.header['planned']} planned trials have a result: "
+        f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
+        + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
+    )
+    for group in groups:
+        yield _best(group)
+    yield from _energy_summary(run, grid)
+    gone = sorted({f"{m.name} ({m.reason})" for t in run.trials for m in t.measurements if _unmeasurable(m)})
+    if gone:
+        yield "Could not be measured here: " + "; ".join(gone) + "."
+    if run.unreadable_lines:
+        yield f"{run.unreadable_lines} unreadable line(s) of the results were skipped (a crash tears at most the last)."
+
+
+def _unmeasurable(measurement: Measurement) -> bool:
+    """Missing for a reason of the machine's, and not of the trial's."""
+    return measurement.value is None and measurement.name.endswith("_joules")
+
+
+def _best(group: Group) -> str:
+    """The best cell of a group, what it costs, and how many heads are decided."""
+    best = next((cell for cell in group.cells if cell.interval("test_accuracy")), None)
+    if best is None:
+        return f"**{group.title}**: no trial ended well."
+    text = f"**{group.title}**: highest mean test accuracy {_percent(best.interval('test_accuracy'))} % ({best.label})"
+    if group.baseline is None:
+        return text + "; the run has no baseline (linear + cross_entropy) to compare with."
+    if best.is_baseline:
+        text += ", the baseline itself"
+    else:
+        text += f", baseline {_percent(group.baseline.interval('test_accuracy'))} %"
+        speed = _relative(best, group.baseline, "throughput")
+        text += f"; it trains at {speed:.2f} times the baseline's speed" if speed else ""
+    verdicts = [group.verdict(cell).split(" (")[0] for cell in group.cells if not cell.is_baseline]
+    counts = [f"{verdicts.count(v)} {v}" for v in ("better", "worse", "not decided", MISSING) if v in verdicts]
+    return f"{text}. Against the baseline, of {len(verdicts)} heads: {', '.join(counts)}."
+
+
+def _relative(cell: Cell, baseline: Cell, name: str) -> float | None:
+    """Mean over seeds of the ratio to the baseline at the same seed."""
+    ours, theirs = cell.by_seed(name), baseline.by_seed(name)
+    shared = ours.keys() & theirs.keys()
+    return sum(ours[s] / theirs[s] for s in shared) / len(shared) if shared else None
+
+
+def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
+    origins = {c: o for t in run.trials for c, o in t.energy_origins.items()}
+    methods = {component: origin.method for component, origin in origins.items()}
+    joules = {c: _total_joules(run, c) for c in _charged(run.trials)}
+    known = [value for value in joules.values() if value is not None]
+    if not known:
+        return
+    parts = [f"{c.upper()} {_amount(value)} J ({methods[c]})" for c, value in joules.items() if value is not None]
+    yield (
+        f"All trials together took {' and '.join(parts)}: {_amount(grid.grams(sum(known)))} g CO2e at {grid}. "
+        "Memory is left out: its joules are a guess."
+    )
+    if methods.get("cpu") == "model" and methods.get("gpu") in (None, "missing"):
+        yield (
+            "Energy is **modelled, not measured**: this machine shows no energy counter, so joules follow from time "
+            "and load. No verdict on energy rests on them; compare times instead."
+        )
+
+
+def _total_joules(run: RunData, component: Component) -> float | None:
+    values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
+    return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
+
+
+# --- figures ---------------------------------------------------------------------------------------------------
+
+
+def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
+    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels."""
+    means: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        for cell in group.cells:
+            if accuracy := cell.interval("test_accuracy"):
+                means[cell.head].append(accuracy.mean)
+    rows = sorted(means, key=lambda head: -sum(means[head]) / len(means[head]))
+    if not rows:
+        return
+    losses = list(dict.fromkeys(cell.loss for group in groups for cell in group.cells))
+    yield Figure(
+        name="accuracy",
+        caption="Test accuracy of every head: mean over seeds with its 95 % t interval. The dashed line is the "
+        "baseline; numbers at the left edge are means too low for the axis.",
+        axis="test accuracy (%)",
+        series=tuple(losses),
+        panels=tuple(_panel(group, rows) for group in groups),
+    )
+
+
+def _panel(group: Group, rows: Sequence[str]) -> Panel:
+    baseline = group.baseline and group.baseline.interval("test_accuracy")
+    points = [
+        Point(
+            row=cell.head,
+            series=cell.loss,
+            mean=100 * accuracy.mean,
+            half_width=100 * accuracy.half_width if accuracy.size > 1 else None,
+        )
+        for head in rows
+        for cell in group.cells
+        if cell.head == head and (accuracy := cell.interval("test_accuracy"))
+    ]
+    return Panel(title=group.title, points=tuple(points), reference=100 * baseline.mean if baseline else None)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def _tables(group: Group, grid: Grid) -> Iterator[Table]:
+    yield _main_table(group, grid)
+    yield _detail_table(group)
+
+
+def _main_table(group: Group, grid: Grid) -> Table:
+    origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
+    origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
+    charged = " + ".join(c.upper() for c in _charged([t for cell in group.cells for t in cell.trials])) or "no source"
+    columns = (
+        Column(label="head", numeric=False),
+        Column(label="loss", numeric=False),
+        Column(label="test accuracy", unit="%"),
+        Column(label="to baseline", unit="points"),
+        Column(label="verdict", numeric=False),
+        Column(label="gradient norm CV"),
+        Column(label="steps to target", unit="reached"),
+        Column(label="throughput", unit="sample/s"),
+        Column(label="x baseline"),
+        Column(label="CPU energy", unit=f"J, {origin('cpu')}"),
+        Column(label="GPU energy", unit=f"J, {origin('gpu')}"),
+        Column(label="RAM energy", unit=f"J, {origin('ram')}"),
+        Column(label=f"CO2e {grid.region}", unit=f"mg, {charged}"),
+        Column(label="trials", numeric=False),
+    )
+    return Table(
+        title="Accuracy, stability, speed, energy",
+        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy: the training window of one trial.",
+        columns=columns,
+        rows=tuple(_main_row(group, cell, grid) for cell in group.cells),
+    )
+
+
+def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
+    verdict = group.verdict(cell)
+    speed = _relative(cell, group.baseline, "throughput") if group.baseline else None
+    accuracy = _percent(cell.interval("test_accuracy"))
+    return (
+        f"**{cell.head}**" if verdict == "better" else cell.head,
+        cell.loss,
+        f"**{accuracy}**" if verdict == "better" else accuracy,
+        _percent(group.comparisons[cell.label][0].interval, sign=True) if cell.label in group.comparisons else "",
+        verdict,
+        _plain(cell.interval("gradient_norm_cv")),
+        _steps_to_target(cell),
+        _plain(cell.interval("throughput")),
+        f"{speed:.2f}" if speed else MISSING,
+        *(_plain(cell.interval(f"{component}_joules")) for component in COMPONENTS),
+        _plain(_co2_milligrams(cell, grid)),
+        _trials(cell),
+    )
+
+
+def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
+    """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
+    parts = [cell.by_seed(f"{component}_joules") for component in _charged(cell.trials)]
+    seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
+    grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
+    return _scaled(mean_interval(grams), 1000) if grams else None
+
+
+def _charged(trials: Sequence[TrialRecord]) -> list[Component]:
+    """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
+    sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
+    return [component for component in COMPONENTS if component in sources and component != "ram"]
+
+
+def _steps_to_target(cell: Cell) -> str:
+    """Median of those that got there, and how many did; a median only where most did, since the rest are later."""
+    steps = sorted(cell.by_seed("steps_to_target").values())
+    total = cell.count("ok") + cell.count("diverged")
+    reached = f"{len(steps)}/{total}"
+    if not total or len(steps) * 2 <= total:
+        return f"- ({reached})"
+    return f"{steps[(total - 1) // 2]:.0f} ({reached})"
+
+
+def _trials(cell: Cell) -> str:
+    parts = [f"{cell.count('ok')} ok"]
+    parts += [f"{n} {status}" for status in ("diverged", "failed") if (n := cell.count(status))]
+    reasons = sorted({trial.reason for trial in cell.trials if trial.reason})
+    return ", ".join(parts) + (f": {'; '.join(reasons)}" if reasons else "")
+
+
+DETAILS: tuple[tuple[str, str, str, float], ...] = (
+    ("test_macro_f1", "macro F1", "%", 100),
+    ("test_nll", "NLL", "nat", 1),
+    ("test_calibration_error", "calibration error", "%", 100),
+    ("gradient_spike_rate", "gradient spikes", "% of steps", 100),
+    ("nonfinite_step_share", "non-finite steps", "%", 100),
+    ("clipped_step_share", "clipped steps", "%", 100),
+    ("loss_roughness", "loss roughness", "", 1),
+    ("gradient_cosine", "gradient cosine", "", 1),
+    ("step_seconds_p50", "step p50", "ms", 1000),
+    ("step_seconds_p95", "step p95", "ms", 1000),
+    ("peak_memory", "peak memory", "MB", 1e-6),
+)
+
+
+def _detail_table(group: Group) -> Table:
+    columns = (
+        Column(label="head", numeric=False),
+        Column(label="loss", numeric=False),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in DETAILS),
+    )
+    rows = tuple(
+        (cell.head, cell.loss, *(_plain(_scaled(cell.interval(name), factor)) for name, _, _, factor in DETAILS))
+        for cell in group.cells
+    )
+    return Table(title="Calibration, learning, steps, memory", columns=columns, rows=rows)
+
+
+# --- notes and environment -------------------------------------------------------------------------------------
+
+
+def _notes(run: RunData, grid: Grid) -> Iterator[str]:
+    protocol = run.header["suite"]["protocol"]
+    budget = f"{protocol['steps']} steps" if protocol["steps"] else f"{protocol['epochs']:g} epochs"
+    yield (
+        f"Every head got the same {budget}, batch {protocol['batch_size']}, {protocol['optimizer']} at learning rate "
+        f"{protocol['lr']:g} ({protocol['schedule']}), and at each seed the same initial backbone and data order. "
+        + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
+        + " was kept and tested once."
+    )
+    yield (
+        "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
+        f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
+        "head is better while trials of its ended badly. `not decided` is no proof of equality; the seeds it names are "
+        "an estimate. "
+        "The interval in `to baseline` is not corrected."
+    )
+    yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
+    yield (
+        "Steps to target: median number of steps until validation accuracy reaches "
+        f"{protocol['target']:g}, read at the validations; runs that never do are counted, not dropped."
+    )
+    yield (
+        "Gradient stability is harmbench's own definition, the papers give none. CV: standard deviation over mean of "
+        "the global gradient norm before clipping. Spike: a norm above 5 times the median of the 101 before it. "
+        "Roughness: standard deviation of successive loss differences over that of the smoothed loss. Cosine: of "
+        "successive gradients."
+    )
+    yield (
+        "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
+        "estimated from the whole machine's load and nominal power: it follows time and whatever else runs, not the "
+        "work; `counter` is a hardware counter of the whole package or board. The window includes the meters' own work "
+        "between steps. Nothing here is a wall meter."
+    )
+    yield "RAM energy is a guess (watts for each assumed memory module): shown apart, left out of sums and comparisons."
+    yield (
+        f"CO2e is energy x PUE x grid intensity: {grid}. An annual grid average; `--region`, `--intensity` and `--pue` "
+        "change it without a new run."
+    )
+    for entry in run.header.get("excluded", []):
+        yield f"Left out: {entry['what']}: {entry['reason']}."
+
+
+def _environment(run: RunData) -> Iterator[tuple[str, str]]:
+    for here in run.environments.values():
+        gpus = ", ".join(gpu["name"] for gpu in here["gpus"]) or "none"
+        versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+        yield (
+            "machine",
+            f"{here['cpu']}, {here['cpu_count']} threads, {here['memory_bytes'] / 2**30:.0f} GiB; GPU: {gpus}",
+        )
+        yield "system", f"{here['platform']}, Python {here['python']}"
+        yield "versions", versions + (f", commit {here['commit']}" if here["commit"] else "")
+        outside = here.get("codecarbon_settings_from_outside", [])
+        yield "variables", ", ".join(f"{k}={v}" for k, v in here["variables"].items()) or "none that matter"
+        yield "CodeCarbon settings from outside", ", ".join(outside) or "none"
+    for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
+        yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, origin.detail)))
+    yield "protocol", ", ".join(f"{field} {value}" for field, value in run.header["suite"]["protocol"].items())
+    if run.trials:
+        spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
+        yield "first trial", run.trials[0].started
+        yield "time in trials", f"{spent:.0f} s"
+
+
+# --- tidy data -------------------------------------------------------------------------------------------------
+
+
+def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
+    """One row for each trial and measure, CO2e among them."""
+    for trial in run.trials:
+        spec = trial.spec
+        lead = {
+            "trial": trial.id,
+            "dataset": spec.dataset,
+            "backbone": spec.backbone,
+            "head": spec.head,
+            "loss": spec.loss,
+            "seed": spec.seed,
+            "status": trial.status,
+            "device": trial.device,
+            "order": trial.order,
+        }
+        for m in (*trial.measurements, *_co2_measurements(trial, grid)):
+            yield {
+                **lead,
+                "measure": m.name,
+                "value": m.value,
+                "unit": m.unit,
+                "better": m.better,
+                "origin": m.origin,
+                "note": m.reason,
+            }
+        if not trial.measurements:
+            yield {
+                **lead,
+                "measure": "",
+                "value": None,
+                "unit": "",
+                "better": "",
+                "origin": "missing",
+                "note": trial.reason,
+            }
+
+
+def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
+    for component in ("cpu", "gpu"):
+        joules = trial.value(f"{component}_joules")
+        if joules is not None:
+            note = f"{component} energy x {grid}"
+            yield Measurement.of(f"{component}_co2", grid.grams(joules), "gCO2e", "lower", note, origin="derived")
+
+
+# --- numbers as text -------------------------------------------------------------------------------------------
+
+
+def _scaled(interval: Interval | None, factor: float) -> Interval | None:
+    return interval and Interval(interval.mean * factor, interval.half_width * factor, interval.size)
+
+
+def _percent(interval: Interval | None, sign: bool = False) -> str:
+    return _plain(_scaled(interval, 100), sign)
+
+
+def _plain(interval: Interval | None, sign: bool = False) -> str:
+    """Mean ± half-width, both to the digit that the half-width's first two digits reach."""
+    if interval is None:
+        return MISSING
+    plus = "+" if sign else ""
+    half = interval.half_width
+    if math.isnan(half) or half == 0:
+        return f"{interval.mean:{plus},.0f}" if abs(interval.mean) >= 1000 else f"{interval.mean:{plus}.4g}"
+    decimals = max(0, 1 - math.floor(math.log10(half)))
+    return f"{interval.mean:{plus},.{decimals}f} ± {half:,.{decimals}f}"
+
+
+def _amount(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

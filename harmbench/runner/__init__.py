@@ -1,0 +1,7 @@
+"""Running a plan: each trial that the store does not hold yet, through an executor, one record at a time."""
+
+from __future__ import annotations
+
+from harmbench.runner.run import RunOptions, Summary, prepare, run
+
+__all__ = ["RunOptions", "Summary", "prepare", "run"]

@@ -1,0 +1,88 @@
+"""Backbone, head and loss as one module, built so that heads are compared in pairs on equal ground."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from harmbench.backbones import BACKBONES
+from harmbench.heads import DistanceHead, LinearHead, Objective
+from harmbench.records import Protocol, TrialSpec
+
+
+def derived_seed(spec: TrialSpec, purpose: str) -> int:
+    """A seed for one purpose of a trial; the same for every head and loss."""
+    text = f"{spec.seed}/{spec.dataset}/{spec.backbone}/{purpose}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class Classifier(nn.Module):
+    """Inputs (B, C, H, W) -> logits (B, K) whose softmax is the class probabilities."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.backbone, self.head, self.objective = backbone, head, objective
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.objective.logits(self.head(self.backbone(inputs)))
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch, a scalar."""
+        return self.objective(self.head(self.backbone(inputs)), targets)  # type: ignore[no-any-return]
+
+
+def build(spec: TrialSpec, input_shape: tuple[int, int, int], num_classes: int) -> Classifier:
+    """A fresh classifier on the CPU.
+
+    The backbone's numbers depend on (seed, dataset, backbone) only, the head's first draw, the rows of its weight,
+    likewise: two heads at one seed differ in nothing but themselves.
+    """
+    torch.manual_seed(derived_seed(spec, "backbone"))
+    backbone = BACKBONES.parse(spec.backbone).build(input_shape)
+    num_features = count_features(backbone, input_shape)
+    torch.manual_seed(derived_seed(spec, "head"))
+    head = (
+        LinearHead(num_features, num_classes)
+        if spec.distance is None
+        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.centre_std)
+    )
+    return Classifier(backbone, head, Objective(spec.loss, num_features))
+
+
+def count_features(backbone: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """N, by one look at what the backbone gives; leaves its buffers as they are."""
+    was_training = backbone.training
+    with torch.no_grad():
+        features = backbone.eval()(torch.zeros(1, *input_shape))
+    backbone.train(was_training)
+    return int(features.shape[-1])
+
+
+def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimiser over every parameter.
+
+    Those of distances and losses are free of weight decay: their zero means something (the identity, n = 1).
+    """
+    free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
+    decayed = [p for p in model.parameters() if all(p is not other for other in free)]
+    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=protocol.lr, momentum=protocol.momentum)
+    kind = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=protocol.lr, fused=True)
+
+
+def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear rise, then constant, or half a cosine that reaches 0 one step after the last."""
+
+    def factor(step: int) -> float:
+        if step < protocol.lr_warmup_steps:
+            return (step + 1) / protocol.lr_warmup_steps
+        if protocol.schedule == "constant":
+            return 1.0
+        done = (step - protocol.lr_warmup_steps) / max(1, steps - protocol.lr_warmup_steps)
+        return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -1,0 +1,9 @@
+"""What the fork server also loads once where a suite uses timm."""
+
+from __future__ import annotations
+
+from harmbench._torchvision import import_torchvision
+
+import_torchvision()
+
+import timm  # noqa: E402, F401 - only after torchvision loads

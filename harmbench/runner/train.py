@@ -1,0 +1,191 @@
+"""Training: a fixed number of steps, validated at even distances, the best state kept as a copy."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from harmbench.datasets import Splits
+from harmbench.meters import Step, Watcher
+from harmbench.records import CurvePoint, Protocol, TrialSpec
+from harmbench.runner.batches import batch_indices
+from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.model import Classifier, derived_seed, optimizer_for, schedule_for
+from harmbench.runner.timing import StepTimer
+
+EVALUATION_BATCH = 1024
+LOSS_CHECK_STEPS = 16  # steps between looks at the losses: a look at each would stall a GPU
+
+
+class DivergedError(Exception):
+    """A loss that is not finite; says at which step."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"loss {loss} at step {step}")
+        self.step = step
+
+
+@dataclass
+class Trained:
+    """What training leaves behind."""
+
+    curve: list[CurvePoint] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    best: CurvePoint | None = None
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, point: CurvePoint, model: nn.Module, protocol: Protocol) -> None:
+        """Copy the state if its validation accuracy is the highest so far; ties go to the lower loss."""
+        if self.best is None or protocol.select == "last" or _merit(point) > _merit(self.best):
+            self.best = point
+            self.best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _merit(point: CurvePoint) -> tuple[float, float]:
+    nll = math.inf if point.validation_nll is None else point.validation_nll
+    return point.validation_accuracy, -nll
+
+
+def training_step(
+    model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
+) -> tuple[Tensor, Tensor | None]:
+    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+        loss = model.loss(inputs, targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = None
+    if protocol.grad_clip is not None:
+        norm = nn.utils.clip_grad_norm_(model.parameters(), protocol.grad_clip)
+    optimizer.step()
+    return loss.detach(), norm
+
+
+def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> None:
+    """A few steps and one validation batch on a copy that is thrown away: kernels, caches and threads get ready."""
+    trial_model = copy.deepcopy(model)
+    optimizer = optimizer_for(trial_model, protocol)
+    size = min(protocol.batch_size, len(splits.train_targets))
+    for _ in range(protocol.warmup_steps):
+        training_step(trial_model, optimizer, splits.train_inputs[:size], splits.train_targets[:size], protocol)
+    if protocol.warmup_steps:
+        predict(trial_model, splits.validation_inputs[:EVALUATION_BATCH], protocol)
+
+
+class Training:
+    """Trains a model in place, in the phases `train` and `evaluate` by turns.
+
+    Args:
+        spec: of the trial.
+        model: on the device of the splits.
+        splits: the data.
+        watchers: see each step.
+        ledger: books the phases; the last one, `evaluate`, is left open.
+        on_progress: told (step, steps) after each validation.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        model: Classifier,
+        splits: Splits,
+        watchers: Sequence[Watcher],
+        ledger: PhaseLedger,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
+        self._ledger, self._on_progress = ledger, on_progress
+        self._train_size = len(splits.train_targets)
+        self._steps = spec.protocol.budget(self._train_size)
+        self._parameters = list(model.parameters())
+        self._optimizer = optimizer_for(model, spec.protocol)
+        self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
+        self._timer = StepTimer(splits.train_inputs.device)
+        self._losses: list[Tensor] = []  # since the last validation
+        self._checked = 0  # how many of them were looked at
+        self._trained = Trained()
+
+    def run(self) -> Trained:
+        """Take all steps.
+
+        Raises:
+            DivergedError: for the first step whose loss is not finite.
+        """
+        protocol = self._spec.protocol
+        stops = evaluation_steps(self._steps, protocol.evaluations)
+        order = derived_seed(self._spec, "order")
+        torch.manual_seed(derived_seed(self._spec, "train"))
+        self._model.train()
+        self._ledger.enter("train")
+        for step, batch in enumerate(batch_indices(self._train_size, protocol.batch_size, self._steps, order), start=1):
+            self._take(step, batch.to(self._splits.train_inputs.device))
+            if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
+                self._check_losses(step)
+            if step in stops:
+                self._ledger.enter("evaluate")
+                self._validate(step, step * len(batch) / self._train_size)
+                if step < self._steps:
+                    self._ledger.enter("train")
+        self._trained.step_seconds = self._timer.seconds()
+        return self._trained
+
+    def _take(self, step: int, indices: Tensor) -> None:
+        with self._timer:
+            inputs, targets = self._splits.train_inputs[indices], self._splits.train_targets[indices]
+            loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
+        self._schedule.step()
+        self._losses.append(loss)
+        for watcher in self._watchers:
+            watcher.on_step(Step(step, loss, self._parameters, norm))
+
+    def _check_losses(self, step: int) -> None:
+        fresh = torch.stack(self._losses[self._checked :]).tolist()
+        for taken, loss in enumerate(fresh, start=step - len(fresh) + 1):
+            if not math.isfinite(loss):
+                raise DivergedError(taken, loss)
+        self._checked = len(self._losses)
+
+    def _validate(self, step: int, epoch: float) -> None:
+        """Add a point to the curve, whose train loss is the mean since the last point, and keep the best state."""
+        logits = predict(self._model, self._splits.validation_inputs, self._spec.protocol)
+        targets = self._splits.validation_targets
+        spent = self._ledger.total("train")
+        nll = torch.nn.functional.cross_entropy(logits.double(), targets).item()
+        point = CurvePoint(
+            step=step,
+            epoch=epoch,
+            train_seconds=spent.seconds,
+            train_joules=spent.joules,
+            train_loss=torch.stack(self._losses).double().mean().item(),
+            validation_accuracy=(logits.argmax(-1) == targets).double().mean().item(),
+            validation_nll=nll if math.isfinite(nll) else None,
+        )
+        self._trained.curve.append(point)
+        self._trained.keep(point, self._model, self._spec.protocol)
+        self._losses, self._checked = [], 0
+        self._on_progress(step, self._steps)
+
+
+def evaluation_steps(steps: int, evaluations: int) -> set[int]:
+    """Evenly spread steps, the last one among them.
+
+    >>> sorted(evaluation_steps(10, 4))
+    [3, 5, 8, 10]
+    """
+    count = min(evaluations, steps)
+    return {math.ceil(steps * (i + 1) / count) for i in range(count)}
+
+
+def predict(model: Classifier, inputs: Tensor, protocol: Protocol) -> Tensor:
+    """Logits (M, K) in float32, in evaluation mode and in blocks; the mode is put back."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+        logits = torch.cat([model(block).float() for block in torch.split(inputs, EVALUATION_BATCH)])
+    model.train(was_training)
+    return logits

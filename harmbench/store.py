@@ -1,0 +1,216 @@
+"""Run folders: append-only results that survive a crash.
+
+    run.json            the suite, the plan's key, what was excluded
+    environments.jsonl  what ran the trials, one line for each distinct environment
+    trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
+                        with precise_float=True)
+    writer.lock         held while a run writes
+
+A record is on disk, flushed and synced, before its trial counts as done. A line torn by a power cut is skipped and
+counted when reading, and closed off before the next record is appended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+from pydantic import ValidationError
+
+from harmbench.errors import RunFolderError
+from harmbench.records import Record, TrialRecord
+
+
+class RunData(Record):
+    """All that a run folder holds."""
+
+    folder: str
+    header: dict[str, Any]
+    trials: tuple[TrialRecord, ...]
+    environments: dict[str, dict[str, Any]]
+    unreadable_lines: int
+
+    @property
+    def missing(self) -> int:
+        """How many planned trials have no record yet."""
+        return int(self.header["planned"]) - len({record.id for record in self.trials})
+
+
+class RunStore:
+    """The one writer of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.done: set[str] = set()
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, key: str, header: dict[str, Any]) -> Iterator[RunStore]:
+        """Create a run folder, or go on with the one that is there.
+
+        Args:
+            folder: of the run.
+            key: of the plan; a folder that holds another plan is refused.
+            header: written to run.json.
+
+        Raises:
+            RunFolderError: where the folder cannot be written, is being written, or holds something else.
+        """
+        _refuse_foreign(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(folder / "writer.lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"{folder}: another run is writing here; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise RunFolderError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
+        try:
+            store = cls(folder)
+            store._adopt(key, header)
+            yield store
+        finally:
+            lock.release()
+
+    def _adopt(self, key: str, header: dict[str, Any]) -> None:
+        old = _read_header(self.folder)
+        if old is not None and old.get("key") != key:
+            raise RunFolderError(
+                f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
+                "choose another --out"
+            )
+        created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
+        _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
+        trials, _ = _read_trials(self.folder)
+        self.done = {record.id for record in trials if record.status != "failed"}
+
+    def append(self, record: TrialRecord) -> None:
+        """Put one record on disk."""
+        _append_line(self.folder / "trials.jsonl", record.model_dump_json())
+        self.done.add(record.id)
+
+    def append_environment(self, environment: dict[str, Any]) -> None:
+        """Put an environment on disk, unless it is there already."""
+        path = self.folder / "environments.jsonl"
+        known, _ = _read_lines(path)
+        if environment["id"] not in {entry["id"] for entry in known}:
+            _append_line(path, json.dumps(environment))
+
+
+def read(folder: Path) -> RunData:
+    """Everything in a run folder; of several records of one trial, the last.
+
+    Raises:
+        RunFolderError: where the folder is not a run.
+    """
+    header = _read_header(folder)
+    if header is None:
+        raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
+    trials, torn = _read_trials(folder)
+    records = {record.id: record for record in trials}
+    environments, torn_environments = _read_lines(folder / "environments.jsonl")
+    return RunData(
+        folder=str(folder),
+        header=header,
+        trials=tuple(sorted(records.values(), key=lambda record: record.order)),
+        environments={entry["id"]: entry for entry in environments},
+        unreadable_lines=torn + torn_environments,
+    )
+
+
+def latest(root: Path) -> Path:
+    """The run folder under `root` that was written to last.
+
+    Raises:
+        RunFolderError: where there is none.
+    """
+    runs = [path.parent for path in root.glob("*/run.json")]
+    if not runs:
+        raise RunFolderError(f"{root}: no runs here; `harmbench run vision` makes one")
+    return max(runs, key=lambda run: _last_write(run))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Leave alone a folder that holds files and is no run."""
+    if not folder.is_dir() or (folder / "run.json").exists():
+        return
+    if {path.name for path in folder.iterdir()} - {"writer.lock", "run.partial"}:
+        raise RunFolderError(f"{folder}: holds files but no run.json; choose an empty folder for --out")
+
+
+def _last_write(run: Path) -> float:
+    trials = run / "trials.jsonl"
+    return (trials if trials.exists() else run / "run.json").stat().st_mtime
+
+
+def _read_header(folder: Path) -> dict[str, Any] | None:
+    path = folder / "run.json"
+    if not path.exists():
+        return None
+    try:
+        header = json.loads(path.read_text())
+        if not isinstance(header, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be read ({error}); restore it or choose another folder") from None
+    return header
+
+
+def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
+    """The records of a run, and how many lines hold none."""
+    lines, torn = _read_lines(folder / "trials.jsonl")
+    records: list[TrialRecord] = []
+    for line in lines:
+        try:
+            records.append(TrialRecord.model_validate(line))
+        except ValidationError:
+            torn += 1
+    return records, torn
+
+
+def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The objects in a file of JSON lines, and how many lines could not be read."""
+    if not path.exists():
+        return [], 0
+    objects, torn = [], 0
+    for line in path.read_bytes().split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            objects.append(found)
+        else:
+            torn += 1
+    return objects, torn
+
+
+def _append_line(path: Path, line: str) -> None:
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                file.write(b"\n")  # close off a torn line, so that this one is whole
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

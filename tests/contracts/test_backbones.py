@@ -1,0 +1,243 @@
+"""The contract of backbones, over every registered one and a few timm models."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from harmbench.backbones import BACKBONES, Backbone
+from harmbench.backbones.timm import known_models
+from harmbench.errors import OptionError, UnknownNameError, UsageError
+
+Shape = tuple[int, int, int]
+
+SHAPES: list[Shape] = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)]
+TIMM = ["timm:resnet18", "timm:mobilenetv3_small_050", "timm:vit_tiny_patch16_224"]
+ADDRESSES = [*(str(backbone) for backbone in BACKBONES.every_variant()), *TIMM]
+
+
+def check(backbone: Backbone, shape: Shape) -> None:
+    """The contract of one backbone on inputs of one shape (C, H, W)."""
+    module, again = (seeded(backbone, shape) for _ in range(2))
+    for (name, weights), others in zip(module.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(weights, others), f"same seed, other weights: {name}"
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(2, *shape, generator=generator)
+    assert module.training, "built in evaluation mode"
+    features = module(inputs)
+    assert features.ndim == 2, f"features of shape {tuple(features.shape)}"
+    assert len(features) == 2, "features of another batch size"
+    assert features.dtype == torch.float32
+    assert features.isfinite().all()
+    (features * torch.randn(features.shape, generator=generator)).sum().backward()
+    for name, weights in module.named_parameters():
+        assert weights.grad is not None, f"no gradient reaches {name}"
+        assert weights.grad.isfinite().all(), f"gradient of {name} not finite"
+    module.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            module(inputs[:1]), module(inputs)[:1], msg="features depend on the rest of the batch"
+        )
+
+
+def seeded(backbone: Backbone, shape: Shape) -> nn.Module:
+    torch.manual_seed(0)
+    return backbone.build(shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_contract(address: str, shape: Shape) -> None:
+    check(BACKBONES.parse(address), shape)
+
+
+@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18"])
+def test_a_module_can_be_copied_and_pickled(address: str) -> None:
+    module = seeded(BACKBONES.parse(address), (1, 8, 8)).eval()
+    inputs = torch.randn(2, 1, 8, 8)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(twin(inputs), module(inputs))
+
+
+class Wrong(Backbone):
+    """Breaks the contract as told."""
+
+    name: ClassVar[str] = "wrong"
+    how: str
+
+    def build(self, input_shape: Shape) -> nn.Module:
+        return _Wrong(self.how)
+
+
+class _Wrong(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        if how == "unseeded":
+            torch.seed()
+        self.how, self.first, self.second = how, nn.Linear(64, 8), nn.Linear(8, 8)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(inputs.flatten(1))
+        if self.how == "detached":
+            hidden = hidden.detach()
+        if self.how == "batch":
+            hidden = hidden - hidden.mean(0)
+        features: torch.Tensor = self.second(hidden)
+        return features[..., None] if self.how == "shape" else features
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("detached", "no gradient reaches first"),
+        ("shape", "features of shape"),
+        ("unseeded", "same seed, other weights"),
+        ("batch", "depend on the rest of the batch"),
+    ],
+)
+def test_the_contract_catches_a_wrong_backbone(how: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check(Wrong(how=how), (1, 8, 8))
+
+
+# Parameters of arXiv 2603.10225's networks, less those of their linear heads with bias.
+@pytest.mark.parametrize(
+    ("address", "shape", "parameters"),
+    [
+        ("mlp", (1, 28, 28), 535_818 - 257 * 10),
+        ("mlp", (3, 32, 32), 1_707_274 - 257 * 10),
+        ("cnn", (1, 28, 28), 421_642 - 129 * 10),
+        ("cnn", (3, 32, 32), 545_098 - 129 * 10),
+        ("timm:resnet50", (3, 32, 32), 23_520_842 - 2049 * 10),
+        ("timm:pvt_v2_b0", (3, 32, 32), 3_412_330 - 257 * 10),
+        ("timm:vit_tiny_patch16_224", (3, 32, 32), 5_526_346 - 193 * 10),
+    ],
+)
+def test_sizes_are_those_of_the_paper(address: str, shape: Shape, parameters: int) -> None:
+    module = BACKBONES.parse(address).build(shape)
+    assert sum(weights.numel() for weights in module.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("address", "canonical"),
+    [
+        ("mlp[hidden=512-256]", "mlp"),
+        ("mlp[hidden=64]", "mlp[hidden=64]"),
+        ("cnn[channels=8-16-32,width=10]", "cnn[channels=8-16-32,width=10]"),
+        ("timm:resnet18[size=auto]", "timm:resnet18"),
+        ("timm:resnet18[size=64,pretrained=true]", "timm:resnet18[pretrained=True,size=64]"),
+    ],
+)
+def test_addresses(address: str, canonical: str) -> None:
+    backbone = BACKBONES.parse(address)
+    assert str(backbone) == canonical
+    assert BACKBONES.parse(canonical) == backbone
+
+
+def test_widths_may_be_numbers_in_python() -> None:
+    mlp = BACKBONES.members["mlp"]
+    assert mlp.from_options({"hidden": [64, 32]}) == mlp.from_options({"hidden": "64-32"})
+    assert mlp.from_options({"hidden": 64}) == mlp.from_options({"hidden": (64,)})
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mlp[hidden=a-b]", "must be numbers joined by '-', such as 512-256, got 'a-b'"),
+        ("mlp[hidden=512-0]", "must be numbers of at least 1, got '512-0'"),
+        ("cnn[channels=]", "cannot read 'channels='"),
+        ("cnn[width=0]", "width: input should be greater than or equal to 1"),
+        ("timm", "needs its model: write timm:MODEL"),
+        ("timm:resnet18[size=0]", "must be auto or a number of pixels, at least 1, got 0"),
+    ],
+)
+def test_bad_options(address: str, said: str) -> None:
+    with pytest.raises(OptionError, match=said.replace("[", r"\[")):
+        BACKBONES.parse(address)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8), (1, 8, 3)])
+def test_an_image_too_small_for_the_cnn(shape: Shape) -> None:
+    with pytest.raises(UsageError, match=r"cnn: images of \dx\d pixels are too small for 2 max-pools; they need 4x4"):
+        BACKBONES.parse("cnn").build(shape)
+
+
+def test_known_models_are_those_of_timm() -> None:
+    import timm
+
+    assert list(known_models()) == sorted(timm.list_models())
+
+
+def test_an_unknown_timm_model_shows_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown timm model 'resnet81'; did you mean 'resnet18'") as caught:
+        BACKBONES.parse("timm:resnet81")
+    assert len(str(caught.value)) < 300
+    with pytest.raises(UnknownNameError, match=r"'zzz'. Known: \w+, .*See `harmbench show timm`"):
+        BACKBONES.parse("timm:zzz")
+
+
+@pytest.mark.parametrize(
+    ("address", "shape", "said"),
+    [
+        ("timm:resnet18.nobody", (3, 32, 32), r"timm:resnet18.nobody: timm cannot build it: Invalid pretrained tag"),
+        ("timm:mixer_s16_224[size=8]", (3, 32, 32), r"timm:mixer_s16_224\[size=8\]: "),
+        ("timm:inception_v3", (3, 32, 32), r"inception_v3: cannot take images of 3x32x32: .*; try a larger size"),
+    ],
+)
+def test_a_model_that_cannot_be_built(address: str, shape: Shape, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        BACKBONES.parse(address).build(shape)
+    assert "\n" not in str(caught.value)
+
+
+def convolved_shape(address: str, shape: Shape) -> tuple[int, ...]:
+    """(H, W) of what leaves the stem of a ResNet."""
+    module: Any = BACKBONES.parse(address).build(shape).eval()
+    network: Any = module[-1] if isinstance(module, nn.Sequential) else module
+    seen: list[torch.Size] = []
+    network.layer1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    module(torch.zeros(1, *shape))
+    return tuple(seen[0][2:])
+
+
+@pytest.mark.parametrize(
+    ("address", "shape", "expected"),
+    [
+        ("timm:resnet10t", (3, 32, 32), (32, 32)),
+        ("timm:resnet10t", (1, 8, 8), (32, 32)),
+        ("timm:resnet18", (3, 64, 48), (64, 48)),
+        ("timm:resnet18", (3, 96, 96), (24, 24)),
+        ("timm:resnet18[size=128]", (3, 32, 32), (32, 32)),
+        ("timm:resnet18[size=16]", (3, 32, 32), (16, 16)),
+    ],
+)
+def test_the_stem_of_a_resnet_fits_the_image(address: str, shape: Shape, expected: tuple[int, int]) -> None:
+    assert convolved_shape(address, shape) == expected
+
+
+def test_a_fixed_size_can_be_overridden() -> None:
+    module: Any = BACKBONES.parse("timm:vit_tiny_patch16_224[size=32]").build((3, 32, 32))
+    assert module.patch_embed.grid_size == (2, 2)
+
+
+def test_pretrained_weights_keep_their_stem_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *args, **options: create(*args, **options | {"pretrained": False}))
+    assert convolved_shape("timm:resnet18[pretrained=true]", (3, 32, 32)) == (56, 56)
+
+
+def test_pretrained_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    import huggingface_hub.constants as hub
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match=r"timm:resnet18\[.*\]: timm cannot build it: ") as caught:
+        BACKBONES.parse("timm:resnet18[pretrained=true]").build((3, 32, 32))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,500 @@
+"""The contract of data sets, over every registered one, and what each says about files that are not as they should be.
+
+Sets that need a download are read from small files of the same format as the real ones, written here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harmbench._torchvision import import_torchvision
+from harmbench.datasets import DATASETS, Dataset, Splits
+from harmbench.datasets._parts import Part, carve, in_three, standardised
+from harmbench.datasets.folder import Folder
+from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
+
+Patch = pytest.MonkeyPatch
+RNG = np.random.default_rng
+
+
+# ---------------------------------------------------------------- small files of the real formats
+
+
+def write_mnist(folder: Path, name: str, zipped: bool = False) -> None:
+    raw = folder / {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[name] / "raw"
+    raw.mkdir(parents=True)
+    for part, each in (("train", 20), ("t10k", 5)):
+        labels = np.tile(np.arange(10, dtype=np.uint8), each)
+        pixels = RNG(each).integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            content = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+            file = raw / f"{part}-{kind}-ubyte"
+            file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content)) if zipped else file.write_bytes(
+                content
+            )
+
+
+def write_cifar(folder: Path, name: str, patch: Patch) -> None:
+    """Batches as torchvision wants them; it is told their checksums in place of the real ones."""
+    source = getattr(import_torchvision().datasets, name.upper())
+    classes, labels_key = (10, "labels") if name == "cifar10" else (100, "fine_labels")
+    (folder / source.base_folder).mkdir(parents=True)
+
+    def write(file: str, content: dict[str, Any]) -> str:
+        data = pickle.dumps(content)
+        (folder / source.base_folder / file).write_bytes(data)
+        return hashlib.md5(data).hexdigest()
+
+    def batches(files: list[list[str]], images: int) -> list[list[str]]:
+        written = []
+        for number, (file, _) in enumerate(files):
+            pixels = RNG([number, images]).integers(0, 256, (images, 3072), dtype=np.uint8)
+            labels = [label % classes for label in range(images)]
+            written.append([file, write(file, {"data": pixels, labels_key: labels})])
+        return written
+
+    patch.setattr(source, "train_list", batches(source.train_list, 100 if name == "cifar10" else 1000))
+    patch.setattr(source, "test_list", batches(source.test_list, 200))
+    meta = {source.meta["key"]: [f"class {label}" for label in range(classes)]}
+    patch.setattr(source, "meta", {**source.meta, "md5": write(source.meta["filename"], meta)})
+
+
+def write_images(folder: Path, counts: dict[str, int], side: tuple[int, int] = (12, 10)) -> Path:
+    """Coloured PNG files, `counts` of each class."""
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = RNG([*str(folder / label).encode(), number]).integers(0, 256, (*side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
+    """A data set by name, with small files in `tmp_path` where it needs any."""
+
+    def prepare(name: str, **options: Any) -> Dataset:
+        if name.endswith("mnist"):
+            write_mnist(tmp_path, name)
+        elif name.startswith("cifar"):
+            write_cifar(tmp_path, name, monkeypatch)
+        elif name == "folder":
+            options = {"path": str(write_images(tmp_path / "pets", {"cat": 20, "dog": 30})), "size": 8} | options
+        return DATASETS.members[name].from_options(options)
+
+    return prepare
+
+
+# ---------------------------------------------------------------- the contract
+
+
+def check(dataset: Dataset, data_dir: Path) -> None:
+    """The contract of one data set whose files are there."""
+    assert dataset.available(data_dir) is None
+    splits = dataset.splits(data_dir, download=False)
+    check_tensors(splits)
+    check_disjoint(splits)
+    check_stratified(splits)
+    check_standardised(splits)
+    for first, second in zip(splits, dataset.splits(data_dir, download=False), strict=True):
+        assert torch.equal(torch.as_tensor(first), torch.as_tensor(second)), "two loads differ"
+    check_train_fraction(dataset, data_dir)
+
+
+def parts(splits: Splits) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    return {
+        "train": (splits.train_inputs, splits.train_targets),
+        "validation": (splits.validation_inputs, splits.validation_targets),
+        "test": (splits.test_inputs, splits.test_targets),
+    }
+
+
+def check_tensors(splits: Splits) -> None:
+    for name, (inputs, targets) in parts(splits).items():
+        assert inputs.dtype == torch.float32, name
+        assert targets.dtype == torch.int64, name
+        assert inputs.shape == (len(targets), *splits.train_inputs.shape[1:]), name
+        assert inputs.isfinite().all(), name
+        assert inputs.is_contiguous(), name
+        assert sorted(set(targets.tolist())) == list(range(splits.num_classes)), f"classes of {name}"
+
+
+def rows(inputs: torch.Tensor) -> set[bytes]:
+    return {image.numpy().tobytes() for image in inputs}
+
+
+def check_disjoint(splits: Splits) -> None:
+    images = [rows(inputs) for inputs, _ in parts(splits).values()]
+    assert sum(map(len, images)) == len(set.union(*images)), "an image is in two parts"
+
+
+def check_stratified(splits: Splits) -> None:
+    train, validation = (
+        targets.bincount(minlength=splits.num_classes).double()
+        for targets in (splits.train_targets, splits.validation_targets)
+    )
+    expected = (train + validation) * validation.sum() / (train + validation).sum()
+    assert (validation - expected).abs().max() <= 1, "validation is not stratified"
+
+
+def check_standardised(splits: Splits) -> None:
+    deviation, mean = torch.std_mean(splits.train_inputs.double(), dim=(0, 2, 3), correction=0)
+    assert mean.abs().max() < 1e-5, "the training part's mean is not 0"
+    assert (deviation - 1).abs().max() < 1e-5, "the training part's deviation is not 1"
+
+
+def check_train_fraction(dataset: Dataset, data_dir: Path) -> None:
+    def load(share: float, seed: int) -> Splits:
+        return dataset.model_copy(update={"train_fraction": share}).load(data_dir, download=False, seed=seed)
+
+    whole, half, quarter = (load(share, seed=0) for share in (1.0, 0.5, 0.25))
+    for some, share in ((half, 0.5), (quarter, 0.25)):
+        counts = whole.train_targets.bincount().tolist()
+        kept = [max(1, round(share * count)) for count in counts]
+        assert some.train_targets.bincount().tolist() == kept, "the share is not stratified"
+        assert torch.equal(some.test_inputs, whole.test_inputs), "the share touches the test part"
+        assert torch.equal(some.validation_inputs, whole.validation_inputs), "the share touches validation"
+    assert rows(quarter.train_inputs) < rows(half.train_inputs) < rows(whole.train_inputs), "shares are not nested"
+    assert rows(load(0.5, seed=0).train_inputs) == rows(half.train_inputs), "the same seed draws another share"
+    assert rows(load(0.5, seed=1).train_inputs) != rows(half.train_inputs), "another seed draws the same share"
+
+
+@pytest.mark.parametrize("name", DATASETS.members)
+def test_contract(name: str, prepared: Callable[..., Dataset], tmp_path: Path) -> None:
+    check(prepared(name), tmp_path)
+
+
+class Wrong(Dataset):
+    """Breaks the contract as told."""
+
+    name: ClassVar[str] = "wrong"
+    how: str
+
+    def splits(self, data_dir: Path, download: bool) -> Splits:
+        pixels = torch.from_numpy(RNG(0).integers(0, 256, (90, 1, 4, 4), dtype=np.uint8))
+        train, validation, test = in_three(Part(pixels, torch.arange(90) % 3))
+        if self.how == "leaks":
+            test = Part(test.pixels.clone(), test.targets)
+            test.pixels[0] = train.pixels[0]
+        if self.how == "skewed":
+            validation = Part(validation.pixels, validation.targets.where(torch.arange(len(validation.targets)) < 9, 0))
+        fair = standardised(train, validation, test, 3, "wrong")
+        if self.how == "scaled over all":
+            everything = torch.cat([inputs for inputs, _ in parts(fair).values()])
+            shift = everything.mean()
+            return fair._replace(
+                train_inputs=fair.train_inputs - shift,
+                validation_inputs=fair.validation_inputs - shift,
+                test_inputs=fair.test_inputs - shift,
+            )
+        if self.how == "restless":
+            return fair._replace(test_inputs=fair.test_inputs + torch.rand(()))
+        return fair
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("leaks", "an image is in two parts"),
+        ("skewed", "not stratified"),
+        ("scaled over all", "the training part's mean is not 0"),
+        ("restless", "two loads differ"),
+    ],
+)
+def test_the_contract_catches_a_wrong_data_set(how: str, said: str, tmp_path: Path) -> None:
+    check(Wrong(how="not at all"), tmp_path)
+    with pytest.raises(AssertionError, match=said):
+        check(Wrong(how=how), tmp_path)
+
+
+# ---------------------------------------------------------------- the content of each
+
+
+def test_digits_are_scikit_learns(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    splits = DATASETS.parse("digits").splits(tmp_path, download=False)
+    found = torch.cat([inputs for inputs, _ in parts(splits).values()])
+    train = splits.train_inputs
+    source = torch.from_numpy(load_digits().images).float()
+    assert len(found) == len(source) == 1797
+    # Undo the scaling by two known values: each image carries the blackest pixel's and the whitest pixel's.
+    counts = ((found - train.min()) / (train.max() - train.min()) * 16).round()
+    assert rows(counts.squeeze(1)) == rows(source)
+
+
+def test_the_test_part_is_the_official_one(prepared: Callable[..., Dataset], tmp_path: Path) -> None:
+    splits = prepared("cifar10").splits(tmp_path, download=False)
+    source = import_torchvision().datasets.CIFAR10(tmp_path, train=False)
+    assert splits.test_targets.tolist() == source.targets
+    scaled = splits.test_inputs[0] - splits.test_inputs[0].amin((1, 2), keepdim=True)
+    pixels = torch.from_numpy(source.data[0]).permute(2, 0, 1).float()
+    pixels -= pixels.amin((1, 2), keepdim=True)
+    torch.testing.assert_close(scaled / scaled.amax((1, 2), keepdim=True), pixels / pixels.amax((1, 2), keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("mnist", (180, 20, 50)), ("cifar10", (450, 50, 200)), ("cifar100", (900, 100, 200))]
+)
+def test_sizes(name: str, sizes: tuple[int, ...], prepared: Callable[..., Dataset], tmp_path: Path) -> None:
+    splits = prepared(name).splits(tmp_path, download=False)
+    assert tuple(len(targets) for _, targets in parts(splits).values()) == sizes
+
+
+def test_the_statistics_are_exact() -> None:
+    pixels = torch.from_numpy(RNG(0).integers(0, 256, (50, 3, 7, 7), dtype=np.uint8))
+    part = Part(pixels, torch.arange(50) % 2)
+    splits = standardised(part, part, part, 2, "test")
+    deviation, mean = torch.std_mean(pixels.double(), dim=(0, 2, 3), keepdim=True, correction=0)
+    torch.testing.assert_close(splits.train_inputs, ((pixels - mean) / deviation).float())
+
+
+def test_carved_parts_make_up_the_whole() -> None:
+    whole = Part(torch.arange(60, dtype=torch.uint8).reshape(60, 1, 1, 1), torch.tensor([0] * 40 + [1] * 20))
+    rest, carved = carve(whole, 0.1)
+    assert sorted([*rest.pixels.flatten().tolist(), *carved.pixels.flatten().tolist()]) == list(range(60))
+    assert carved.targets.bincount().tolist() == [4, 2]
+
+
+def test_splits_move_to_a_device(tmp_path: Path) -> None:
+    splits = DATASETS.parse("digits").splits(tmp_path, download=False).to("meta")
+    assert {tensor.device.type for tensor in splits[:6]} == {"meta"}
+    assert splits.num_classes == 10
+
+
+# ---------------------------------------------------------------- files missing, damaged, out of reach
+
+DOWNLOADED = ["mnist", "fashion_mnist", "cifar10", "cifar100"]
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_missing_files(name: str, tmp_path: Path) -> None:
+    dataset = DATASETS.parse(name)
+    command = f"`harmbench run SUITE --datasets {name} --data-dir {tmp_path} --download`"
+    with pytest.raises(DatasetUnavailableError, match=f"data set '{name}' is not in {tmp_path}") as caught:
+        dataset.load(tmp_path, download=False, seed=0)
+    assert str(caught.value) == dataset.available(tmp_path)
+    assert command in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_a_failed_download(name: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    source = getattr(import_torchvision().datasets, DATASETS.members[name].source)  # type: ignore[attr-defined]
+    monkeypatch.setattr(source, "mirrors", ["http://127.0.0.1:9/"], raising=False)
+    monkeypatch.setattr(source, "url", "http://127.0.0.1:9/cifar.tar.gz", raising=False)
+    with pytest.raises(DatasetUnavailableError, match=f"'{name}' could not be downloaded to .*refused") as caught:
+        DATASETS.parse(name).load(tmp_path / "new", download=True, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize("left", [0, 3, 40])
+def test_mnist_cut_short(
+    file: str, left: int, download: bool, prepared: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    dataset = prepared("mnist")
+    os.truncate(tmp_path / "MNIST/raw" / file, left)
+    with pytest.raises(
+        DatasetUnavailableError, match=r"'mnist' has damaged files in .*MNIST/raw .*; delete "
+    ) as caught:
+        dataset.load(tmp_path, download, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_mnist_of_another_set_of_classes(prepared: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset = prepared("mnist")
+    labels = tmp_path / "MNIST/raw/train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:8] + bytes(200))
+    with pytest.raises(DatasetUnavailableError, match=r"damaged files .*200 images, 200 labels, 1 classes"):
+        dataset.load(tmp_path, download=False, seed=0)
+
+
+def test_cifar_with_a_changed_byte(prepared: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset = prepared("cifar10")
+    batch = tmp_path / "cifar-10-batches-py/data_batch_3"
+    batch.write_bytes(batch.read_bytes()[:-1] + b"!")
+    with pytest.raises(DatasetUnavailableError, match=r"'cifar10' has damaged files .*not found or corrupted"):
+        dataset.load(tmp_path, download=False, seed=0)
+
+
+def test_download_unpacks_archives_that_are_there(tmp_path: Path, monkeypatch: Patch) -> None:
+    write_mnist(tmp_path, "mnist", zipped=True)
+    source = import_torchvision().datasets.MNIST
+    raw = tmp_path / "MNIST/raw"
+    sums = [(file, hashlib.md5((raw / file).read_bytes()).hexdigest()) for file, _ in source.resources]
+    monkeypatch.setattr(source, "resources", sums)
+    monkeypatch.setattr(source, "mirrors", ["http://127.0.0.1:9/"])
+    dataset = DATASETS.parse("mnist")
+    assert "train-images-idx3-ubyte is missing" in str(dataset.available(tmp_path))
+    assert len(dataset.load(tmp_path, download=True, seed=0).train_targets) == 180
+    assert dataset.available(tmp_path) is None
+
+
+# ---------------------------------------------------------------- folders
+
+
+def load(dataset: Dataset) -> Splits:
+    return dataset.load(Path("unused"), download=False, seed=0)
+
+
+def test_a_folder_in_parts(tmp_path: Path) -> None:
+    for part, each in (("train", 10), ("val", 3), ("test", 4)):
+        write_images(tmp_path / part, {"cat": each, "dog": each})
+    splits = load(DATASETS.parse(f"folder:{tmp_path}[size=8,channels=1]"))
+    assert [len(targets) for _, targets in parts(splits).values()] == [20, 6, 8]
+    assert splits.train_inputs.shape == (20, 1, 8, 8)
+    check_standardised(splits)
+    check_disjoint(splits)
+
+
+def test_a_folder_without_validation_gets_it_from_train(tmp_path: Path) -> None:
+    for part, each in (("train", 20), ("test", 4)):
+        write_images(tmp_path / part, {"cat": each, "dog": each})
+    assert [len(targets) for _, targets in parts(load(Folder(path=str(tmp_path)))).values()] == [36, 4, 8]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    write_images(tmp_path, {"car": 10, "train": 10})
+    assert load(Folder(path=str(tmp_path))).num_classes == 2
+
+
+def empty(root: Path) -> None:
+    root.mkdir()
+
+
+def files_only(root: Path) -> None:
+    write_images(root, {".": 3})
+
+
+def a_class_without_images(root: Path) -> None:
+    write_images(root, {"cat": 5, "dog": 0})
+
+
+def an_image_that_is_none(root: Path) -> None:
+    write_images(root, {"cat": 5, "dog": 5})
+    (root / "dog/0.png").write_bytes(b"not an image")
+
+
+def an_image_cut_short(root: Path) -> None:
+    write_images(root, {"cat": 5, "dog": 5}, side=(64, 64))
+    os.truncate(root / "cat/0.png", 2000)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "is not there: no folder .*; give one with a subfolder for each class"),
+        (empty, "is not there: .* holds no folders; give one"),
+        (files_only, "is not there: .* holds no folders; give one"),
+        (a_class_without_images, "Found no valid file for the classes dog"),
+        (an_image_that_is_none, "cannot read the image .*dog/0.png: cannot identify image file"),
+        (an_image_cut_short, "cannot read the image .*cat/0.png: "),
+    ],
+)
+def test_a_folder_that_cannot_be_read(make: Callable[[Path], None], said: str, tmp_path: Path) -> None:
+    make(tmp_path / "pets")
+    with pytest.raises(DatasetUnavailableError, match=said) as caught:
+        load(Folder(path=str(tmp_path / "pets")))
+    assert "\n" not in str(caught.value)
+
+
+def one_class(root: Path) -> None:
+    write_images(root, {"cat": 10})
+
+
+def few_images(root: Path) -> None:
+    write_images(root, {"cat": 10, "dog": 4})
+
+
+def few_training_images(root: Path) -> None:
+    write_images(root / "train", {"cat": 5, "dog": 1})
+    write_images(root / "test", {"cat": 5, "dog": 1})
+
+
+def no_test(root: Path) -> None:
+    write_images(root / "train", {"cat": 5, "dog": 5})
+    write_images(root / "val", {"cat": 5, "dog": 5})
+
+
+def other_classes(root: Path) -> None:
+    write_images(root / "train", {"cat": 5, "dog": 5})
+    write_images(root / "test", {"cat": 5, "fox": 5})
+
+
+def one_colour(root: Path) -> None:
+    for label in ("cat", "dog"):
+        write_images(root, {label: 5})
+        for file in (root / label).iterdir():
+            Image.new("RGB", (9, 9), (7, int(RNG([*file.name.encode()]).integers(256)), 0)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (one_class, "found one class only, 'cat'"),
+        (few_images, "class 'dog' has too few images in .*: 4, and it takes at least 5"),
+        (few_training_images, "class 'dog' has too few images in .*train: 1, and it takes at least 2"),
+        (no_test, "has train/ but no test/; name the part held out to the end test/"),
+        (other_classes, r"test has other classes than .*/train \(differing: dog, fox\)"),
+        (one_colour, "channel 0 has the same value in every pixel of every training image"),
+    ],
+)
+def test_a_folder_that_makes_no_data_set(make: Callable[[Path], None], said: str, tmp_path: Path) -> None:
+    make(tmp_path / "pets")
+    with pytest.raises(UsageError, match=said) as caught:
+        load(Folder(path=str(tmp_path / "pets")))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_too_large_for_memory(tmp_path: Path) -> None:
+    folder = Folder(path=str(write_images(tmp_path, {"cat": 171, "dog": 171}, side=(1, 1))), size=1024)
+    with pytest.raises(UsageError, match=r"342 images of 3x1024x1024 take 4\.01 GiB .*, over the bound of 4\.00 GiB"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("folder", "needs its path: write folder:PATH"),
+        ("folder:x[channels=2]", r"channels: must be 1 \(grey\) or 3 \(colour\), got 2"),
+        ("folder:x[size=0]", "size: input should be greater than or equal to 1"),
+        ("digits[train_fraction=0]", "train_fraction: input should be greater than 0"),
+        ("digits[train_fraction=1.5]", "train_fraction: input should be less than or equal to 1"),
+        ("digits[size=9]", "no option 'size'"),
+    ],
+)
+def test_bad_options(address: str, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        DATASETS.parse(address)
+
+
+# ---------------------------------------------------------------- planning
+
+
+def test_listing_and_planning_load_neither_torch_nor_torchvision() -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from harmbench.backbones import BACKBONES\nfrom harmbench.datasets import DATASETS\n"
+        "for cls in DATASETS.members.values():\n"
+        "    options = {cls.argument: '/x'} if cls.argument else {}\n"
+        "    cls.summary(), cls.from_options(options).available(Path('/nowhere'))\n"
+        "for address in ('mlp', 'cnn', 'timm:resnet18'): str(BACKBONES.parse(address))\n"
+        "print(sorted({'torch', 'torchvision', 'timm', 'sklearn', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -1,0 +1,475 @@
+"""The contract of a distance, over every registered one and every variant.
+
+Each check is a plain function of a distance, so that the last part of this file can show that wrong distances fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import ClassVar
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from harmbench.distances import DISTANCES, Distance, Facts
+from harmbench.distances._functions import differences
+from harmbench.errors import OptionError, UnknownNameError
+from tests.contracts.references import INPUTS, REFERENCES, Array, precision_matrix, tolerance
+
+VARIANTS = [pytest.param(distance, id=str(distance)) for distance in DISTANCES.every_variant()]
+REFERENCED = [pytest.param(DISTANCES.parse(address), id=address) for address in REFERENCES]
+PRECISIONS = [torch.float32, torch.float64]
+RNG = np.random.default_rng(1)
+ARRAYS = RNG.normal(size=(6, 8)), RNG.normal(size=(4, 8))
+X, W = map(torch.tensor, ARRAYS)
+
+
+def learnt_parameters(distance: Distance, in_features: int) -> dict[str, Tensor]:
+    """Parameters as training might leave them, away from their start."""
+    rng = torch.Generator().manual_seed(0)
+    start = distance.initial_parameters(in_features)
+    return {name: value + 0.5 * torch.randn(value.shape, generator=rng) for name, value in start.items()}
+
+
+def apply(distance: Distance, x: Tensor | Array, centres: Tensor | Array, *, training: bool = False) -> Tensor:
+    """Distances with learnt parameters."""
+    x, centres = torch.as_tensor(x), torch.as_tensor(centres)
+    return distance(x, centres, learnt_parameters(distance, x.shape[1]), training=training)
+
+
+# The contract.
+
+
+def agrees_with_its_reference(distance: Distance) -> None:
+    for kind, (x, w) in INPUTS.items():
+        for dtype in PRECISIONS:
+            found = apply(distance, torch.tensor(x, dtype=dtype), torch.tensor(w, dtype=dtype)).double().numpy()
+            parameters = {name: p.double().numpy() for name, p in learnt_parameters(distance, x.shape[1]).items()}
+            expected = REFERENCES[str(distance)](x, w, parameters)
+            allowed = tolerance(str(distance), x, w, expected, torch.finfo(dtype).eps)
+            off = np.abs(found - expected)
+            assert (off <= allowed).all(), f"{kind} inputs in {dtype}: off by {np.nanmax(off):.2g}\n{found}\n{expected}"
+
+
+def has_finite_gradients(distance: Distance) -> None:
+    for kind, (x, w) in INPUTS.items():
+        for dtype in PRECISIONS:
+            leaves = [torch.tensor(v, dtype=dtype, requires_grad=True) for v in (x, w)]
+            parameters = {n: p.requires_grad_() for n, p in learnt_parameters(distance, x.shape[1]).items()}
+            distance(*leaves, parameters).sum().backward()
+            for leaf in [*leaves, *parameters.values()]:
+                assert leaf.grad is not None
+                assert leaf.grad.isfinite().all(), f"gradient not finite on {kind} inputs in {dtype}"
+
+
+def has_the_gradients_of_its_values(distance: Distance) -> None:
+    parameters = learnt_parameters(distance, 4)
+    names = list(parameters)
+
+    def values(x: Tensor, w: Tensor, *learnt: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return distance(x, w, dict(zip(names, learnt, strict=True)), training=True)
+
+    leaves = [v.double().clone().requires_grad_() for v in (X[:3, :4], W[:2, :4], *parameters.values())]
+    if str(distance) != "hamming[variant=hard]":
+        assert torch.autograd.gradcheck(values, leaves, raise_exception=False), "gradient is not that of the values"
+
+
+def is_zero_at_the_centre(distance: Distance) -> None:
+    for kind in ("ordinary", "tiny", "huge", "mixed"):
+        for dtype in PRECISIONS:
+            w = torch.tensor(INPUTS[kind][1], dtype=dtype)
+            for rows in (w, w[1:3], w[4:]):  # matrix products round by shape
+                nearest = apply(distance, rows, w, training=True).amin(1)
+                assert (nearest == 0).all(), f"not zero at the centre on {kind} inputs in {dtype}"
+
+
+def is_not_negative(distance: Distance) -> None:
+    for kind, (x, w) in INPUTS.items():
+        for dtype in PRECISIONS:
+            d = apply(distance, torch.tensor(x, dtype=dtype), torch.tensor(w, dtype=dtype), training=True)
+            assert (d >= 0).all(), f"negative on {kind} inputs in {dtype}"
+
+
+def _grid(facts: Facts) -> Array:
+    """Plane vectors, ordinary and small, within the domain: full of ties, zeros and opposites."""
+    numbers = [0, 1, 2, 0.005, 0.01] + ([] if facts.domain == "opposite-free" else [-1, -2, -0.005])
+    grid = np.array([(a, b) for a in numbers for b in numbers], dtype=float)
+    return grid[grid.any(1)] if facts.domain == "nonzero" else grid
+
+
+def _is_metric(d: Array) -> bool:
+    triangle = (d[:, None, :] <= d[:, :, None] + d[None, :, :] + 1e-12).all()
+    tells_apart = (d[~np.eye(len(d), dtype=bool)] > 0).all()
+    return bool(triangle and tells_apart and np.allclose(d, d.T))
+
+
+def has_exactly_its_facts(distance: Distance) -> None:
+    facts, grid = distance.facts, _grid(distance.facts)
+    d = apply(distance, grid, grid).numpy()
+    assert facts.is_metric == _is_metric(d), "is_metric is wrong"
+    assert facts.is_symmetric == np.allclose(d, d.T), "is_symmetric is wrong"
+    assert facts.is_scale_invariant == np.allclose(d, apply(distance, 3 * grid, 3 * grid)), "scale invariance is wrong"
+    zero, one = np.zeros((1, 2)), np.ones((1, 2))
+    assert (facts.domain == "nonzero") == (apply(distance, zero, zero).item() != 0), "domain is wrong at zero"
+    assert (facts.domain == "opposite-free") == bool(apply(distance, one, -one).isinf()), "domain is wrong at -x"
+
+
+def has_its_facts_everywhere(distance: Distance) -> None:
+    facts, numbers = distance.facts, st.floats(-4, 4).map(lambda v: round(v, 3))
+
+    @settings(max_examples=25, derandomize=True, deadline=None, database=None)
+    @given(hnp.arrays(float, (3, 3), elements=numbers), st.floats(0.01, 100))
+    def holds(vectors: Array, scale: float) -> None:
+        vectors = np.abs(vectors) + 1e-3 if facts.domain != "real" else vectors
+        d, scaled = (apply(distance, v, v).numpy() for v in (vectors, scale * vectors))
+        assert not facts.is_symmetric or np.allclose(d, d.T), "not symmetric"
+        assert not facts.is_metric or d[0, 1] <= d[0, 2] + d[2, 1] + 1e-12, "triangle inequality fails"
+        assert not facts.is_scale_invariant or np.allclose(d, scaled, atol=1e-7), "not scale invariant"
+
+    holds()
+
+
+def is_float32_under_autocast(distance: Distance) -> None:
+    x, w = X.float(), W.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(apply(distance, x, w), apply(distance, x, w)), "changes from call to call"
+        under_autocast = apply(distance, x, w)
+    assert torch.equal(under_autocast, apply(distance, x, w)), "autocast changes the distance"
+    for half in (torch.bfloat16, torch.float16):
+        found = apply(distance, x.to(half), w.to(half))
+        assert found.dtype == torch.float32, f"{half} inputs give {found.dtype}"
+        assert torch.equal(found, apply(distance, x.to(half).float(), w.to(half).float())), f"computes in {half}"
+
+
+def lets_nan_through(distance: Distance) -> None:
+    x, w = X.clone(), W.clone()
+    w[0] = 0
+    x[1, 2] = w[3, 5] = torch.nan
+    expected = torch.zeros(len(x), len(w), dtype=torch.bool)
+    expected[1, :] = expected[:, 3] = True
+    assert torch.equal(apply(distance, x, w).isnan(), expected), "NaN is hidden, or spreads"
+
+
+def learns_with_all_its_parameters(distance: Distance) -> None:
+    start = learnt_parameters(distance, 8)
+    for name, value in start.items():
+        parameter = value.clone().requires_grad_()
+        d = distance(X, W, {**start, name: parameter})
+        d[0, 0].backward()
+        assert parameter.grad is not None, f"{name} gets no gradient"
+        assert parameter.grad.any(), f"{name} gets no gradient"
+        moved = {**start, name: value - parameter.grad}
+        assert not torch.allclose(distance(X, W, moved), d), f"{name} does not change the distance"
+
+
+def refuses_shapes_that_do_not_fit(distance: Distance) -> None:
+    for x, w in (((2, 3), (4, 5)), ((3,), (4, 3)), ((2, 7, 3), (4, 3)), ((2, 3), (3,))):
+        with pytest.raises(ValueError, match=r"expected features \(B, N\) and centres \(K, N\), got \("):
+            distance(torch.zeros(x), torch.zeros(w))
+
+
+def takes_empty_batches(distance: Distance) -> None:
+    assert apply(distance, X[:0], W, training=True).shape == (0, 4)
+
+
+def is_written_as_it_is_read(distance: Distance) -> None:
+    assert DISTANCES.parse(str(distance)) == distance, "parse(str(distance)) is another distance"
+
+
+CHECKS: list[Callable[[Distance], None]] = [
+    has_finite_gradients,
+    has_the_gradients_of_its_values,
+    is_zero_at_the_centre,
+    is_not_negative,
+    has_exactly_its_facts,
+    has_its_facts_everywhere,
+    is_float32_under_autocast,
+    lets_nan_through,
+    learns_with_all_its_parameters,
+    refuses_shapes_that_do_not_fit,
+    takes_empty_batches,
+    is_written_as_it_is_read,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("distance", VARIANTS)
+def test_contract(distance, check):
+    check(distance)
+
+
+@pytest.mark.parametrize("distance", REFERENCED)
+def test_value(distance):
+    agrees_with_its_reference(distance)
+
+
+def test_every_variant_has_a_reference():
+    assert {str(distance) for distance in DISTANCES.every_variant()} <= set(REFERENCES)
+
+
+def test_every_variant_is_a_different_function():
+    def values(distance: Distance) -> Tensor:
+        torch.manual_seed(0)
+        return apply(distance, *near_zero, training=True)
+
+    near_zero = [torch.where(torch.arange(8) < 4, vectors, 1e-3 * vectors) for vectors in (X, W)]
+    for one, other in combinations(DISTANCES.every_variant(), 2):
+        assert not torch.allclose(values(one), values(other)), f"{one} is {other}"
+
+
+# References that are not SciPy's own, where SciPy has the function too.
+
+
+def test_reference_of_cosine_is_scipy():
+    np.testing.assert_allclose(REFERENCES["cosine"](*ARRAYS, {}), cdist(*ARRAYS, "cosine"), rtol=1e-12)
+
+
+def test_reference_of_bray_curtis_is_scipy_on_its_domain():
+    x, w = map(np.abs, ARRAYS)
+    np.testing.assert_allclose(REFERENCES["bray_curtis"](x, w, {}), cdist(x, w, "braycurtis"), rtol=1e-12)
+
+
+# Single distances.
+
+
+def test_cosine_keeps_its_digits_near_the_centre():
+    x = W + 1e-6 * X[:4]
+    expected = REFERENCES["cosine"](x.numpy(), W.numpy(), {})
+    assert expected.min() < 1e-11  # where 1 - cos has lost at least five digits
+    np.testing.assert_allclose(DISTANCES.parse("cosine")(x, W), expected, rtol=1e-8)
+
+
+def test_mahalanobis_starts_as_euclidean():
+    for variant in ("full", "diagonal"):
+        start = DISTANCES.parse(f"mahalanobis[variant={variant}]")(X, W)
+        torch.testing.assert_close(start, DISTANCES.parse("euclidean")(X, W))
+
+
+EXTREMES = {
+    "all small": (-1e3, 0.0),
+    "all large": (1e3, 0.0),
+    "large below": (0.0, 1e6),
+    "huge below": (-1e3, 1e30),
+    "wide": (np.linspace(-1e3, 1e3, 8), 0.0),
+}
+
+
+@pytest.mark.parametrize("variant", ["full", "diagonal"])
+@pytest.mark.parametrize(("diagonal", "lower"), EXTREMES.values(), ids=EXTREMES)
+def test_mahalanobis_matrix_is_positive_definite_with_trace_n(variant, diagonal, lower):
+    distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
+    parameters = {"log_diagonal": torch.zeros(8) + torch.as_tensor(diagonal), "lower": torch.full((8, 8), lower)}
+    factor = distance.factor({name: value.float() for name, value in parameters.items()})
+    assert (factor if variant == "diagonal" else factor.diagonal() > 0).all()  # L L^T with such an L is definite
+    torch.testing.assert_close(factor.square().sum(), torch.tensor(8.0))
+    assert distance(X, W, parameters).isfinite().all()
+
+
+def test_mahalanobis_has_its_reference_matrix():
+    distance = DISTANCES.parse("mahalanobis[variant=full]")
+    parameters = {name: p.double() for name, p in learnt_parameters(distance, 8).items()}
+    factor = distance.factor(parameters)
+    np.testing.assert_allclose(
+        (factor @ factor.T).numpy(), precision_matrix({n: p.numpy() for n, p in parameters.items()})
+    )
+
+
+def test_hard_hamming_has_the_gradient_of_the_sigmoid_where_bits_differ():
+    distance = DISTANCES.parse("hamming[variant=hard,temperature=0.5,threshold=0.25]")
+    x = X.clone().requires_grad_()
+    distance(x, W).sum().backward()
+    sigmoid = torch.sigmoid((X - 0.25) / 0.5)
+    sign = differences((X > 0.25).double(), (W > 0.25).double()).sum(1)
+    torch.testing.assert_close(x.grad, sign * sigmoid * (1 - sigmoid) / 0.5 / 8)
+
+
+def test_hard_hamming_is_exactly_zero_where_bits_agree():
+    x = X.float().abs()
+    assert not DISTANCES.parse("hamming[variant=hard]")(x, x.flip(0)).any()
+
+
+def test_gumbel_hamming_is_noisy_in_training_only():
+    distance = DISTANCES.parse("hamming[variant=gumbel]")
+    assert not torch.equal(distance(X, W, training=True), distance(X, W, training=True))
+    assert torch.equal(distance(X, W), DISTANCES.parse("hamming[variant=soft]")(X, W))
+
+
+def test_smooth_chebyshev_keeps_its_digits_with_many_features():
+    x = torch.zeros(1, 4096)
+    x[0, 0] = 0.2
+    expected = np.log1p(np.expm1(10 * float(x[0, 0])) / 4096) / 10
+    found = DISTANCES.parse("chebyshev[variant=smooth]")(x, torch.zeros(1, 4096)).item()
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+# Addresses.
+
+SAME = {
+    "bare name": ("minkowski", "minkowski[p=1.5]"),
+    "bare name, named first variant": ("hamming", "hamming[variant=soft]"),
+    "default spelled out": ("canberra[variant=standard]", "canberra"),
+    "spaces": (" minkowski[ p = 3.0 ] ", "minkowski[p=3]"),
+    "off default": ("canberra[floor=0.5,variant=robust]", "canberra[variant=robust,floor=0.5]"),
+}
+
+
+@pytest.mark.parametrize(("written", "canonical"), SAME.values(), ids=SAME)
+def test_canonical_address(written, canonical):
+    assert str(DISTANCES.parse(written)) == canonical
+
+
+REFUSED = {
+    "minkowski[p=0.5]": r"p: must be a finite number >= 1, got 0\.5 \(for p = infinity use chebyshev\)",
+    "minkowski[p=inf]": r"p: must be a finite number >= 1, got inf",
+    "minkowski[p=nan]": r"p: must be a finite number >= 1, got nan",
+    "minkowski[p=three]": r"p: input should be a valid number",
+    "minkowski[p]": r"cannot read 'p' in 'minkowski\[p\]'; write option=value",
+    "minkowski[p=3": r"cannot read metric 'minkowski\[p=3'; write name or name\[option=value",
+    "euclidean[p=2]": r"euclidean\[p=2\]: no option 'p' \(it takes: none\). See `harmbench show euclidean`",
+    "euclidean:2": r"metric 'euclidean' takes nothing after a colon",
+    "hamming[variant=fuzzy]": r"variant: input should be 'soft', 'gumbel' or 'hard'",
+    "hamming[temperature=0]": r"temperature: input should be greater than 0",
+    "canberra[variant=robust,floor=inf]": r"floor: input should be a finite number",
+    "canberra[floor=0.1]": r"floor: only variant=robust reads it",
+    "canberra[variant=robust,gamma=2]": r"gamma: only variant=weighted reads it",
+    "chebyshev[alpha=5]": r"alpha: only variant=smooth reads it",
+}
+
+
+@pytest.mark.parametrize(("address", "message"), REFUSED.items(), ids=REFUSED)
+def test_wrong_options_are_refused(address, message):
+    with pytest.raises(OptionError, match=message):
+        DISTANCES.parse(address)
+
+
+def test_unknown_metric_shows_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"unknown metric 'euclidian'; did you mean 'euclidean'\? Known: bray_"):
+        DISTANCES.parse("euclidian")
+
+
+# Wrong distances, several of them met in released code: each breaks one line of the contract.
+
+
+class Wrong(Distance):
+    """Says that it is the Euclidean distance."""
+
+    name: ClassVar[str] = "euclidean"
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
+
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return torch.linalg.vector_norm(differences(x, centres), dim=-1)
+
+
+class Squared(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return differences(x, centres).square().sum(-1)
+
+
+class Shifted(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return super().pairwise(x, centres, parameters, training) + 1e-4
+
+
+class Gram(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        square = x.square().sum(-1)[:, None] + centres.square().sum(-1) - 2 * x @ centres.T
+        return square.clamp_min(0).sqrt()
+
+
+class NaNAtCentre(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return differences(x, centres).square().sum(-1).sqrt()
+
+
+class NaNRepairing(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return super().pairwise(x, centres, parameters, training).nan_to_num(0.0)
+
+
+class Detached(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return super().pairwise(x, centres.detach(), parameters, training) + 0 * centres.sum()
+
+
+class HalfPrecision(Wrong):
+    def __call__(self, x, centres, parameters=None, *, training=False):
+        return self.pairwise(x, centres, {}, training)
+
+
+class Untrained(Wrong):
+    def initial_parameters(self, in_features):
+        return {"log_diagonal": torch.zeros(in_features)}
+
+    def pairwise(self, x, centres, parameters, training):
+        scale = parameters["log_diagonal"].detach().exp() + 0 * parameters["log_diagonal"]
+        return torch.linalg.vector_norm(differences(x, centres) * scale, dim=-1)
+
+
+class InnerProduct(Wrong):
+    def pairwise(self, x, centres, parameters, training):
+        return -x @ centres.T
+
+
+class CosineCalledAMetric(Wrong):
+    name: ClassVar[str] = "cosine"
+
+    def pairwise(self, x, centres, parameters, training):
+        return 1 - torch.nn.functional.cosine_similarity(x[:, None], centres[None], dim=-1)
+
+
+class StandardisedChebyshev(Wrong):
+    name: ClassVar[str] = "chebyshev"
+
+    def pairwise(self, x, centres, parameters, training):
+        size = differences(x, centres).abs()
+        return (size / (size.std(-1, keepdim=True) + 1e-4)).amax(-1)
+
+
+class FarthestCoordinateOnly(Wrong):
+    name: ClassVar[str] = "manhattan"
+
+    def pairwise(self, x, centres, parameters, training):
+        return differences(x, centres).abs().amax(-1)
+
+
+WRONG = [
+    (Squared(), agrees_with_its_reference, "ordinary inputs"),
+    (Squared(), has_exactly_its_facts, "is_metric is wrong"),
+    (Squared(), has_its_facts_everywhere, "triangle inequality fails"),
+    (Shifted(), agrees_with_its_reference, "ordinary inputs"),
+    (Shifted(), is_zero_at_the_centre, "not zero at the centre"),
+    (Gram(), agrees_with_its_reference, "off by"),
+    (Gram(), is_zero_at_the_centre, "not zero at the centre"),
+    (NaNAtCentre(), has_finite_gradients, "gradient not finite on"),
+    (NaNAtCentre(), agrees_with_its_reference, "tiny inputs in torch.float32"),
+    (NaNRepairing(), lets_nan_through, "NaN is hidden"),
+    (Detached(), has_the_gradients_of_its_values, "gradient is not that of the values"),
+    (HalfPrecision(), is_float32_under_autocast, "inputs give torch.bfloat16"),
+    (Untrained(), learns_with_all_its_parameters, "log_diagonal gets no gradient"),
+    (InnerProduct(), is_not_negative, "negative on ordinary inputs"),
+    (InnerProduct(), is_zero_at_the_centre, "not zero at the centre"),
+    (CosineCalledAMetric(), has_exactly_its_facts, "is_metric is wrong"),
+    (CosineCalledAMetric(), agrees_with_its_reference, "off by"),
+    (StandardisedChebyshev(), agrees_with_its_reference, "ordinary inputs"),
+    (StandardisedChebyshev(), has_exactly_its_facts, "is wrong"),
+    (FarthestCoordinateOnly(), agrees_with_its_reference, "ordinary inputs"),
+]
+
+
+@pytest.mark.parametrize(
+    ("distance", "check", "message"), WRONG, ids=[f"{type(d).__name__}-{c.__name__}" for d, c, _ in WRONG]
+)
+def test_wrong_distance_is_caught(distance, check, message):
+    with pytest.raises(AssertionError, match=message):
+        check(distance)

@@ -1,0 +1,180 @@
+"""Rooms: what they find, what they refuse, and how a component is addressed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import pytest
+
+from harmbench.backbones import BACKBONES
+from harmbench.datasets import DATASETS
+from harmbench.distances import DISTANCES, Distance
+from harmbench.errors import OptionError, RegistryError, UnknownNameError
+from harmbench.formats import FORMATS
+from harmbench.losses import LOSSES
+from harmbench.meters import METERS
+from harmbench.registry import Room, split_names
+from tests.contracts.test_distances import (
+    has_exactly_its_facts,
+    is_float32_under_autocast,
+    is_not_negative,
+    lets_nan_through,
+)
+
+ROOMS = [pytest.param(room, id=room.room) for room in (BACKBONES, DATASETS, DISTANCES, FORMATS, LOSSES, METERS)]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_finds_exactly_its_files(room):
+    package = importlib.import_module(f"harmbench.{room.room}")
+    files = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    assert list(room.members) == files
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_component_says_what_it_is(room):
+    for cls in room.members.values():
+        assert len(cls.summary()) > 10
+        assert cls.summary() != room.base.summary()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_variants_have_addresses_of_their_own(room):
+    addresses = [str(component) for component in room.every_variant()]
+    assert len(set(addresses)) == len(addresses)
+    assert [str(room.parse(address)) for address in addresses] == addresses
+
+
+# Plugins: a package that another distribution installs.
+
+PLUGIN = '''
+from harmbench.distances import Distance, Facts
+
+class Hellinger(Distance):
+    """Euclidean distance of the square roots of the sizes."""
+
+    name = "{name}"
+
+    @property
+    def facts(self):
+        return Facts(is_metric={is_metric}, is_symmetric=True, is_scale_invariant=False)
+
+    def pairwise(self, x, centres, parameters, training):
+        return (x.abs().sqrt()[:, None] - centres.abs().sqrt()[None]).norm(dim=-1)
+
+not_a_distance = 3
+'''
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a package that registers one distance, and returns the room as a fresh process would see it."""
+
+    def _install(entry: str = "Hellinger", name: str = "hellinger", is_metric: bool = False) -> Room[Distance]:
+        (tmp_path / "strange_metrics.py").write_text(PLUGIN.format(name=name, is_metric=is_metric))
+        info = tmp_path / "strange_metrics-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-metrics\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[harmbench.distances]\n{name} = strange_metrics:{entry}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "strange_metrics", raising=False)
+        return Room("distances", Distance, "metric")
+
+    return _install
+
+
+def test_a_plugin_is_listed_and_addressed(install):
+    room = install()
+    assert set(room.members) == {*DISTANCES.members, "hellinger"}
+    assert str(room.parse("hellinger")) == "hellinger"
+    assert "hellinger" in map(str, room.every_variant())
+
+
+def test_a_plugin_goes_through_the_contract(install):
+    distance = install().parse("hellinger")
+    for check in (has_exactly_its_facts, is_not_negative, is_float32_under_autocast, lets_nan_through):
+        check(distance)
+
+
+def test_a_plugin_that_claims_too_much_is_caught(install):
+    distance = install(is_metric=True).parse("hellinger")
+    with pytest.raises(AssertionError, match="is_metric is wrong"):
+        has_exactly_its_facts(distance)
+
+
+BROKEN = {
+    "is not there": (
+        {"entry": "Helinger"},
+        r"plugin strange-metrics \(strange_metrics:Helinger\) does not load: .*Helin",
+    ),
+    "is no distance": (
+        {"entry": "not_a_distance"},
+        r"plugin strange-metrics .* is not a finished subclass of harmbench\.distances",
+    ),
+    "has no name": (
+        {"name": ""},
+        r"plugin strange-metrics .*: Hellinger needs a docstring and a name of a-z, 0-9 and _, got ''",
+    ),
+    "has a taken name": ({"name": "euclidean"}, r"plugin strange-metrics .*: the metric 'euclidean' exists already"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_named(install, options, message):
+    with pytest.raises(RegistryError, match=message):
+        list(install(**options).members)
+
+
+def test_a_file_with_two_components_is_refused(monkeypatch):
+    module = importlib.import_module("harmbench.distances.manhattan")
+    twin = type("Twin", (Distance,), {"__module__": module.__name__, "name": "twin", "__doc__": "Second."})
+    monkeypatch.setattr(module, "Twin", twin, raising=False)
+    with pytest.raises(RegistryError, match=r"harmbench\.distances\.manhattan must hold one public Distance, not 2"):
+        list(Room("distances", Distance, "metric").members)
+
+
+# Addresses.
+
+
+def test_names_split_at_commas_outside_brackets():
+    assert split_names(["cosine, hamming[variant=hard,threshold=1]", "manhattan,"]) == [
+        "cosine",
+        "hamming[variant=hard,threshold=1]",
+        "manhattan",
+    ]
+
+
+UNKNOWN = {
+    "near": (
+        DISTANCES,
+        "manhatan",
+        r"unknown metric 'manhatan'; did you mean 'manhattan'\? Known: bray_curtis, .*minkowski\.",
+    ),
+    "far": (DISTANCES, "zzz", r"unknown metric 'zzz'\. Known: bray_curtis"),
+    "with options": (DISTANCES, "minkovski[p=3]", r"unknown metric 'minkovski'; did you mean 'minkowski'\?"),
+    "loss": (LOSSES, "crossentropy", r"unknown loss 'crossentropy'; did you mean 'cross_entropy'\?"),
+}
+
+
+@pytest.mark.parametrize(("room", "address", "message"), UNKNOWN.values(), ids=UNKNOWN)
+def test_an_unknown_name_shows_the_nearest(room, address, message):
+    with pytest.raises(UnknownNameError, match=message):
+        room.parse(address)
+
+
+@pytest.mark.parametrize("address", ["", "euclidean[", "euclidean]", "[p=3]", "eucl idean", "minkowski[p=[3]]"])
+def test_an_address_that_cannot_be_read_is_refused(address):
+    with pytest.raises(OptionError, match=r"cannot read metric '.*'; write name or name\[option=value,option=value\]"):
+        DISTANCES.parse(address)
+
+
+def test_all_problems_of_an_address_come_at_once():
+    with pytest.raises(OptionError, match=r"variant: input should be .*; temperature: input .*; no option 'size'"):
+        DISTANCES.parse("hamming[variant=loud,temperature=-1,size=3]")
+
+
+def test_components_are_values():
+    assert LOSSES.parse("harmonic[n=2]") == LOSSES.parse("harmonic[n=2.0]")
+    assert len({LOSSES.parse("harmonic"), LOSSES.parse("harmonic[n=sqrt_d]")}) == 1

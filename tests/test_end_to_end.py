@@ -1,0 +1,218 @@
+"""The real commands on real data: run, crash, go on, report. Each test spends a few seconds on real training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harmbench import store
+from harmbench.records import TrialRecord
+
+SUITE = """
+name: tiny
+question: Does it work?
+datasets: [digits]
+backbones: [mlp]
+metrics: [euclidean, "hamming[variant=gumbel]", "mahalanobis[variant=diagonal]"]
+losses: [cross_entropy, harmonic]
+seeds: 2
+protocol: {steps: 40, evaluations: 4, target: 0.5}
+"""
+COMMAND = [sys.executable, "-m", "harmbench"]
+# What a trial took is not part of what it found.
+TIMED = ("second", "joules", "throughput", "memory")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def harmbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_trials(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        path = folder / "trials.jsonl"
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"no {count} trials; the run said: {process.communicate()[0]}")
+
+
+def findings(record: TrialRecord) -> dict[str, object]:
+    """Everything a trial found, without what it took."""
+    values = {m.name: m.value for m in record.measurements if not any(word in m.name for word in TIMED)}
+    curve = [(p.step, p.train_loss, p.validation_accuracy, p.validation_nll) for p in record.curve]
+    return {"status": record.status, "values": values, "curve": curve}
+
+
+def lines_by_trial(folder: Path) -> Counter[str]:
+    return Counter(json.loads(line)["id"] for line in (folder / "trials.jsonl").read_text().splitlines() if line)
+
+
+def test_run_report_and_resume(suite: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = harmbench("run", suite, "--out", run, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "8 ok" in first.stdout
+    data = store.read(run)
+    assert Counter(t.status for t in data.trials) == {"ok": 8}
+    assert all(t.value("test_accuracy") > 0.5 for t in data.trials)
+
+    again = harmbench("run", suite, "--out", run, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "nothing to do, 8 done before" in again.stdout
+    more = harmbench("run", suite, "--out", run, "--seeds", 3, cwd=tmp_path)
+    assert "4 ok, 8 done before" in more.stdout
+
+    frame = pd.read_json(run / "trials.jsonl", lines=True)
+    assert len(frame) == 12
+    for form in ("md", "csv", "json"):
+        said = harmbench("report", run, "--format", form, "--region", "FRA", cwd=tmp_path)
+        assert said.returncode == 0, said.stderr
+        assert (run / f"report.{form}").stat().st_size > 1000
+    text = (run / "report.md").read_text()
+    assert "12 of 12 planned trials" in text
+    assert "France" in text
+    assert "modelled, not measured" in text or "counter" in text
+
+
+def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert harmbench("run", suite, "--out", run, "--seeds", 1, cwd=tmp_path).returncode == 0
+    for trial in store.read(run).trials:
+        assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate"]
+        train = next(phase for phase in trial.phases if phase.phase == "train")
+        assert train.windows == 4
+        assert trial.curve[-1].train_seconds == pytest.approx(train.seconds)
+        assert trial.value("cpu_joules") == train.joules["cpu"]
+        assert all(
+            later.train_seconds > earlier.train_seconds
+            for earlier, later in zip(trial.curve, trial.curve[1:], strict=False)
+        )
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_finished_trial_and_runs_none_twice(suite: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ("run", suite, "--out", run, "--seeds", 3)
+    for count in (2, 5):
+        process = start(*arguments, cwd=tmp_path)
+        wait_for_trials(run, count, process)
+        process.send_signal(signal.SIGKILL)  # the parent alone: its trial must notice by itself
+        process.wait()
+    with (run / "trials.jsonl").open("ab") as file:
+        file.write(b'{"schema_version":1,"id":"torn')  # what a power cut leaves
+    last = harmbench(*arguments, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    data = store.read(run)
+    assert data.unreadable_lines == 1
+    assert len(data.trials) == 12
+    whole = [line for line in (run / "trials.jsonl").read_text().splitlines() if line.endswith("}")]
+    assert Counter(json.loads(line)["id"] for line in whole).most_common(1)[0][1] == 1
+    assert "1 unreadable line" in harmbench("report", run, "--out", "-", cwd=tmp_path).stdout
+
+
+def test_killed_trial_is_a_failure_and_the_others_go_on(suite: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start("run", suite, "--out", run, "--seeds", 1, "--steps", 3000, cwd=tmp_path)
+    wait_for_trials(run, 1, process)
+    victim = trial_process(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    records = store.read(run).trials
+    assert Counter(t.status for t in records) == {"ok": 3, "failed": 1}
+    assert "SIGKILL" in next(t.reason for t in records if t.status == "failed")
+    assert harmbench("run", suite, "--out", run, "--seeds", 1, "--steps", 3000, cwd=tmp_path).returncode == 0
+    assert Counter(t.status for t in store.read(run).trials) == {"ok": 4}
+
+
+def trial_process(parent: int) -> int:
+    """The process of the running trial: the fork server's youngest child."""
+    import psutil
+
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in psutil.Process(parent).children():
+            trials = child.children()
+            if "forkserver" in " ".join(child.cmdline()) and trials:
+                return max(trials, key=lambda process: process.create_time()).pid
+        time.sleep(0.02)
+    pytest.fail("no trial runs")
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start("run", suite, "--out", run, "--seeds", 3, cwd=tmp_path)
+    wait_for_trials(run, 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    assert harmbench("run", suite, "--out", run, "--seeds", 3, cwd=tmp_path).returncode == 0
+    assert set(lines_by_trial(run).values()) == {1}
+    assert len(lines_by_trial(run)) == 12
+
+
+def test_alone_and_in_company_bit_for_bit(suite: Path, tmp_path: Path) -> None:
+    company, alone = tmp_path / "company", tmp_path / "alone"
+    harmbench("run", suite, "--out", company, cwd=tmp_path)
+    harmbench(
+        "run", suite, "--out", alone, "--metrics", "hamming[variant=gumbel]", "--losses", "harmonic", cwd=tmp_path
+    )
+    together = {t.id: t for t in store.read(company).trials}
+    lonely = store.read(alone).trials
+    assert len(lonely) == 2
+    for trial in lonely:
+        assert findings(trial) == findings(together[trial.id])
+    seeds = {json.dumps(findings(t), sort_keys=True) for t in lonely}
+    assert len(seeds) == 2, "two seeds must differ, or the comparison proves nothing"
+
+
+def test_divergence_is_a_result(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(SUITE.replace("steps: 40", "steps: 40, lr: 1.0e+30"))
+    run = tmp_path / "run"
+    said = harmbench("run", suite, "--out", run, "--seeds", 1, "--losses", "cross_entropy", cwd=tmp_path)
+    assert said.returncode == 0
+    (trial,) = store.read(run).trials
+    assert trial.status == "diverged"
+    assert "at step" in trial.reason
+    assert trial.value("test_accuracy") is None
+    assert "1 diverged: loss" in harmbench("report", run, "--out", "-", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_the_smoke_suite(tmp_path: Path) -> None:
+    said = harmbench("run", "smoke", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    report = harmbench("report", cwd=tmp_path)
+    assert "16 ended well" in report.stdout
+    (run,) = (tmp_path / "reports").iterdir()
+    assert min(t.value("test_accuracy") for t in store.read(run).trials) > 0.85
