@@ -155,7 +155,7 @@ def _loss(distance: Distance, form: Form, shape: Shape, x: Tensor, w: Tensor, y:
         return None if p is None else _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
     if shape.rows * shape.features * shape.classes > _REFERENCE_FITS:
         return None
-    return _step(lambda: nll(distance.pairwise(*distance.mapped(x, w, parameters, True))), leaves)
+    return _step(lambda: nll(distance.pairwise(x, w, parameters, True)), leaves)
 
 
 def _order(distance: Distance) -> float | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import harmonic
+from harmbench.kernels import choose, harmonic
 from harmbench.losses import LOSSES
 
 
@@ -59,15 +59,16 @@ def harmonic_loss(
     parameters = chosen.initial_parameters(x.shape[1]) if parameters is None else parameters
     with torch.autocast(x.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
-        mapped_x, mapped_centres = chosen.mapped(
-            x.to(dtype),
-            centres.to(dtype),
-            {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()},
-            training,
-        )
-        task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, mapped_x)
-        exponent = _exponent(n, mapped_x)
-        losses = harmonic.loss(chosen.operator, chosen.pairwise, mapped_x, mapped_centres, exponent, task)
+        x, centres = x.to(dtype), centres.to(dtype)
+        parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
+        task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, x)
+        exponent = _exponent(n, x)
+        form = choose(chosen.operator, x, centres)
+        if form.form == "reference" or (chosen.operator is None and parameters):
+            losses = harmonic.of_distances(chosen.pairwise(x, centres, parameters, training), exponent, task)
+        else:
+            mapped = chosen.mapped(x, centres, parameters, training)
+            losses = harmonic.loss(form, chosen.operator, mapped, chosen.between, exponent, task)
     return losses.reshape(shape) if reduction == "none" else losses
 
 

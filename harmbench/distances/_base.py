@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import ValidationInfo, field_validator
 
 from harmbench._torch import torch
-from harmbench.kernels import Operator, distances
+from harmbench.kernels import Mapped, Operator, choose, distances
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -64,15 +64,9 @@ class Distance(Component):
         """Learnable tensors at their start, by name; most distances have none."""
         return {}
 
-    @property
-    def operator(self) -> Operator | None:
-        """The formula of `pairwise` as the kernels know it; None: there is no fast form, the formula runs in blocks."""
-        return None
-
-    def mapped(
-        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, Tensor]:
-        """What is done to each vector before any pair is looked at; most distances do nothing.
+    @abstractmethod
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        """All pairs, in the formula's own words.
 
         Args:
             x: features (B, N), float32 or float64.
@@ -81,21 +75,21 @@ class Distance(Component):
             training: whether the model trains; only noisy distances look at it.
 
         Returns:
-            Both, mapped, in their shapes.
-        """
-        return x, centres
-
-    @abstractmethod
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        """All pairs of mapped vectors, in the formula's own words: the reference for every fast form.
-
-        Args:
-            x: mapped features (B, N), float32 or float64.
-            centres: mapped class centres (K, N), same dtype.
-
-        Returns:
             Distances (B, K), at least 0.
         """
+
+    @property
+    def operator(self) -> Operator | None:
+        """The formula as the kernels know it; None: there is no fast form, `pairwise` runs, in blocks."""
+        return None
+
+    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
+        return Mapped(x, centres)
+
+    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+        """Distances (B, K) of mapped vectors: what is left of `pairwise` after `mapped`."""
+        return self.pairwise(x, centres, {}, False)
 
     def __call__(
         self,
@@ -123,6 +117,10 @@ class Distance(Component):
         with torch.autocast(x.device.type, enabled=False):
             # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
             dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
+            x, centres = x.to(dtype), centres.to(dtype)
             parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
-            mapped = self.mapped(x.to(dtype), centres.to(dtype), parameters, training)
-            return distances(self.operator, self.pairwise, *mapped)
+            chosen = choose(self.operator, x, centres)
+            if chosen.form == "reference" or (self.operator is None and parameters):
+                return self.pairwise(x, centres, parameters, training)
+            mapped = self.mapped(x, centres, parameters, training)
+            return distances(chosen, self.operator, mapped, self.between)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, ratio
-from harmbench.kernels import Operator
+from harmbench.kernels import Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,21 +43,25 @@ class BrayCurtis(Distance):
             domain="opposite-free" if self.variant == "signed" else "real",
         )
 
-    @property
-    def operator(self) -> Operator:
-        return Operator("elementwise", "bray_curtis_signed" if self.variant == "signed" else "bray_curtis")
-
-    def mapped(
-        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, Tensor]:
-        return (_profile(x), _profile(centres)) if self.variant == "normalized" else (x, centres)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        if self.variant == "normalized":
+            x, centres = _profile(x), _profile(centres)
         gap = differences(x, centres).abs().sum(-1)
         if self.variant == "signed":
             total = differences(x, -centres).abs().sum(-1)
             return torch.where(gap == 0, 0.0, gap / torch.where(gap == 0, 1.0, total))
         return ratio(gap, x.abs().sum(-1)[:, None] + centres.abs().sum(-1)[None, :])
+
+    @property
+    def operator(self) -> Operator:
+        return Operator("elementwise", "bray_curtis_signed" if self.variant == "signed" else "bray_curtis")
+
+    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        return Mapped(_profile(x), _profile(centres)) if self.variant == "normalized" else Mapped(x, centres)
+
+    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+        same = BrayCurtis() if self.variant == "normalized" else self
+        return same.pairwise(x, centres, {}, False)
 
 
 def _profile(vectors: Tensor) -> Tensor:

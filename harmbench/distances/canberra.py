@@ -47,15 +47,7 @@ class Canberra(Distance):
             is_scale_invariant=self.variant != "robust",
         )
 
-    @property
-    def operator(self) -> Operator:
-        if self.variant == "weighted":
-            return Operator("elementwise", "canberra_weighted", self.gamma, degree=0)
-        if self.variant == "robust":
-            return Operator("elementwise", "canberra_robust", self.floor)
-        return Operator("elementwise", "canberra")
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         gap = differences(x, centres).abs()
         size = x.abs()[:, None, :] + centres.abs()[None, :, :]
         if self.variant == "robust":
@@ -68,3 +60,11 @@ class Canberra(Distance):
         both_zero = size == 0
         weight = torch.where(both_zero, 0.0, torch.where(both_zero, 1.0, size).pow(self.gamma))
         return ratio((weight * terms).sum(-1), weight.sum(-1))
+
+    @property
+    def operator(self) -> Operator:
+        if self.variant == "weighted":
+            return Operator("elementwise", "canberra_weighted", self.gamma, degree=0)
+        if self.variant == "robust":
+            return Operator("elementwise", "canberra_robust", self.floor)
+        return Operator("elementwise", "canberra")

@@ -44,17 +44,17 @@ class Chebyshev(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=self.variant == "true", is_symmetric=True, is_scale_invariant=False)
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        size = differences(x, centres).abs()
+        if self.variant == "true":
+            return size.amax(-1)
+        return _log_mean_exp(self.alpha * size) / self.alpha
+
     @property
     def operator(self) -> Operator:
         if self.variant == "true":
             return Operator("elementwise", "chebyshev")
         return Operator("elementwise", "smooth_chebyshev", self.alpha)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        size = differences(x, centres).abs()
-        if self.variant == "true":
-            return size.amax(-1)
-        return _log_mean_exp(self.alpha * size) / self.alpha
 
 
 def _log_mean_exp(size: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
@@ -32,11 +33,11 @@ class Cosine(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
-    @property
-    def operator(self) -> Operator:
-        return Operator("gemm", "cosine", degree=0)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
         no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
         return torch.where(no_direction & ~distance.isnan(), 1.0, distance)
+
+    @property
+    def operator(self) -> Operator:
+        return Operator("gemm", "cosine", degree=0)

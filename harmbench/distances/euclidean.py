@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench.distances._base import Distance, Facts
@@ -30,10 +31,10 @@ class Euclidean(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        # Direct differences: |x|^2 + |w|^2 - 2 x.w cancels where x is near w.
+        return lp_norm(differences(x, centres), 2.0)
+
     @property
     def operator(self) -> Operator:
         return Operator("gemm", "euclidean", degree=1)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        # Direct differences: |x|^2 + |w|^2 - 2 x.w cancels where x is near w.
-        return lp_norm(differences(x, centres), 2.0)

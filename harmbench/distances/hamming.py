@@ -10,7 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
-from harmbench.kernels import Operator
+from harmbench.kernels import Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,18 +49,8 @@ class Hamming(Distance):
         is_hard = self.variant == "hard"
         return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
 
-    @property
-    def operator(self) -> Operator:
-        return Operator("elementwise", "mean_absolute")
-
-    def mapped(
-        self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, Tensor]:
-        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
-        return self._codes(x - threshold), self._codes(centres - threshold)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        return differences(x, centres).abs().mean(-1)
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self.between(*self.mapped(x, centres, parameters, training)[:2])
 
     def _codes(self, above: Tensor) -> Tensor:
         # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.
@@ -68,6 +58,17 @@ class Hamming(Distance):
         if self.variant == "hard":
             return (above > 0).to(soft.dtype) + (soft - soft.detach())  # the bracket is exactly 0
         return soft
+
+    @property
+    def operator(self) -> Operator:
+        return Operator("elementwise", "mean_absolute")
+
+    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+        return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
+
+    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+        return differences(x, centres).abs().mean(-1)
 
 
 def _logistic(centres: Tensor) -> Tensor:

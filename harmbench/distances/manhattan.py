@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench.distances._base import Distance, Facts
@@ -30,9 +31,9 @@ class Manhattan(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return differences(x, centres).abs().sum(-1)
+
     @property
     def operator(self) -> Operator:
         return Operator("elementwise", "manhattan")
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        return differences(x, centres).abs().sum(-1)

@@ -44,11 +44,11 @@ class Minkowski(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return lp_norm(differences(x, centres), self.p)
+
     @property
     def operator(self) -> Operator:
         if self.p == 2:
             return Operator("gemm", "euclidean", degree=1)
         return Operator("elementwise", "minkowski", self.p, degree=1)
-
-    def pairwise(self, x: Tensor, centres: Tensor) -> Tensor:
-        return lp_norm(differences(x, centres), self.p)

@@ -19,19 +19,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harmbench.kernels.operators import Operator
+from harmbench.kernels.operators import Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Operator", "distances", "status"]
+    from harmbench.kernels.choice import Choice
+
+__all__ = ["Mapped", "Operator", "choose", "distances", "status"]
 
 
-def distances(operator: Operator | None, pairwise: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor) -> Tensor:
-    """Distances (B, K) of x (B, N) to w (K, N), by the form that suits them; `pairwise` is the reference."""
+def choose(operator: Operator | None, x: Tensor, w: Tensor) -> Choice:
+    """The form that suits distances of x (B, N) to w (K, N), and why."""
+    from harmbench.kernels import choice
+
+    return choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
+
+
+def distances(
+    chosen: Choice, operator: Operator | None, mapped: Mapped, between: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Distances (B, K) by the chosen form; `between` is the formula on mapped vectors."""
     from harmbench.kernels import forms
 
-    return forms.distances(operator, pairwise, x, w)
+    return forms.apply(forms.form_for(chosen, operator, mapped, between), operator, mapped.x, mapped.centres)
 
 
 def status() -> dict[str, str]:

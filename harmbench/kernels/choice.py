@@ -54,13 +54,14 @@ def choose(
     if operator is None:
         return _formula(volume, "the distance names no operator")
     if dtype != torch.float32:
-        return _formula(volume, f"fast forms are float32, this is {str(dtype).removeprefix('torch.')}")
+        formula = _formula(volume, f"kernels are float32, this is {str(dtype).removeprefix('torch.')}")
+        return Choice("matmul", formula.reason) if formula.form == "chunked" and operator.kind == "gemm" else formula
     if device.type != "cpu":
         if operator.kind == "gemm":
             return Choice("matmul", f"matrix product on {device.type}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
-    if operator.kind == "gemm" and (volume > DIRECT or operator.name == "cosine" or library.handle is None):
+    if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):
         return Choice("matmul", "matrix product, near pairs from their differences")
     if library.handle is None:
         return _formula(volume, library.problem)

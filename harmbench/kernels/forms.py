@@ -15,9 +15,9 @@ from torch import Tensor
 
 from harmbench.errors import HarmbenchError
 from harmbench.kernels import choice, native
-from harmbench.kernels.operators import Operator
+from harmbench.kernels.operators import Mapped, Operator
 
-Pairwise = Callable[[Tensor, Tensor], Tensor]
+Between = Callable[[Tensor, Tensor], Tensor]
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
@@ -27,12 +27,14 @@ class Form:
     def begin(self, w: Tensor) -> None:
         """Look at the centres (K, N) once, before the first block."""
 
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Distances (R, K) of a block of rows, and what else per pair the gradient wants."""
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Distances (R, K) of these rows of x (B, N), and what else per pair (R, K) the gradient wants."""
         raise NotImplementedError
 
-    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        """Add the gradients to dx (R, N) and dw (K, N); g = dl/dd and d are used up."""
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        """Add the gradients to these rows of dx (B, N) and to dw (K, N); g = dl/dd and d (R, K) are used up."""
         raise NotImplementedError
 
     def end(self, w: Tensor, dw: Tensor) -> None:
@@ -45,11 +47,13 @@ class NativeForm(Form):
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
 
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-        return native.forward(self.operator, x, w)
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        return native.forward(self.operator, x[rows], w)
 
-    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        native.backward(self.operator, x, w, d, aux, g, dx, dw)
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        native.backward(self.operator, x[rows], w, d, aux, g, dx[rows], dw)
 
 
 class MatmulForm(Form):
@@ -59,52 +63,63 @@ class MatmulForm(Form):
     pairs would cancel, and are added apart. A zero vector has no direction: its cosine distance is 1, its gradient 0.
     """
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, difference: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         self.is_cosine = operator.name == "cosine"
+        self.difference = difference
 
     def begin(self, w: Tensor) -> None:
         self.is_native = w.device.type == "cpu" and w.dtype == torch.float32 and native.is_available()
         self.w_stat = self._stat(w)
         self.of_column = torch.zeros_like(self.w_stat)
 
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-        d, x_stat = x @ w.T, self._stat(x)
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        d, x_stat = x[rows] @ w.T, self._stat(x[rows])
         if self.is_native:
-            native.expand(self.is_cosine, x, w, x_stat, self.w_stat, d)
-            return d, None
-        if self.is_cosine:
+            native.expand(self.is_cosine, x[rows], w, x_stat, self.w_stat, d)
+            if self.difference is None:  # else what was repaired there is repaired once more, and better
+                return d, None
+        elif self.is_cosine:
             d = 1 - d * x_stat[:, None] * self.w_stat
         else:
             d = (x_stat[:, None] + self.w_stat - 2 * d).clamp_min(0).sqrt()
-        for row, column in _portions(self._near(d, x_stat).nonzero(), x.shape[1]):
-            delta, _, _ = self._difference(x, w, x_stat, row, column)
+        for row, column in _portions(self._near(d, x_stat), x.shape[1]):
+            delta, _, _ = self._sides(x[rows], w, x_stat, row, column, rows.start)
             most = delta.abs().amax(-1)
             # The largest entry is divided out: its square may leave the range of float32.
             length = (delta / torch.where(most == 0, 1, most)[:, None]).square().sum(-1).sqrt() * most
             d[row, column] = length.square() / 2 if self.is_cosine else length
         return d, None
 
-    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        x_stat = self._stat(x)
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        some_x, some_dx = x[rows], dx[rows]
+        x_stat = self._stat(some_x)
+        if not self.is_native or self.difference is not None:
+            self._add_near(some_x, w, x_stat, rows.start, d, g, some_dx, dw)
         if self.is_native:
-            of_row = native.expand_backward(self.is_cosine, x, w, x_stat, self.w_stat, g, d, self.of_column, dx, dw)
+            of_row = native.expand_backward(
+                self.is_cosine, some_x, w, x_stat, self.w_stat, g, d, self.of_column, some_dx, dw
+            )
         else:
-            of_row = self._coefficients(x, w, x_stat, d, g, dx, dw)
-        dx.addcmul_(x, of_row[:, None]).addmm_(g, w, alpha=-1)
-        dw.addmm_(g.T, x, alpha=-1)
+            of_row = self._coefficients(x_stat, d, g)
+        some_dx.addcmul_(some_x, of_row[:, None]).addmm_(g, w, alpha=-1)
+        dw.addmm_(g.T, some_x, alpha=-1)
 
     def end(self, w: Tensor, dw: Tensor) -> None:
         dw.addcmul_(w, self.of_column[:, None])
 
     def _stat(self, v: Tensor) -> Tensor:
+        """Of each row, the sum of squares; for cosine distance one over the length, and 0 for the zero vector."""
         if self.is_native:
             return native.inverse_lengths(v) if self.is_cosine else native.square_sums(v)
+        lengths: Tensor
         if not self.is_cosine:
-            squares: Tensor = torch.linalg.vector_norm(v, dim=1).square()
-            return squares
+            lengths = torch.linalg.vector_norm(v, dim=1)
+            return lengths.square()
         most = v.abs().amax(1)
         safe = torch.where(most == 0, math.inf, most)
-        lengths: Tensor = torch.linalg.vector_norm(v / safe[:, None], dim=1) * safe
+        lengths = torch.linalg.vector_norm(v / safe[:, None], dim=1) * safe
         return torch.where(most == 0, 0.0, 1 / lengths)
 
     def _near(self, d: Tensor, x_stat: Tensor) -> Tensor:
@@ -112,21 +127,22 @@ class MatmulForm(Form):
             return ~(d > NEAR) | (x_stat[:, None] * self.w_stat > 1e25)
         return ~(d.square() > NEAR * (x_stat[:, None] + self.w_stat))
 
-    def _difference(
-        self, x: Tensor, w: Tensor, x_stat: Tensor, row: Tensor, column: Tensor
+    def _sides(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, row: Tensor, column: Tensor, start: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x - w of these pairs, and both sides; of the unit vectors for cosine distance."""
         of_x, of_w = x[row], w[column]
         if self.is_cosine:
             of_x, of_w = of_x * x_stat[row, None], of_w * self.w_stat[column, None]
-        return of_x - of_w, of_x, of_w
+        return of_x - of_w if self.difference is None else self.difference(row + start, column), of_x, of_w
 
-    def _coefficients(
-        self, x: Tensor, w: Tensor, x_stat: Tensor, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
-    ) -> Tensor:
+    def _add_near(
+        self, x: Tensor, w: Tensor, x_stat: Tensor, start: int, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        """Add the near pairs' gradients, and take these pairs out of g."""
         near = self._near(d, x_stat)
-        for row, column in _portions(near.nonzero(), x.shape[1]):
-            delta, of_x, of_w = self._difference(x, w, x_stat, row, column)
+        for row, column in _portions(near, x.shape[1]):
+            delta, of_x, of_w = self._sides(x, w, x_stat, row, column, start)
             some_g, some_d = g[row, column][:, None], d[row, column][:, None]
             if self.is_cosine:
                 dx.index_add_(0, row, some_g * x_stat[row, None] * (delta - some_d * of_x))
@@ -136,12 +152,14 @@ class MatmulForm(Form):
                 dx.index_add_(0, row, share)
                 dw.index_add_(0, column, share, alpha=-1)
         g.masked_fill_(near, 0.0)
+
+    def _coefficients(self, x_stat: Tensor, d: Tensor, g: Tensor) -> Tensor:
         if self.is_cosine:
             along = g * (1 - d)
             g.mul_(x_stat[:, None]).mul_(self.w_stat)
             self.of_column += along.sum(0) * self.w_stat.square()
             return along.sum(1) * x_stat.square()
-        g.div_(torch.where(near, 1, d))
+        g.div_(torch.where(g == 0, 1, d))
         self.of_column += g.sum(0)
         return g.sum(1)
 
@@ -149,23 +167,27 @@ class MatmulForm(Form):
 class ChunkedForm(Form):
     """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
 
-    def __init__(self, pairwise: Pairwise) -> None:
-        self.pairwise = pairwise
+    def __init__(self, between: Between) -> None:
+        self.between = between
 
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        x = x[rows]
         d = x.new_empty(len(x), len(w))
         with torch.no_grad():
-            for rows, columns in _tiles(len(x), len(w), x.shape[1]):
-                d[rows, columns] = self.pairwise(x[rows], w[columns])
+            for some, columns in _tiles(len(x), len(w), x.shape[1]):
+                d[some, columns] = self.between(x[some], w[columns])
         return d, None
 
-    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        for rows, columns in _tiles(len(x), len(w), x.shape[1]):
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        x, dx = x[rows], dx[rows]
+        for some, columns in _tiles(len(x), len(w), x.shape[1]):
             with torch.enable_grad():
-                some_x, some_w = x[rows].detach().requires_grad_(), w[columns].detach().requires_grad_()
-                again = self.pairwise(some_x, some_w)
-            of_x, of_w = torch.autograd.grad(again, (some_x, some_w), g[rows, columns])
-            dx[rows] += of_x
+                some_x, some_w = x[some].detach().requires_grad_(), w[columns].detach().requires_grad_()
+                again = self.between(some_x, some_w)
+            of_x, of_w = torch.autograd.grad(again, (some_x, some_w), g[some, columns])
+            dx[some] += of_x
             dw[columns] += of_w
 
 
@@ -177,9 +199,9 @@ def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slic
             yield slice(row, row + down), slice(column, column + across)
 
 
-def _portions(pairs: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Index pairs (P, 2), as many at a time as have room for their differences."""
-    for portion in torch.split(pairs, max(1, choice.FITS // max(features, 1))):
+def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Row and column indices of what is set, as many at a time as have room for their differences."""
+    for portion in torch.split(mask.nonzero(), max(1, choice.FITS // max(features, 1))):
         yield portion[:, 0], portion[:, 1]
 
 
@@ -194,11 +216,11 @@ def row_blocks(rows: int, columns: int) -> list[slice]:
     return [slice(start, min(start + size, rows)) for start in range(0, rows, max(size, 1))]
 
 
-def form_for(operator: Operator | None, pairwise: Pairwise, chosen: choice.Choice) -> Form:
+def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: Between) -> Form:
     """The form that a choice names; `reference` is no form but the formula."""
     if chosen.form == "chunked" or operator is None:
-        return ChunkedForm(pairwise)
-    return MatmulForm(operator) if chosen.form == "matmul" else NativeForm(operator)
+        return ChunkedForm(between)
+    return MatmulForm(operator, mapped.difference) if chosen.form == "matmul" else NativeForm(operator)
 
 
 def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
@@ -212,14 +234,6 @@ def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
     if most == 0 or not math.isfinite(most) or 1e-5 < most < 1e5:
         return 1.0
     return 2.0 ** -round(math.log2(most))
-
-
-def distances(operator: Operator | None, pairwise: Pairwise, x: Tensor, w: Tensor) -> Tensor:
-    """Distances (B, K) of x (B, N) to w (K, N), by the form that suits them."""
-    chosen = choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
-    if chosen.form == "reference":
-        return pairwise(x, w)
-    return apply(form_for(operator, pairwise, chosen), operator, x, w)
 
 
 def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor) -> Tensor:
@@ -236,7 +250,7 @@ class _Distances(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, w: Tensor, form: Form) -> tuple[Tensor, Tensor | None]:
         form.begin(w)
-        return form.forward(x, w)
+        return form.forward(x, w, slice(0, len(x)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Form], output: tuple[Tensor, Tensor | None]) -> None:
@@ -261,7 +275,7 @@ class _Gradients(torch.autograd.Function):
         form.begin(w)
         for rows in row_blocks(*d.shape):
             some_aux = None if aux is None else aux[rows]
-            form.backward(x[rows], w, d[rows].clone(), some_aux, g[rows].clone(), dx[rows], dw)
+            form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
         form.end(w, dw)
         return dx, dw
 

@@ -11,14 +11,13 @@ with logarithms of ratios of distances, and the target c split off: its probabil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from harmbench.kernels import choice, forms, native
-from harmbench.kernels.operators import Operator
+from harmbench.kernels.operators import Mapped, Operator
 
 
 def floor_of(dtype: torch.dtype) -> float:
@@ -77,18 +76,20 @@ def _row_gradients(d: Tensor, n: Tensor, task: Task, rows: slice, factors: Tenso
 
 
 def loss(
-    operator: Operator | None, pairwise: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor, n: Tensor, task: Task
+    chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: forms.Between, n: Tensor, task: Task
 ) -> Tensor:
-    """Loss of mapped features (B, N) against mapped centres (K, N): a scalar, or (B,) where the task has no factors."""
-    chosen = choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
-    if chosen.form == "reference":
-        losses = row_losses(pairwise(x, w), n, task.targets, task.weights, task.smoothing)
-        return losses if task.factors is None else losses @ task.factors
-    return apply(forms.form_for(operator, pairwise, chosen), operator, x, w, n, task)
+    """Loss of mapped vectors by the chosen form: a scalar, or (B,) where the task has no factors."""
+    return apply(forms.form_for(chosen, operator, mapped, between), operator, mapped.x, mapped.centres, n, task)
+
+
+def of_distances(d: Tensor, n: Tensor, task: Task) -> Tensor:
+    """The same of distances (B, K) that are at hand."""
+    losses = row_losses(d, n, task.targets, task.weights, task.smoothing)
+    return losses if task.factors is None else losses @ task.factors
 
 
 def apply(form: forms.Form, operator: Operator | None, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Tensor:
-    """The same by this form."""
+    """`loss` by this form, of mapped x (B, N) and w (K, N)."""
     x, w = x.contiguous(), w.contiguous()
     scale = forms.rescale(operator, x, w)  # HarMax does not see it: it is blind to the scale of distances
     if scale != 1:
@@ -109,9 +110,9 @@ def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors:
     form.begin(w)
     dx, dw, losses, by_n = torch.zeros_like(x), torch.zeros_like(w), [], []
     for rows in forms.row_blocks(len(x), len(w)):
-        d, aux = form.forward(x[rows], w)
+        d, aux = form.forward(x, w, rows)
         some, g, of_n = _row_gradients(d, n, task, rows, factors)
-        form.backward(x[rows], w, d, aux, g, dx[rows], dw)
+        form.backward(x, w, rows, d, aux, g, dx, dw)
         losses.append(some)
         by_n.append(of_n.sum())
     form.end(w, dw)
@@ -123,7 +124,7 @@ def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Te
     form.begin(w)
     parts = []
     for rows in forms.row_blocks(len(x), len(w)):
-        d, _ = form.forward(x[rows], w)
+        d, _ = form.forward(x, w, rows)
         parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
     return torch.cat(parts)
 

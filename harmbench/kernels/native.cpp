@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <vector>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -117,6 +118,15 @@ INLINE bool any(vi mask) {
   return _mm256_movemask_ps((__m256)mask) != 0;
 #else
   return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+
+// 1, 0 or -1; NaN stays.
+INLINE vf signum(vf v) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_fixupimm_ps((__m512)v, (__m512)v, _mm512_set1_epi32((int)0xa9a9a822), 0);  // one answer a kind of number
+#else
+  return signed_by(splat(1.0f), v);
 #endif
 }
 
@@ -250,15 +260,16 @@ struct Base {
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
   float option = 0;
   idx features = 1;
+  float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
 };
 
 struct Manhattan : Base {
-  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += vabs(x - w); }
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += vabs(x - w) * one; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf t = signed_by(splat(1.0f), x - w);  // the product is free: it goes where additions do not
+    vf t = signum(x - w);
     dx += t * c1;
     dw -= t * c1;
   }
@@ -399,11 +410,11 @@ struct Chebyshev : Base {
 struct SmoothChebyshev : Base {
   static constexpr int STAT = 1;
   static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
-  INLINE bool is_near(float most) const { return option * most < 1; }
+  INLINE bool is_near(float most) const { return option * most < 50; }  // e^50 is within float
   INLINE void add(vf* s, vf x, vf w, float most) const {
     vf size = vabs(x - w);
     if (is_near(most)) {
-      vf t = size * option;  // in [0, 1): exp(t) - 1 by its series
+      vf t = size * option;  // below 1, exp(t) - 1 by its series; above, nothing cancels
       vf p = splat(1.0f / 3628800);
       p = p * t + 1.0f / 362880;
       p = p * t + 1.0f / 40320;
@@ -413,7 +424,7 @@ struct SmoothChebyshev : Base {
       p = p * t + 1.0f / 24;
       p = p * t + 1.0f / 6;
       p = p * t + 0.5f;
-      s[0] += t * (p * t + 1.0f);
+      s[0] += where(t < 1.0f, t * (p * t + 1.0f), exponential(t) - 1.0f);
     } else {
       s[0] += exponential((size - most) * option);
     }
@@ -454,11 +465,11 @@ struct Canberra : Base {
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf a = vabs(x), b = vabs(w), one = splat(1.0f);
+    vf a = vabs(x), b = vabs(w);
     vf inverse = reciprocal(a + vmax(splat(1e-37f), b));
     vf t = signed_by(c1 * inverse, x - w);
-    dx += t * ((b + signed_by(one, x) * w) * inverse);
-    dw -= t * ((a + signed_by(one, w) * x) * inverse);
+    dx += t * ((b + signed_by(w, x)) * inverse);
+    dw -= t * ((a + signed_by(x, w)) * inverse);
   }
 };
 
@@ -468,12 +479,12 @@ struct CanberraRobust : Canberra {
     s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)));
   }
   INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf a = vabs(x), b = vabs(w), one = splat(1.0f), size = a + b;
+    vf a = vabs(x), b = vabs(w), size = a + b;
     vf inverse = reciprocal(vmax(splat(option), size));
     vf t = signed_by(c1 * inverse, x - w);
     vi floored = size < option;
-    dx += t * where(floored, one, (b + signed_by(one, x) * w) * inverse);
-    dw -= t * where(floored, one, (a + signed_by(one, w) * x) * inverse);
+    dx += t * where(floored, splat(1.0f), (b + signed_by(w, x)) * inverse);
+    dw -= t * where(floored, splat(1.0f), (a + signed_by(x, w)) * inverse);
   }
 };
 
@@ -732,33 +743,42 @@ void backward(const Op& op, const Problem& in, float* g, float* d, const float* 
   }
 }
 
-// Chebyshev: the gradient goes to the coordinates that attain the maximum, in equal shares. First they are looked up
-// (where one alone attains it, its index; where several do, minus their number), then each side is updated by its owners.
-idx attained(const float* x, const float* w, idx n, float d, idx& first) {
-  idx count = 0;
-  auto look = [&](idx from) {
-    for (idx i = from; i < std::min(from + 4 * LANES, n); ++i)
-      if (std::fabs(x[i] - w[i]) == d && count++ == 0) first = i;
-  };
-  idx j = 0;
-  for (; j + 4 * LANES <= n; j += 4 * LANES) {
+// Chebyshev: the gradient goes to the coordinates that attain the maximum, in equal shares. First they are looked up:
+// where one alone attains it, its index plus 1 with the sign of x - w; where several do, TIE; where d is 0, none. Then
+// each side is updated by its owners.
+constexpr int32_t TIE = std::numeric_limits<int32_t>::min();
+
+// Of 4 vectors of coordinates, those where |x - w| = d, one bit each.
+INLINE uint64_t equal_bits(const float* x, const float* w, float d) {
+  uint64_t bits = 0;
+  for (int v = 0; v < 4; ++v) {
+    vf size = vabs(load(x + v * LANES) - load(w + v * LANES));
 #if defined(__AVX512F__)
-    __mmask16 hit = 0;
-    for (int v = 0; v < 4; ++v)
-      hit |= _mm512_cmp_ps_mask((__m512)vabs(load(x + j + v * LANES) - load(w + j + v * LANES)), _mm512_set1_ps(d), 0);
-    if (hit) look(j);
+    bits |= (uint64_t)_mm512_cmp_ps_mask((__m512)size, _mm512_set1_ps(d), _CMP_EQ_OQ) << (v * LANES);
+#elif defined(__AVX2__)
+    bits |= (uint64_t)_mm256_movemask_ps((__m256)(size == d)) << (v * LANES);
 #else
-    vi hit = {};
-    for (int v = 0; v < 4; ++v) hit |= vabs(load(x + j + v * LANES) - load(w + j + v * LANES)) == d;
-    if (any(hit)) look(j);
+    vi hit = size == d;
+    for (int i = 0; i < LANES; ++i) bits |= (uint64_t)(hit[i] & 1) << (v * LANES + i);
 #endif
   }
-  look(j);
+  return bits;
+}
+
+idx attained(const float* x, const float* w, idx n, float d, idx& first) {
+  idx count = 0, j = 0;
+  for (; j + 4 * LANES <= n; j += 4 * LANES)
+    if (uint64_t bits = equal_bits(x + j, w + j, d)) {
+      if (count == 0) first = j + __builtin_ctzll(bits);
+      count += __builtin_popcountll(bits);
+    }
+  for (; j < n; ++j)
+    if (std::fabs(x[j] - w[j]) == d && count++ == 0) first = j;
   return count;
 }
 
 void chebyshev_backward(const Problem& in, const float* g, const float* d, float* dx, float* dw) {
-  std::vector<int32_t> where_(in.rows * in.columns);
+  std::unique_ptr<int32_t[]> places(new int32_t[in.rows * in.columns]);
   const idx tile = std::max<idx>(4, (1 << 16) / std::max<idx>(in.n, 1));
   const idx across = (in.columns + tile - 1) / tile, down = (in.rows + 31) / 32;
 #pragma omp parallel for num_threads(in.threads) schedule(dynamic)
@@ -766,29 +786,32 @@ void chebyshev_backward(const Problem& in, const float* g, const float* d, float
     for (idx b = t % down * 32; b < std::min(t % down * 32 + 32, in.rows); ++b)
       for (idx k = t / down * tile; k < std::min((t / down + 1) * tile, in.columns); ++k) {
         idx first = 0, at = b * in.columns + k;
-        idx count = attained(in.x + b * in.n, in.w + k * in.n, in.n, d[at], first);
-        where_[at] = (int32_t)(count == 1 ? first : -count);
+        const float *x = in.x + b * in.n, *w = in.w + k * in.n;
+        idx count = d[at] == 0 ? 0 : attained(x, w, in.n, d[at], first);
+        int32_t place = (int32_t)first + 1;
+        places[at] = count == 0 ? 0 : count > 1 ? TIE : x[first] > w[first] ? place : -place;
       }
   auto give = [&](idx b, idx k, float sign, float* out) {
-    const float *x = in.x + b * in.n, *w = in.w + k * in.n;
-    idx at = b * in.columns + k;
-    int32_t place = where_[at];
-    if (place >= 0) {
-      float delta = x[place] - w[place];
-      out[place] += delta > 0 ? sign * g[at] : delta < 0 ? -sign * g[at] : 0;
-    } else {
-      for (idx j = 0; j < in.n; ++j) {
-        float delta = x[j] - w[j];
-        if (std::fabs(delta) == d[at] && delta != 0) out[j] += (delta > 0 ? sign : -sign) * g[at] / (float)-place;
-      }
+    const idx at = b * in.columns + k;
+    const int32_t place = places[at];
+    if (place == TIE) {
+      const float *x = in.x + b * in.n, *w = in.w + k * in.n;
+      idx first, count = attained(x, w, in.n, d[at], first);
+      for (idx j = 0; j < in.n; ++j)
+        if (std::fabs(x[j] - w[j]) == d[at]) out[j] += (x[j] > w[j] ? sign : -sign) * g[at] / (float)count;
+    } else if (place > 0) {
+      out[place - 1] += sign * g[at];
+    } else if (place < 0) {
+      out[-place - 1] -= sign * g[at];
     }
   };
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b)
     for (idx k = 0; k < in.columns; ++k) give(b, k, 1, dx + b * in.n);
 #pragma omp parallel for num_threads(in.threads) schedule(static)
-  for (idx k = 0; k < in.columns; ++k)
-    for (idx b = 0; b < in.rows; ++b) give(b, k, -1, dw + k * in.n);
+  for (idx k0 = 0; k0 < in.columns; k0 += 16)
+    for (idx b = 0; b < in.rows; ++b)
+      for (idx k = k0; k < std::min(k0 + 16, in.columns); ++k) give(b, k, -1, dw + k * in.n);
 }
 
 template <class F>
@@ -796,6 +819,8 @@ int with_operator(int code, float option, idx features, F f) {
   auto call = [&](auto op) {
     op.option = option;
     op.features = features;
+    volatile float hidden = 1;  // or the compiler removes the product
+    op.one = hidden;
     f(op);
     return 0;
   };
@@ -850,7 +875,7 @@ float direct_cosine(const float* x, const float* w, float a, float b, idx n) {
     vf delta = (load_some(x + j, n - j) - load_some(w + j, n - j) * (b / a)) * a;
     total += delta * delta;
   }
-  return a == 0 || b == 0 ? 1 : sum(total) / 2;
+  return a == 0 || b == 0 ? 1 + 0 * (a + b) : sum(total) / 2;  // NaN stays
 }
 
 // Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Operator(NamedTuple):
@@ -10,7 +14,7 @@ class Operator(NamedTuple):
 
     Attributes:
         kind: `gemm` where pairs come from a matrix product, `elementwise` where every coordinate of every pair counts.
-        name: which formula: a key of `CODES` in native.py, or `cosine`.
+        name: which formula: a key of `CODES` in native.py, `cosine` or `mahalanobis`.
         option: its one number (p, alpha, floor, gamma), where it has one.
         degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1.
 
@@ -22,3 +26,17 @@ class Operator(NamedTuple):
     name: str
     option: float = 0.0
     degree: int | None = None
+
+
+class Mapped(NamedTuple):
+    """Vectors as the formula between pairs reads them.
+
+    Attributes:
+        x, centres: features (B, N) and centres (K, N), each mapped.
+        difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs, where it has more
+            digits than the difference of the mapped vectors; None where it has not.
+    """
+
+    x: Tensor
+    centres: Tensor
+    difference: Callable[[Tensor, Tensor], Tensor] | None = None

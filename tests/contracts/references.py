@@ -146,9 +146,8 @@ def _subtracted(address: str, X: Array, W: Array, distances: Array) -> Array | f
     if address.startswith(("hamming[variant=soft", "hamming[variant=gumbel")):
         above = [np.tanh(np.abs(V)) if "threshold" not in address else np.ones_like(V) for V in (X, W)]
         return above[0].mean(1)[:, None] + above[1].mean(1)[None, :]
-    if address.startswith("mahalanobis"):
-        lengths = [np.linalg.norm(V, axis=1) for V in (X, W)]
-        return np.sqrt(X.shape[1]) * (lengths[0][:, None] + lengths[1][None, :])
+    if address == "mahalanobis[variant=full]":
+        return np.sqrt(X.shape[1]) * cdist(X, W)
     return 0.0
 
 

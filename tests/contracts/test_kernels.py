@@ -73,7 +73,7 @@ def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.For
     operator = distance.operator
     assert operator is not None
     if kind == "chunked":
-        return forms.ChunkedForm(distance.pairwise)
+        return forms.ChunkedForm(distance.between)
     if how == "torch":
         patch.setattr("harmbench.kernels.native.is_available", lambda: False)
     else:
@@ -83,7 +83,7 @@ def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.For
         if operator.kind != "gemm":
             pytest.skip("not a matrix product")
         return forms.MatmulForm(operator)
-    if operator.name == "cosine":
+    if operator.name in ("cosine", "mahalanobis"):
         pytest.skip("always a matrix product")
     return forms.NativeForm(operator)
 
@@ -91,7 +91,7 @@ def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.For
 def _results(distance: Distance, form: forms.Form | None, x: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, ...]:
     """Distances and both gradients, in float64; of the formula where there is no form."""
     x, w = x.clone().requires_grad_(), w.clone().requires_grad_()
-    d = distance.pairwise(x, w) if form is None else forms.apply(form, distance.operator, x, w)
+    d = distance.between(x, w) if form is None else forms.apply(form, distance.operator, x, w)
     of_x, of_w = torch.autograd.grad(d, (x, w), g.to(d.dtype))
     return d.detach().double(), of_x.double(), of_w.double()
 
@@ -108,7 +108,7 @@ def _mapped(distance: Distance, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         name: start + 0.1 * torch.randn(start.shape, generator=rng)
         for name, start in distance.initial_parameters(N).items()
     }
-    return distance.mapped(x, w, parameters, False)
+    return distance.mapped(x, w, parameters, False)[:2]
 
 
 def _disagreements(distance: Distance, form: forms.Form) -> list[str]:
@@ -137,7 +137,8 @@ def test_a_fast_form_is_the_formula(address: str, form: str, fresh_library: pyte
 class _WithoutRepair(forms.MatmulForm):
     """Deliberately wrong: near pairs keep what cancellation left of them."""
 
-    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        x = x[rows]
         square = x.square().sum(1)[:, None] + w.square().sum(1) - 2 * x @ w.T
         return square.clamp_min(0).sqrt(), None
 
@@ -145,8 +146,10 @@ class _WithoutRepair(forms.MatmulForm):
 class _OneSided(forms.NativeForm):
     """Deliberately wrong: the centres' gradient has the features' sign."""
 
-    def backward(self, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor) -> None:
-        super().backward(x, w, d, aux, g, dx, dw)
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        super().backward(x, w, rows, d, aux, g, dx, dw)
         dw.neg_()
 
 
@@ -176,11 +179,42 @@ def test_more_rows_and_columns_than_one_block_or_tile(address: str) -> None:
     rng = torch.Generator().manual_seed(3)
     x, w, g = (torch.randn(shape, generator=rng) for shape in ((700, 33), (1300, 33), (700, 1300)))
     x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
-    truth = forms.ChunkedForm(distance.pairwise)
+    truth = forms.ChunkedForm(distance.between)
     true = torch.autograd.grad(forms.apply(truth, None, x64, w64), (x64, w64), g.double())
     x.requires_grad_(), w.requires_grad_()
     for found, right in zip(torch.autograd.grad(distance(x, w), (x, w), g), true, strict=True):
         assert _error(found.double(), right, by_entry=False) < 1e-5
+
+
+@pytest.mark.parametrize("variant", ["full", "diagonal"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_mahalanobis_is_exact_near_and_at_a_centre(
+    variant: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
+    rng = torch.Generator().manual_seed(4)
+    parameters = {
+        name: start + 0.3 * torch.randn(start.shape, generator=rng)
+        for name, start in distance.initial_parameters(N).items()
+    }
+    x, w = _inputs()["near"]
+    x[5] = w[5]
+    g = torch.randn(B, K, generator=rng)
+
+    def results(dtype: torch.dtype, call: object) -> list[Tensor]:
+        leaves = [v.to(dtype).requires_grad_() for v in (x, w, *parameters.values())]
+        learnt = dict(zip(parameters, leaves[2:], strict=True))
+        d = call(leaves[0], leaves[1], learnt)  # type: ignore[operator]
+        return [d.detach().double(), *(v.double() for v in torch.autograd.grad(d, leaves, g.to(dtype)))]
+
+    true = results(torch.float64, lambda a, b, p: distance.pairwise(a, b, p, False))
+    found = results(torch.float32, distance)
+    assert found[0][5, 5] == 0
+    assert _error(found[0], true[0], by_entry=True) < 1e-5
+    for one, other in zip(found[1:], true[1:], strict=True):
+        assert float((one - other).abs().max() / other.abs().max()) < 1e-5
 
 
 def test_the_choice_and_its_reason(fresh_library: pytest.MonkeyPatch) -> None:
@@ -227,7 +261,7 @@ def test_without_a_compiler_everything_works_and_the_reason_is_told(
     x, w = _inputs()["ordinary"]
     for address in ("manhattan", "euclidean"):
         distance = DISTANCES.parse(address)
-        torch.testing.assert_close(distance(x, w), distance.pairwise(x, w))
+        torch.testing.assert_close(distance(x, w), distance.between(x, w))
     assert capfd.readouterr().err.count("no C++ compiler found") == 1
     assert "no C++ compiler found" in kernels.status()["library"]
 
@@ -249,7 +283,7 @@ def test_a_cache_folder_that_cannot_be_written(
     fresh_library.setenv("XDG_CACHE_HOME", str(in_the_way))  # holds for every user, root included
     x, w = _inputs()["ordinary"]
     manhattan = DISTANCES.parse("manhattan")
-    torch.testing.assert_close(manhattan(x, w), manhattan.pairwise(x, w))
+    torch.testing.assert_close(manhattan(x, w), manhattan.between(x, w))
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "cannot be written (Not a directory); set XDG_CACHE_HOME" in lines[0]
