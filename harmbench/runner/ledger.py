@@ -31,9 +31,9 @@ class PhaseLedger:
         synchronise: waits until the device has done all that was asked of it.
 
     >>> ledger = PhaseLedger(iter([0.0, 2.0, 5.0]).__next__, lambda: EnergyReading(joules={}), lambda: None)
-    >>> ledger.enter("train")
-    ... ledger.enter("evaluate")
-    ... ledger.close()
+    >>> for phase in ("train", "evaluate"):
+    ...     ledger.enter(phase)
+    >>> ledger.close()
     >>> [(total.phase, total.seconds) for total in ledger.totals()]
     [('train', 2.0), ('evaluate', 3.0)]
     """

@@ -17,8 +17,14 @@ from harmbench.errors import OptionError, UnknownNameError, UsageError
 Shape = tuple[int, int, int]
 
 SHAPES: list[Shape] = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)]
-TIMM = ["timm:resnet18", "timm:mobilenetv3_small_050", "timm:vit_tiny_patch16_224"]
-ADDRESSES = [*(str(backbone) for backbone in BACKBONES.every_variant()), *TIMM]
+OURS = [str(backbone) for backbone in BACKBONES.every_variant()]
+CASES = [
+    *((address, shape) for address in OURS for shape in SHAPES),
+    ("timm:resnet18", (1, 8, 8)),
+    ("timm:resnet18", (3, 32, 32)),
+    ("timm:mobilenetv3_small_050", (1, 28, 28)),
+    ("timm:vit_tiny_patch16_224", (3, 8, 8)),
+]
 
 
 def check(backbone: Backbone, shape: Shape) -> None:
@@ -50,8 +56,7 @@ def seeded(backbone: Backbone, shape: Shape) -> nn.Module:
     return backbone.build(shape)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(("address", "shape"), CASES, ids=str)
 def test_contract(address: str, shape: Shape) -> None:
     check(BACKBONES.parse(address), shape)
 
