@@ -1,6 +1,6 @@
-"""The committed table of this folder: `python benchmarks/heads.py` writes heads.md and heads.json beside itself.
+"""The committed tables of this folder: `python benchmarks/heads.py` writes heads.md and heads.json beside itself.
 
-Any option of `harmbench bench heads` may follow.
+Any option of `harmbench bench heads` may follow, such as another --out; each table names its command.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ from pathlib import Path
 from harmbench.cli.bench import app
 
 if __name__ == "__main__":
-    app(["heads", *sys.argv[1:], "--out", str(Path(__file__).parent)])
+    app(["heads", "--out", str(Path(__file__).with_suffix("")), *sys.argv[1:]])

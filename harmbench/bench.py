@@ -118,6 +118,7 @@ def measure(
         w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
         y = torch.randint(0, shape.classes, (shape.rows,), device=device)
         linear = _linear(x, w, y)
+        linear()
         for distance in chosen:
             for form in forms:
                 loss = _loss(distance, form, shape, x, w, y)
@@ -179,10 +180,9 @@ def _cost(
     device: torch.device,
     seconds: float,
 ) -> Cost:
-    for warm in (linear, step, linear, step):
-        warm()
+    step()
     extra = _peak_memory(step, device)
-    once = min(_seconds(linear, 1, device), _seconds(linear, 1, device))
+    once = _seconds(linear, 1, device)
     repeats = max(1, int(0.01 / max(once, 1e-6)))  # a hundredth of a second a turn, against the clock's grain
     times: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds

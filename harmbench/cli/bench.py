@@ -28,7 +28,7 @@ def bench_heads(
     seconds: Annotated[float, typer.Option(help="Time for each line.", min=0.0)] = 3.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
     format: Annotated[str, typer.Option(help="md or json.")] = "md",  # noqa: A002
-    out: Annotated[Path | None, typer.Option(help="Folder for heads.md and heads.json, besides the output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write OUT.md and OUT.json.")] = None,
 ) -> None:
     """Time and memory of each head against nn.Linear + F.cross_entropy, as paired ratios with their spread."""
     if format not in ("md", "json"):
@@ -46,14 +46,13 @@ def bench_heads(
         torch.set_num_threads(threads)
     distances = [DISTANCES.parse(name) for name in split_names(metrics)] if metrics else bench.every_distance()
     sizes = [bench.Shape.parse(text) for text in split_names(shapes)] if shapes else bench.SHAPES
-    costs = []
+    about = {**bench.machine(device), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    costs: list[bench.Cost] = []
     for cost in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
         costs.append(cost)
         typer.echo(f"{cost.shape} {cost.distance} {cost.form}: {cost.ratio:.2f}", err=True)
-    about = {**bench.machine(device), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
-    texts = {"md": bench.as_markdown(costs, about), "json": bench.as_json(costs, about)}
-    typer.echo(texts[format], nl=False)
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        for suffix, text in texts.items():
-            (out / f"heads.{suffix}").write_text(text)
+        if out:  # after each line: what was measured survives a stop
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.with_suffix(".md").write_text(bench.as_markdown(costs, about))
+            out.with_suffix(".json").write_text(bench.as_json(costs, about))
+    typer.echo(bench.as_markdown(costs, about) if format == "md" else bench.as_json(costs, about), nl=False)

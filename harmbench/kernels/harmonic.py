@@ -115,6 +115,7 @@ def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors:
         form.backward(x, w, rows, d, aux, g, dx, dw)
         losses.append(some)
         by_n.append(of_n.sum())
+        del d, aux, g  # or the next block's would stand beside them
     form.end(w, dw)
     return _Pass(torch.cat(losses), dx, dw, torch.stack(by_n).sum())
 
