@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, Literal
@@ -25,8 +26,8 @@ class Excluded(Record):
 class Plan(Record):
     """What a run will do.
 
-    Trials come in an interleaved order, seed by seed and head by head within a seed: a run that stops early is
-    still a balanced table, and a machine that heats up does so for all heads alike.
+    Trials come seed by seed, so that a run that stops early is still a balanced table, and within a seed in a shuffled
+    order, the same every time: a machine that slows down as it warms must not do so for the same heads each time.
     """
 
     suite: SuiteSpec
@@ -40,8 +41,14 @@ class Plan(Record):
 
     @property
     def cells(self) -> list[tuple[str, str, str, str]]:
-        """dataset, backbone, head, loss of each cell, in order."""
-        return list(dict.fromkeys(trial.cell for trial in self.trials))
+        """dataset, backbone, head, loss of each cell, in the order of the suite."""
+        axes = (self.suite.datasets, self.suite.backbones, ("linear", *self.suite.metrics), self.suite.losses)
+
+        def place(cell: tuple[str, str, str, str]) -> tuple[int, ...]:
+            dataset, backbone, head, loss = (axis.index(name) for axis, name in zip(axes, cell, strict=True))
+            return dataset, backbone, loss, head
+
+        return sorted({trial.cell for trial in self.trials}, key=place)
 
 
 def expand(
@@ -85,8 +92,13 @@ def expand(
     ]
     if not cells:
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
-    trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in cells]
+    trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in _shuffled(cells, seed)]
     return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
+
+
+def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:
+    """The cells in an order of this seed's own."""
+    return random.Random(seed).sample(cells, len(cells))
 
 
 def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:

@@ -96,8 +96,8 @@ def compose(run: RunData, grid: Grid) -> Report:
         run: as `store.read` gives it.
         grid: turns joules into CO2.
     """
-    groups = list(group_cells(run.trials))
     suite = run.header["suite"]
+    groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
     return Report(
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
@@ -122,6 +122,11 @@ def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
         ranked = sorted(found, key=_rank)
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
         yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline))
+
+
+def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int]:
+    """Where the suite names the group's data set and backbone."""
+    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
 
 
 def _rank(cell: Cell) -> float:

@@ -342,7 +342,12 @@ def test_trials_are_the_whole_matrix_once():
 def test_the_order_is_interleaved_seed_by_seed():
     expanded = plan(seeds=3)
     assert [trial.seed for trial in expanded.trials] == [0] * 3 + [1] * 3 + [2] * 3
-    assert [t.cell for t in expanded.trials[:3]] == [t.cell for t in expanded.trials[3:6]] == expanded.cells
+    orders = [[t.cell for t in expanded.trials if t.seed == seed] for seed in range(3)]
+    assert all(sorted(order) == sorted(expanded.cells) for order in orders)
+    assert expanded.cells[0] == ("digits", "mlp", "linear", "cross_entropy")
+    assert plan(seeds=3).trials == expanded.trials, "the order must be the same every time"
+    first = [plan(seeds=20).trials[3 * seed].head for seed in range(20)]
+    assert len(set(first)) == 3, "no head is always the first"
 
 
 def test_more_seeds_only_add_trials():
