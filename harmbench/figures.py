@@ -57,8 +57,9 @@ def _draw_panel(axis: Any, panel: Any, rows: list[str], styles: dict[str, tuple[
     # A head that fails altogether must not squeeze the rest: it ends where nine in ten are; numbers tell the rest.
     means = sorted(point.mean for point in panel.points)
     low = means[len(means) // 10]
-    span = max(means[-1] - low, 1e-9)
-    left, right = low - 0.35 * span, means[-1] + 0.25 * span
+    widths = sorted(point.half_width or 0.0 for point in panel.points)
+    margin = 0.1 * max(means[-1] - low, 1e-9) + widths[len(widths) // 2]
+    left, right = low - margin, means[-1] + margin
     axis.set_xlim(left, right)
     for point in panel.points:
         if point.mean < left:

@@ -238,7 +238,7 @@ def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
     rows = sorted(means, key=lambda head: -sum(means[head]) / len(means[head]))
     if not rows:
         return
-    losses = list(dict.fromkeys(cell.loss for group in groups for cell in group.cells))
+    losses = sorted({cell.loss for group in groups for cell in group.cells})
     yield Figure(
         name="accuracy",
         caption="Test accuracy of every head: mean over seeds with its 95 % t interval. The dashed line is the "

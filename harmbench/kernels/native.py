@@ -24,6 +24,7 @@ CODES = {
     "mean_absolute": 12,
 }
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
+ALONE = 1 << 20  # coordinates of all pairs
 _WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
@@ -42,6 +43,15 @@ def _code(operator: Operator) -> int:
     return CODES[operator.name]
 
 
+def _threads(coordinates: int) -> int:
+    """Threads for so much work: one where handing it out costs more than it saves.
+
+    The library's threads are not torch's. They wait awake for a while after each call, on the cores that torch's
+    next operator wants, so small calls stay on the caller's own thread.
+    """
+    return 1 if coordinates < ALONE else torch.get_num_threads()
+
+
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
     """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
     rows, columns = len(x), len(w)
@@ -57,7 +67,7 @@ def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | 
         x.shape[1],
         d.data_ptr(),
         None if aux is None else aux.data_ptr(),
-        torch.get_num_threads(),
+        _threads(rows * columns * x.shape[1]),
     )
     return d, aux
 
@@ -79,7 +89,7 @@ def backward(
         None if aux is None else aux.data_ptr(),
         dx.data_ptr(),
         dw.data_ptr(),
-        torch.get_num_threads(),
+        _threads(len(x) * len(w) * x.shape[1]),
     )
 
 
@@ -95,13 +105,13 @@ def inverse_lengths(v: Tensor) -> Tensor:
 
 def _row_stats(kind: int, v: Tensor) -> Tensor:
     out = v.new_empty(len(v))
-    _functions().hb_row_stats(kind, v.data_ptr(), len(v), v.shape[1], out.data_ptr(), torch.get_num_threads())
+    _functions().hb_row_stats(kind, v.data_ptr(), len(v), v.shape[1], out.data_ptr(), _threads(v.numel()))
     return out
 
 
 def largest(v: Tensor) -> float:
     """Largest |v|; NaN may be missed."""
-    return float(_functions().hb_largest(v.data_ptr(), v.numel(), torch.get_num_threads()))
+    return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
 
 def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor) -> None:
@@ -116,7 +126,7 @@ def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor
         len(w),
         x.shape[1],
         dots.data_ptr(),
-        torch.get_num_threads(),
+        _threads(len(x) * len(w) * x.shape[1]),
     )
 
 
@@ -149,7 +159,7 @@ def expand_backward(
         of_column.data_ptr(),
         dx.data_ptr(),
         dw.data_ptr(),
-        torch.get_num_threads(),
+        _threads(len(x) * len(w) * x.shape[1]),
     )
     return of_row
 
@@ -179,6 +189,6 @@ def harmonic(
         floor,
         losses.data_ptr(),
         by_n.data_ptr(),
-        torch.get_num_threads(),
+        _threads(d.numel() * 16),
     )
     return losses, by_n
