@@ -11,4 +11,4 @@ from pathlib import Path
 from harmbench.cli.bench import app
 
 if __name__ == "__main__":
-    app(["heads", "--out", str(Path(__file__).with_suffix("")), *sys.argv[1:]])
+    app(["heads", "--out", str(Path(__file__).parent), *sys.argv[1:]])

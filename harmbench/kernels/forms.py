@@ -7,6 +7,7 @@ never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the sa
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,23 +22,23 @@ Between = Callable[[Tensor, Tensor], Tensor]
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
-class Form:
+class Form(ABC):
     """Base of the forms."""
 
-    def begin(self, w: Tensor) -> None:
+    def begin(self, w: Tensor) -> None:  # noqa: B027 - most forms have nothing to do here
         """Look at the centres (K, N) once, before the first block."""
 
+    @abstractmethod
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         """Distances (R, K) of these rows of x (B, N), and what else per pair (R, K) the gradient wants."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
         """Add the gradients to these rows of dx (B, N) and to dw (K, N); g = dl/dd and d (R, K) are used up."""
-        raise NotImplementedError
 
-    def end(self, w: Tensor, dw: Tensor) -> None:
+    def end(self, w: Tensor, dw: Tensor) -> None:  # noqa: B027 - most forms have nothing to do here
         """Add what the blocks left for the end."""
 
 
