@@ -10,7 +10,7 @@ from codecarbon.core.units import Energy
 from codecarbon.external.geography import GeoMetadata
 from codecarbon.input import DataSource
 
-from harmbench.carbon import JOULES_PER_KWH, Grid, grid
+from harmbench.carbon import JOULES_PER_KWH, Grid, grid, regions
 from harmbench.errors import RegionError
 
 COUNTRIES = DataSource().get_global_energy_mix_data()
@@ -48,6 +48,35 @@ def test_every_country_of_codecarbon_is_there():
         assert grid(code).grams(JOULES_PER_KWH) == pytest.approx(codecarbon_grams(code, 1.0), rel=1e-12), code
 
 
+ZONES = {
+    "US-CA": ("USA", "california"),
+    "US-DC": ("USA", "district of columbia"),
+    "CA-QC": ("CAN", "quebec"),
+    "CA-PE": ("CAN", "prince edward island"),
+    "CN-NM": ("CHN", "Inner Mongolia"),
+    "SE3": ("SWE", "SE3"),
+    "NO4": ("NOR", "NO4"),
+}
+
+
+@pytest.mark.parametrize(("code", "place"), ZONES.items(), ids=ZONES)
+def test_grams_of_zones_are_codecarbons(code, place):
+    country, region = place
+    engine = Emissions(DataSource())
+    kilograms = engine.get_region_emissions(Energy.from_energy(kWh=1), GeoMetadata(country, region=region))
+    assert grid(code).grams(JOULES_PER_KWH) == pytest.approx(1000 * kilograms, rel=1e-9)
+    assert grid(code.lower(), pue=1.3).grams(JOULES_PER_KWH) == pytest.approx(1300 * kilograms, rel=1e-9)
+
+
+def test_every_zone_has_an_intensity_and_a_source():
+    zones = [code for code in regions() if len(code) != 3 or code[-1].isdigit()]
+    assert len(zones) == 51 + 13 + 30 + 9
+    for code in zones:
+        found = grid(code)
+        assert 0 <= found.intensity < 1500, code
+        assert found.source.endswith("through CodeCarbon"), code
+
+
 def no_overhead(joules: float, g: Grid) -> float:
     return joules / JOULES_PER_KWH * g.intensity
 
@@ -75,7 +104,10 @@ def test_a_grid_says_where_its_intensity_comes_from():
 
 REFUSED = {
     "near": ({"region": "FRB"}, r"unknown region 'FRB'; did you mean .*FRA.*\? Use a three-letter ISO country code"),
-    "far": ({"region": "1"}, r"unknown region '1'\. Use a three-letter ISO country code, `world`, or --intensity"),
+    "far": (
+        {"region": "???"},
+        r"unknown region '\?\?\?'\. Use .* country code, a zone \(US-CA, .*\), `world`, or --intensity",
+    ),
     "empty": ({"region": ""}, r"unknown region ''\. Use"),
     "pue below one": ({"pue": 0.9}, r"--pue must be at least 1 \(1 is no overhead\), got 0\.9"),
     "pue not a number": ({"pue": math.nan}, "--pue must be at least 1 .*, got nan"),

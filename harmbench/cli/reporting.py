@@ -16,7 +16,12 @@ def report(
     run: RunFolder = None,
     format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",  # noqa: A002
     region: Annotated[
-        str, typer.Option("--region", envvar="HARMBENCH_REGION", help="Three-letter ISO country code, or world.")
+        str,
+        typer.Option(
+            "--region",
+            envvar="HARMBENCH_REGION",
+            help="ISO country code (FRA), zone (US-CA, CA-QC, CN-BJ, SE1), or world.",
+        ),
     ] = "world",
     pue: Annotated[float, typer.Option("--pue", help="Power usage effectiveness of the building.")] = 1.0,
     intensity: Annotated[
