@@ -87,8 +87,8 @@ class Distance(Component):
         """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
         return Mapped(x, centres)
 
-    def between(self, x: Tensor, centres: Tensor) -> Tensor:
-        """Distances (B, K) of mapped vectors: what is left of `pairwise` after `mapped`."""
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
+        """Distances (B, K) of mapped vectors, and of the learnt option if there is one: `pairwise` after `mapped`."""
         return self.pairwise(x, centres, {}, False)
 
     def __call__(

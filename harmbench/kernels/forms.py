@@ -1,7 +1,8 @@
 """The forms of a distance, and the function that autograd sees.
 
 A form computes a block of distances and adds a block's gradients; it never holds more than (rows, K) numbers, and
-never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres.
+never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres. A form whose formula has a
+learnt number, its `option`, leaves that number's gradient in `of_option`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from torch import Tensor
 
 from harmbench.errors import HarmbenchError
 from harmbench.kernels import choice, native
-from harmbench.kernels.operators import Mapped, Operator
+from harmbench.kernels.operators import Finish, Mapped, Operator
 
-Between = Callable[[Tensor, Tensor], Tensor]
+Between = Callable[..., Tensor]
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
 class Form(ABC):
     """Base of the forms."""
 
-    def begin(self, w: Tensor) -> None:  # noqa: B027 - most forms have nothing to do here
+    option: Tensor | None = None
+    of_option: Tensor | None = None
+
+    def begin(self, w: Tensor) -> None:
         """Look at the centres (K, N) once, before the first block."""
+        self.of_option = None if self.option is None else torch.zeros_like(self.option)
 
     @abstractmethod
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
@@ -45,8 +50,9 @@ class Form(ABC):
 class NativeForm(Form):
     """The compiled kernel: elementwise, float32, CPU."""
 
-    def __init__(self, operator: Operator) -> None:
-        self.operator = operator
+    def __init__(self, operator: Operator, option: Tensor | None = None) -> None:
+        self.operator = operator if option is None else operator._replace(option=float(option))
+        self.option = None if option is None else option.detach()
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         return native.forward(self.operator, x[rows], w)
@@ -54,6 +60,8 @@ class NativeForm(Form):
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
+        if self.of_option is not None and aux is not None:  # aux is dd/doption then
+            self.of_option += (g * aux).sum()
         native.backward(self.operator, x[rows], w, d, aux, g, dx[rows], dw)
 
 
@@ -69,6 +77,7 @@ class MatmulForm(Form):
         self.difference = difference
 
     def begin(self, w: Tensor) -> None:
+        super().begin(w)
         self.is_native = w.device.type == "cpu" and w.dtype == torch.float32 and native.is_available()
         self.w_stat = self._stat(w)
         self.of_column = torch.zeros_like(self.w_stat)
@@ -168,15 +177,16 @@ class MatmulForm(Form):
 class ChunkedForm(Form):
     """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
 
-    def __init__(self, between: Between) -> None:
+    def __init__(self, between: Between, option: Tensor | None = None) -> None:
         self.between = between
+        self.option = None if option is None else option.detach()
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         x = x[rows]
         d = x.new_empty(len(x), len(w))
         with torch.no_grad():
             for some, columns in _tiles(len(x), len(w), x.shape[1]):
-                d[some, columns] = self.between(x[some], w[columns])
+                d[some, columns] = self.between(x[some], w[columns], *self._learnt())
         return d, None
 
     def backward(
@@ -185,11 +195,86 @@ class ChunkedForm(Form):
         x, dx = x[rows], dx[rows]
         for some, columns in _tiles(len(x), len(w), x.shape[1]):
             with torch.enable_grad():
-                some_x, some_w = x[some].detach().requires_grad_(), w[columns].detach().requires_grad_()
-                again = self.between(some_x, some_w)
-            of_x, of_w = torch.autograd.grad(again, (some_x, some_w), g[some, columns])
+                leaves = [v.detach().requires_grad_() for v in (x[some], w[columns], *self._learnt())]
+                again = self.between(*leaves)
+            of_x, of_w, *of_learnt = torch.autograd.grad(again, leaves, g[some, columns])
             dx[some] += of_x
             dw[columns] += of_w
+            if self.of_option is not None:
+                self.of_option += of_learnt[0]
+
+    def _learnt(self) -> tuple[Tensor, ...]:
+        return () if self.option is None else (self.option,)
+
+
+class FinishedForm(Form):
+    """Base distances by another form, and what is done to each of them; doubtful pairs exactly, from their vectors."""
+
+    def __init__(self, base: Form, finish: Finish) -> None:
+        self.base, self.finish = base, finish
+
+    def begin(self, w: Tensor) -> None:
+        super().begin(w)
+        self.base.begin(w)
+        self.w_size = () if self.finish.size is None else (self.finish.size(w.detach())[None, :],)
+        self.of_w_size = tuple(torch.zeros_like(size) for size in self.w_size)
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        base, _ = self.base.forward(x, w, rows)
+        x = x[rows]
+        inputs = (base, *self._sizes(x.detach()), *self.w_size)
+        with torch.no_grad():
+            d = self.finish.of(*inputs)
+            for row, column, exact in self._doubtful(x.shape[1], inputs):
+                d[row, column] = exact(x[row], w[column])
+        return d, base
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        assert aux is not None
+        base, some_x, some_dx = aux.clone(), x[rows].detach().requires_grad_(), dx[rows]
+        with torch.enable_grad():
+            x_size = self._sizes(some_x)
+        inputs = (base, *(size.detach() for size in x_size), *self.w_size)
+        portions = list(self._doubtful(x.shape[1], inputs))
+        smooth = base.clone()
+        for row, column, exact in portions:
+            leaves = [v.detach().requires_grad_() for v in (some_x[row], w[column])]
+            with torch.enable_grad():
+                again = exact(*leaves)
+            of_x, of_w = torch.autograd.grad(again, leaves, g[row, column])
+            some_dx.index_add_(0, row, of_x)
+            dw.index_add_(0, column, of_w)
+            g[row, column], smooth[row, column] = 0, 1
+        with torch.enable_grad():
+            leaves = [v.detach().requires_grad_() for v in (smooth, *inputs[1:])]
+            again = self.finish.of(*leaves)
+        of_base, *of_sizes = torch.autograd.grad(again, leaves, g)
+        for size, of_size in zip(x_size, of_sizes[:1], strict=True):
+            some_dx += torch.autograd.grad(size, some_x, of_size)[0]
+        for total, of_size in zip(self.of_w_size, of_sizes[1:], strict=True):
+            total += of_size
+        self.base.backward(x, w, rows, base, None, of_base.contiguous(), dx, dw)
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        self.base.end(w, dw)
+        for of_size in self.of_w_size:
+            with torch.enable_grad():
+                leaf = w.detach().requires_grad_()
+                size = self.finish.size(leaf)  # type: ignore[misc]
+            dw += torch.autograd.grad(size, leaf, of_size[0])[0]
+
+    def _sizes(self, x: Tensor) -> tuple[Tensor, ...]:
+        return () if self.finish.size is None else (self.finish.size(x)[:, None],)
+
+    def _doubtful(
+        self, features: int, inputs: tuple[Tensor, ...]
+    ) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]]:
+        """Row and column indices of doubtful pairs, in portions, and the function of their vectors."""
+        if self.finish.doubtful is not None and self.finish.exact is not None:
+            for row, column in _portions(self.finish.doubtful(*inputs), features):
+                yield row, column, self.finish.exact
 
 
 def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slice]]:
@@ -220,8 +305,12 @@ def row_blocks(rows: int, columns: int) -> list[slice]:
 def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: Between) -> Form:
     """The form that a choice names; `reference` is no form but the formula."""
     if chosen.form == "chunked" or operator is None:
-        return ChunkedForm(between)
-    return MatmulForm(operator, mapped.difference) if chosen.form == "matmul" else NativeForm(operator)
+        return ChunkedForm(between, mapped.option)
+    if chosen.form == "native":
+        return NativeForm(operator, mapped.option)
+    if operator.finish is None:
+        return MatmulForm(operator, mapped.difference)
+    return FinishedForm(MatmulForm(operator.finish.base, mapped.difference), operator.finish)
 
 
 def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
@@ -237,48 +326,50 @@ def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
     return 2.0 ** -round(math.log2(most))
 
 
-def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor) -> Tensor:
-    """Distances (B, K) by this form."""
+def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor, option: Tensor | None = None) -> Tensor:
+    """Distances (B, K) by this form; `option` is the one it was made with, to receive its gradient."""
     x, w = x.contiguous(), w.contiguous()
     scale = rescale(operator, x, w)
     if scale == 1 or operator is None or operator.degree is None:
-        d: Tensor = _Distances.apply(x, w, form)[0]  # type: ignore[no-untyped-call]
+        d: Tensor = _Distances.apply(x, w, option, form)[0]  # type: ignore[no-untyped-call]
         return d
-    return apply(form, None, x * scale, w * scale) / scale**operator.degree
+    return apply(form, None, x * scale, w * scale, option) / scale**operator.degree
 
 
 class _Distances(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, w: Tensor, form: Form) -> tuple[Tensor, Tensor | None]:
+    def forward(x: Tensor, w: Tensor, _: Tensor | None, form: Form) -> tuple[Tensor, Tensor | None]:
         form.begin(w)
         return form.forward(x, w, slice(0, len(x)))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Form], output: tuple[Tensor, Tensor | None]) -> None:
-        x, w, ctx.form = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
+        x, w, _, ctx.form = inputs
         d, aux = output
         ctx.save_for_backward(x, w, d, aux)
         if aux is not None:
             ctx.mark_non_differentiable(aux)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
-        dx, dw = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
-        return dx, dw, None
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
+        return (*gradients, None)
 
 
 class _Gradients(torch.autograd.Function):
     """The gradients, as a function of its own so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    def forward(
+        x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         dx, dw = torch.zeros_like(x), torch.zeros_like(w)
         form.begin(w)
         for rows in row_blocks(*d.shape):
             some_aux = None if aux is None else aux[rows]
             form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
         form.end(w, dw)
-        return dx, dw
+        return dx, dw, form.of_option
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -130,6 +130,7 @@ REFERENCES: dict[str, Reference] = {
     "minkowski[p=2]": _scipy("minkowski", p=2),
     "minkowski[p=3]": _scipy("minkowski", p=3),
     "minkowski[p=7]": _scipy("minkowski", p=7),
+    "squared_euclidean": _scipy("sqeuclidean"),
 }
 
 
@@ -151,10 +152,13 @@ def _subtracted(address: str, X: Array, W: Array, distances: Array) -> Array | f
     return 0.0
 
 
-def tolerance(address: str, X: Array, W: Array, distances: Array, eps: float) -> Array:
-    """Error (B, K) that rounding excuses: one eps for each addend, 16 for roots and powers."""
+def tolerance(address: str, X: Array, W: Array, distances: Array, eps: float, tiny: float) -> Array:
+    """Error (B, K) that rounding excuses: one eps for each addend, 16 for roots and powers; and what is below `tiny`.
+
+    `tiny` is the least number of full precision. Only a square of what is far above it comes near to it.
+    """
     size = distances + _subtracted(address, X, W, distances)
-    return np.asarray((X.shape[1] + 16) * eps * size)
+    return np.asarray((X.shape[1] + 16) * eps * size + tiny)
 
 
 def _inputs() -> dict[str, tuple[Array, Array]]:

@@ -53,7 +53,8 @@ def agrees_with_its_reference(distance: Distance) -> None:
             found = apply(distance, torch.tensor(x, dtype=dtype), torch.tensor(w, dtype=dtype)).double().numpy()
             parameters = {name: p.double().numpy() for name, p in learnt_parameters(distance, x.shape[1]).items()}
             expected = REFERENCES[str(distance)](x, w, parameters)
-            allowed = tolerance(str(distance), x, w, expected, torch.finfo(dtype).eps)
+            limits = torch.finfo(dtype)
+            allowed = tolerance(str(distance), x, w, expected, limits.eps, limits.tiny)
             off = np.abs(found - expected)
             assert (off <= allowed).all(), f"{kind} inputs in {dtype}: off by {np.nanmax(off):.2g}\n{found}\n{expected}"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from harmbench import kernels
 from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import HarmbenchError, OptionError
-from harmbench.kernels import build, choice, forms
+from harmbench.kernels import build, choice, forms, native
 
 B, K, N = 37, 23, 75  # no multiple of any vector or tile
 EXTRA = (
@@ -79,13 +79,13 @@ def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.For
     else:
         patch.setenv("HARMBENCH_ISA", how)
         assert build.library().isa == how, build.library().problem
-    if kind == "matmul":
-        if operator.kind != "gemm":
-            pytest.skip("not a matrix product")
-        return forms.MatmulForm(operator)
-    if operator.name in ("cosine", "mahalanobis"):
+    if kind == "matmul" and operator.kind != "gemm":
+        pytest.skip("not a matrix product")
+    if kind == "native" and operator.name not in native.CODES:
         pytest.skip("always a matrix product")
-    return forms.NativeForm(operator)
+    unused = torch.empty(0, N)
+    chosen = choice.Choice(kind, "to be tested")  # type: ignore[arg-type]
+    return forms.form_for(chosen, operator, kernels.Mapped(unused, unused), distance.between)
 
 
 def _results(distance: Distance, form: forms.Form | None, x: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, ...]:
