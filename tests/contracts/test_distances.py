@@ -331,7 +331,7 @@ REFUSED = {
     "minkowski[p=0.5]": r"p: must be a finite number >= 1, got 0\.5 \(for p = infinity use chebyshev\)",
     "minkowski[p=inf]": r"p: must be a finite number >= 1, got inf",
     "minkowski[p=nan]": r"p: must be a finite number >= 1, got nan",
-    "minkowski[p=three]": r"p: input should be a valid number",
+    "minkowski[p=three]": r"p: must be a finite number >= 1, or learnable, got 'three'",
     "minkowski[p]": r"cannot read 'p' in 'minkowski\[p\]'; write option=value",
     "minkowski[p=3": r"cannot read metric 'minkowski\[p=3'; write name or name\[option=value",
     "euclidean[p=2]": r"euclidean\[p=2\]: no option 'p' \(it takes: none\). See `harmbench show euclidean`",
