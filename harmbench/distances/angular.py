@@ -41,8 +41,8 @@ class Angular(Distance):
 
     @property
     def operator(self) -> Operator:
-        finish = Finish(Operator("gemm", "cosine"), _from_cosine, doubtful=_is_near_an_end, exact=_angle)
-        return Operator("gemm", "angular", degree=0, finish=finish)
+        finish = Finish(Operator("gemm", "cosine", degree=0), _from_cosine, doubtful=_is_near_an_end, exact=_angle)
+        return Operator("gemm", "angular", finish=finish)
 
 
 def _angle(x: Tensor, w: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ class Correlation(Distance):
     0, as for the zero vector in `cosine`. Not a metric: the triangle inequality fails.
 
     >>> import torch
-    >>> Correlation()(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]]))
+    >>> Correlation()(
+    ...     torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
+    ... )
     tensor([[0., 1., 2.]])
     """
 
@@ -33,14 +35,14 @@ class Correlation(Distance):
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self.between(_direction(wide(x)), _direction(wide(centres))).to(x.dtype)
+        return self.between(_centred(wide(x)), _centred(wide(centres))).to(x.dtype)
 
     @property
     def operator(self) -> Operator:
         return Operator("gemm", "cosine", degree=0)
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        of_x, of_w = _direction(wide(x)), _direction(wide(centres))
+        of_x, of_w = unit(_centred(wide(x))), unit(_centred(wide(centres)))
 
         def difference(b: Tensor, k: Tensor) -> Tensor:
             return (of_x.detach()[b] - of_w.detach()[k]).to(x.dtype)
@@ -48,12 +50,12 @@ class Correlation(Distance):
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        distance = differences(x, centres).square().sum(-1) / 2
+        distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
         no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
         return torch.where(no_direction & ~distance.isnan(), 1.0, distance)
 
 
-def _direction(vectors: Tensor) -> Tensor:
-    """v - mean(v), of length 1: (..., N); 0 for a constant vector."""
-    shifted = vectors - vectors[..., :1].detach()  # a constant vector is exactly 0 then, a mean is rounded
-    return unit(shifted - shifted.mean(-1, keepdim=True))
+def _centred(vectors: Tensor) -> Tensor:
+    """v - mean(v): (..., N), exactly 0 for a constant vector, though a mean is rounded."""
+    shifted = vectors - vectors[..., :1].detach()
+    return shifted - shifted.mean(-1, keepdim=True)

@@ -54,7 +54,7 @@ class Poincare(Distance):
 
     @property
     def operator(self) -> Operator:
-        finish = Finish(Operator("gemm", "cosine"), self._of_cosine, length, _is_doubtful, self._of_pairs)
+        finish = Finish(Operator("gemm", "cosine", degree=0), self._of_cosine, length, _is_doubtful, self._of_pairs)
         return Operator("gemm", "poincare", finish=finish)
 
     def _of_cosine(self, cosine: Tensor, x_length: Tensor, w_length: Tensor) -> Tensor:

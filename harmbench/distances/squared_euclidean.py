@@ -36,7 +36,8 @@ class SquaredEuclidean(Distance):
 
     @property
     def operator(self) -> Operator:
-        return Operator("gemm", "squared_euclidean", finish=Finish(Operator("gemm", "euclidean"), _square))
+        finish = Finish(Operator("gemm", "euclidean", degree=1), _square)
+        return Operator("gemm", "squared_euclidean", finish=finish)
 
 
 def _square(distance: Tensor) -> Tensor:

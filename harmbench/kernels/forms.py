@@ -208,24 +208,28 @@ class ChunkedForm(Form):
 
 
 class FinishedForm(Form):
-    """Base distances by another form, and what is done to each of them; doubtful pairs exactly, from their vectors."""
+    """Base distances by another form, and what is done to each of them; doubtful pairs exactly, from their vectors.
 
-    def __init__(self, base: Form, finish: Finish) -> None:
-        self.base, self.finish = base, finish
+    `scale` is what the base's vectors are multiplied by, to keep its powers within float32.
+    """
+
+    def __init__(self, base: Form, finish: Finish, scale: float = 1.0) -> None:
+        self.base, self.finish, self.scale = base, finish, scale
+        self.base_scale = scale ** (finish.base.degree or 0)
 
     def begin(self, w: Tensor) -> None:
         super().begin(w)
-        self.base.begin(w)
-        self.w_size = () if self.finish.size is None else (self.finish.size(w.detach())[None, :],)
-        self.of_w_size = tuple(torch.zeros_like(size) for size in self.w_size)
+        self.base.begin(self._scaled(w))
+        self.w_size = self._sizes(w.detach(), 0)
+        self.of_w_size = [torch.zeros_like(size) for size in self.w_size]
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
-        base, _ = self.base.forward(x, w, rows)
+        base = self.base.forward(self._scaled(x), self._scaled(w), rows)[0] / self.base_scale
         x = x[rows]
-        inputs = (base, *self._sizes(x.detach()), *self.w_size)
         with torch.no_grad():
+            inputs = [base, *self._sizes(x, 1), *self.w_size]
             d = self.finish.of(*inputs)
-            for row, column, exact in self._doubtful(x.shape[1], inputs):
+            for row, column, exact in self._doubtful(inputs, x.shape[1]):
                 d[row, column] = exact(x[row], w[column])
         return d, base
 
@@ -233,48 +237,56 @@ class FinishedForm(Form):
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
         assert aux is not None
-        base, some_x, some_dx = aux.clone(), x[rows].detach().requires_grad_(), dx[rows]
+        some_x, some_dx, smooth = x[rows].detach().requires_grad_(), dx[rows], aux.clone()
         with torch.enable_grad():
-            x_size = self._sizes(some_x)
-        inputs = (base, *(size.detach() for size in x_size), *self.w_size)
-        portions = list(self._doubtful(x.shape[1], inputs))
-        smooth = base.clone()
-        for row, column, exact in portions:
-            leaves = [v.detach().requires_grad_() for v in (some_x[row], w[column])]
-            with torch.enable_grad():
-                again = exact(*leaves)
-            of_x, of_w = torch.autograd.grad(again, leaves, g[row, column])
+            x_size = self._sizes(some_x, 1)
+        for row, column, exact in self._doubtful([aux, *x_size, *self.w_size], x.shape[1]):
+            of_x, of_w = _vjp(exact, [some_x[row], w[column]], g[row, column])
             some_dx.index_add_(0, row, of_x)
             dw.index_add_(0, column, of_w)
-            g[row, column], smooth[row, column] = 0, 1
-        with torch.enable_grad():
-            leaves = [v.detach().requires_grad_() for v in (smooth, *inputs[1:])]
-            again = self.finish.of(*leaves)
-        of_base, *of_sizes = torch.autograd.grad(again, leaves, g)
-        for size, of_size in zip(x_size, of_sizes[:1], strict=True):
-            some_dx += torch.autograd.grad(size, some_x, of_size)[0]
-        for total, of_size in zip(self.of_w_size, of_sizes[1:], strict=True):
-            total += of_size
-        self.base.backward(x, w, rows, base, None, of_base.contiguous(), dx, dw)
+            g[row, column], smooth[row, column] = 0, 1  # or their infinite derivatives would meet the zeros
+        of_base, *of_sizes = _vjp(self.finish.of, [smooth, *x_size, *self.w_size], g)
+        if of_sizes:
+            some_dx += torch.autograd.grad(x_size, some_x, of_sizes[:1])[0]
+            self.of_w_size[0] += of_sizes[1]
+        base, of_base = aux * self.base_scale, of_base.contiguous()
+        x, w = self._scaled(x), self._scaled(w)
+        self._add_scaled(lambda *to: self.base.backward(x, w, rows, base, None, of_base, *to), dx, dw)
 
     def end(self, w: Tensor, dw: Tensor) -> None:
-        self.base.end(w, dw)
-        for of_size in self.of_w_size:
-            with torch.enable_grad():
-                leaf = w.detach().requires_grad_()
-                size = self.finish.size(leaf)  # type: ignore[misc]
-            dw += torch.autograd.grad(size, leaf, of_size[0])[0]
+        self._add_scaled(lambda to: self.base.end(self._scaled(w), to), dw)
+        if self.finish.size is not None:
+            dw += _vjp(self.finish.size, [w], self.of_w_size[0][0])[0]
 
-    def _sizes(self, x: Tensor) -> tuple[Tensor, ...]:
-        return () if self.finish.size is None else (self.finish.size(x)[:, None],)
+    def _sizes(self, vectors: Tensor, axis: int) -> list[Tensor]:
+        return [] if self.finish.size is None else [self.finish.size(vectors).unsqueeze(axis)]
 
     def _doubtful(
-        self, features: int, inputs: tuple[Tensor, ...]
+        self, inputs: list[Tensor], features: int
     ) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]]:
         """Row and column indices of doubtful pairs, in portions, and the function of their vectors."""
         if self.finish.doubtful is not None and self.finish.exact is not None:
             for row, column in _portions(self.finish.doubtful(*inputs), features):
                 yield row, column, self.finish.exact
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        return vectors if self.scale == 1 else vectors * self.scale
+
+    def _add_scaled(self, add: Callable[..., None], *gradients: Tensor) -> None:
+        """Have `add` add gradients of the scaled base by scaled vectors, as those of the base by the vectors."""
+        parts = gradients if self.scale == 1 else [torch.zeros_like(gradient) for gradient in gradients]
+        add(*parts)
+        if self.scale != 1:
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.add_(part, alpha=self.scale / self.base_scale)
+
+
+def _vjp(function: Callable[..., Tensor], inputs: list[Tensor], g: Tensor) -> list[Tensor]:
+    """Gradients of (function(*inputs) * g).sum() by each input."""
+    leaves = [v.detach().requires_grad_() for v in inputs]
+    with torch.enable_grad():
+        result = function(*leaves)
+    return list(torch.autograd.grad(result, leaves, g))
 
 
 def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slice]]:
@@ -310,7 +322,8 @@ def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, b
         return NativeForm(operator, mapped.option)
     if operator.finish is None:
         return MatmulForm(operator, mapped.difference)
-    return FinishedForm(MatmulForm(operator.finish.base, mapped.difference), operator.finish)
+    base, scale = operator.finish.base, rescale(operator.finish.base, mapped.x, mapped.centres)
+    return FinishedForm(MatmulForm(base, mapped.difference), operator.finish, scale)
 
 
 def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:

@@ -17,7 +17,8 @@ class Operator(NamedTuple):
         name: which formula: a key of `CODES` in native.py, or a matrix product's own. A name of its own for each
             formula: one with a `finish` is never mistaken for its base.
         option: its one number (p, alpha, floor, gamma), where it has one that is not learnt.
-        degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1.
+        degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1, and where there is a
+            finish, whose base has its own.
         finish: the steps from another operator's distances to these, where there are any.
 
     >>> Operator("elementwise", "minkowski", option=3.0, degree=1)
@@ -35,7 +36,7 @@ class Finish(NamedTuple):
     """How distances come from base distances, which a form computes for all pairs.
 
     Attributes:
-        base: the operator of the base distances; its own `degree` is not looked at.
+        base: the operator of the base distances.
         of: base (R, K), and where there is a `size`, those of features (R, 1) and centres (1, K) -> distances (R, K).
             Differentiable, with finite derivatives wherever pairs are not doubtful.
         size: vectors (R, N) -> a number each (R,), differentiable.

@@ -352,7 +352,9 @@ def test_wrong_options_are_refused(address, message):
 
 
 def test_unknown_metric_shows_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown metric 'euclidian'; did you mean 'euclidean'\? Known: bray_"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown metric 'euclidian'; did you mean 'euclidean'\? Known: angular,"
+    ):
         DISTANCES.parse("euclidian")
 
 
