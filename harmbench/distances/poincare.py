@@ -28,7 +28,7 @@ class Poincare(Distance):
     with tangent vectors half as long; the distance is that of Nickel and Kiela, arXiv 1705.08039.) With lengths a and
     b and the angle t between x and w it is the hyperbolic law of cosines,
 
-        sinh^2(d/2) = cos^2(t/2) sinh^2((a - b)/2) + sin^2(t/2) sinh^2((a + b)/2),
+        sinh^2(d/2) = sinh^2((a - b)/2) + sinh(a) sinh(b) sin^2(t/2),
 
     which is computed here: no point of the ball is ever written down, where tanh is 1 in float32 from length 18 on. Far
     out d is near a + b + 2 log sin(t/2), and the ball magnifies angles by e^a: float32 tells directions apart to 1e-7,
@@ -71,32 +71,31 @@ class Poincare(Distance):
 
     def _of_lengths(self, x_length: Tensor, w_length: Tensor, sine: Tensor) -> Tensor:
         scale = math.sqrt(self.curvature)
-        return _by_law_of_cosines(scale * (x_length - w_length), scale * (x_length + w_length), sine) / scale
+        return _by_law_of_cosines(scale * x_length, scale * w_length, sine) / scale
 
 
 def _is_doubtful(cosine: Tensor, x_length: Tensor, w_length: Tensor) -> Tensor:
     return (cosine < _NEAR) | (x_length == 0) | (w_length == 0)
 
 
-def _by_law_of_cosines(gap: Tensor, total: Tensor, sine: Tensor) -> Tensor:
-    """d from the lengths' difference and sum, and the sine of half the angle; gradient 0 at d = 0.
+def _by_law_of_cosines(a: Tensor, b: Tensor, sine: Tensor) -> Tensor:
+    """d from two lengths, and the sine of half the angle; gradient 0 at d = 0.
 
-    All is divided by e^shift, which is 1 while nothing is large, and which the logarithm takes back.
+    The square roots of both addends are divided by e^shift, which is 1 while nothing is large. It is half the longer
+    length and a rest, so that a short length keeps its digits beside a long one.
     """
-    gap, total = gap.abs() / 2, total / 2
+    longer, shorter = torch.maximum(a, b), torch.minimum(a, b)
     with torch.no_grad():
-        largest = torch.maximum(gap, total + sine.log())
-        shift = torch.where(largest > _FAR, largest, 0.0)
-    along = _shifted_sinh(gap, shift, root((1 - sine.square()).clamp_min(0)))
-    across = _shifted_sinh(total, shift, sine)
+        rest = torch.maximum(-shorter / 2, shorter / 2 + sine.log())
+        is_far = longer / 2 + rest > _FAR
+        rest = torch.where(is_far, rest, -longer / 2)
+        most = _FAR - math.log(torch.finfo(sine.dtype).tiny) / 2  # of the exponent below, unless the sine is 0
+    shift = longer / 2 + rest
+    along = (-shorter / 2 - rest).exp() * -(shorter - longer).expm1() / 2
+    step = ((shorter / 2 - rest) / 2).clamp_max(most).exp()  # twice, since its square may be too large
+    across = step * sine * step * (root(-(-2 * a).expm1()) * root(-(-2 * b).expm1())) / 2
     is_zero = (along == 0) & (across == 0)
     y = torch.where(is_zero, 0.0, torch.hypot(torch.where(is_zero, 1.0, along), across))
     far = shift + (y + torch.hypot(y, (-shift).exp())).log()
-    return 2 * torch.where(shift > 0, far, y.asinh())
-
-
-def _shifted_sinh(size: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
-    """factor sinh(size) / e^shift, size >= 0, where it is at most e^10; e^(size - shift) alone may be too large."""
-    most = _FAR - math.log(torch.finfo(size.dtype).tiny) / 2  # reached only where the factor is 0
-    step = ((size - shift) / 2).clamp_max(most).exp()
-    return factor * step * step * -(-2 * size).expm1() / 2
+    near = (y * shift.clamp_max(_FAR).exp()).asinh()
+    return 2 * torch.where(is_far, far, near)
