@@ -42,10 +42,10 @@ class Correlation(Distance):
         return Operator("gemm", "cosine", degree=0)
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        of_x, of_w = unit(_centred(wide(x))), unit(_centred(wide(centres)))
+        of_x, of_w = _centred(wide(x)), _centred(wide(centres))
 
         def difference(b: Tensor, k: Tensor) -> Tensor:
-            return (of_x.detach()[b] - of_w.detach()[k]).to(x.dtype)
+            return (unit(of_x.detach()[b]) - unit(of_w.detach()[k])).to(x.dtype)
 
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
 

@@ -51,8 +51,8 @@ class NativeForm(Form):
     """The compiled kernel: elementwise, float32, CPU."""
 
     def __init__(self, operator: Operator, option: Tensor | None = None) -> None:
-        self.operator = operator if option is None else operator._replace(option=float(option))
         self.option = None if option is None else option.detach()
+        self.operator = operator if self.option is None else operator._replace(option=float(self.option))
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         return native.forward(self.operator, x[rows], w)

@@ -165,6 +165,29 @@ def test_the_contract_catches_a_wrong_kernel(wrong: type[forms.Form], where: str
     assert any(line.startswith(where) for line in found)
 
 
+class _OtherOrder(forms.NativeForm):
+    """Deliberately wrong: the order is told to move the other way."""
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        assert aux is not None
+        super().backward(x, w, rows, d, -aux, g, dx, dw)
+
+
+def test_the_contract_catches_a_wrong_finish_and_a_wrong_option() -> None:
+    poincare, minkowski = DISTANCES.parse("poincare"), DISTANCES.parse("minkowski[p=learnable]")
+    finish, learnt = poincare.operator.finish, minkowski.operator  # type: ignore[union-attr]
+    assert finish is not None and learnt is not None
+    undoubting = forms.FinishedForm(forms.MatmulForm(finish.base), finish._replace(doubtful=None))
+    assert any(line.startswith("near: distances") for line in _disagreements(poincare, lambda _: undoubting))
+    unsized = finish._replace(size=lambda v: finish.size(v).detach() + 0 * v.sum(-1))  # type: ignore[misc]
+    found = _disagreements(poincare, lambda _: forms.FinishedForm(forms.MatmulForm(finish.base), unsized))
+    assert any(line.startswith("ordinary: gradient of w") for line in found)
+    found = _disagreements(minkowski, lambda mapped: _OtherOrder(learnt, mapped.option))
+    assert any(line.startswith("ordinary: gradient of option") for line in found)
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_nan_is_not_repaired(address: str) -> None:
     distance = DISTANCES.parse(address)
@@ -191,14 +214,26 @@ def test_more_rows_and_columns_than_one_block_or_tile(address: str) -> None:
         assert _error(found.double(), right, by_entry=False) < 1e-5
 
 
-@pytest.mark.parametrize("variant", ["full", "diagonal"])
+MAPPED = (
+    "angular",
+    "correlation",
+    "hellinger",
+    "mahalanobis[variant=diagonal]",
+    "mahalanobis[variant=full]",
+    "minkowski[p=learnable]",
+    "poincare",
+    "poincare[curvature=0.1]",
+)
+
+
+@pytest.mark.parametrize("address", MAPPED)
 @pytest.mark.parametrize("compiled", [True, False])
-def test_mahalanobis_is_exact_near_and_at_a_centre(
-    variant: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
+    address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
         monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
-    distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
+    distance = DISTANCES.parse(address)
     rng = torch.Generator().manual_seed(4)
     parameters = {
         name: start + 0.3 * torch.randn(start.shape, generator=rng)
