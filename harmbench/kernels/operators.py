@@ -56,9 +56,9 @@ class Mapped(NamedTuple):
 
     Attributes:
         x, centres: features (B, N) and centres (K, N), each mapped.
-        difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs (for cosine
-            distance that of unit vectors), where it has more digits than the difference of the mapped vectors; None where it
-            has not.
+        difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs, for cosine
+            distance that of the unit vectors, where it has more digits than the difference of the mapped vectors; None
+            where it has not.
         option: the formula's one number where it is learnt: a scalar that gets a gradient.
     """
 
