@@ -146,7 +146,9 @@ def _facts(cls: Any) -> list[str]:
         header = ("variant", "metric", "symmetric", "scale invariant", "domain")
         yes = {True: "yes", False: "no"}
         rows = [(f"`{d}`", yes[d.facts[0]], yes[d.facts[1]], yes[d.facts[2]], d.facts[3]) for d in distances]
-        return [*_table(header, rows), *(["", "In the set `paper`."] if cls.in_papers else [])]
+        in_papers = [f"`{d}`" for d in distances if d.is_in_papers]
+        which = "" if len(in_papers) == len(distances) else ": " + ", ".join(in_papers)
+        return [*_table(header, rows), *(["", f"In the set `paper`{which}."] if in_papers else [])]
     if hasattr(cls, "reads"):
         where = ", ".join(f"`{name}`" for name in cls.distances)
         return [f"Reads {cls.reads}" + (f", of {where} only." if where else ".")]

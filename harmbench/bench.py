@@ -162,7 +162,8 @@ def _loss(distance: Distance, form: Form, shape: Shape, x: Tensor, w: Tensor, y:
 def _order(distance: Distance) -> float | None:
     """p where the distance is a p-norm, as `torch.cdist` has them."""
     if distance.name == "minkowski":
-        return float(dict(distance)["p"])
+        p = dict(distance)["p"]
+        return None if p == "learnable" else float(p)
     return {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": float("inf")}.get(str(distance))
 
 

@@ -190,7 +190,7 @@ def expand_name(field: str, name: str) -> list[str]:
     ['minkowski[p=3]']
     """
     if field == "metrics" and name in {"all", "paper"}:
-        return [str(d) for d in DISTANCES.every_variant() if name == "all" or d.in_papers]
+        return [str(d) for d in DISTANCES.every_variant() if name == "all" or d.is_in_papers]
     return [str(ROOMS[field].parse(name))]
 
 

@@ -127,13 +127,31 @@ def test_it_is_the_head_and_cross_entropy() -> None:
     torch.testing.assert_close(harmonic_loss(x, head.weight, y, distance="manhattan"), F.cross_entropy(head(x), y))
 
 
-def test_learnable_distances_learn() -> None:
+LEARNT = ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]", "minkowski[p=learnable]")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("address", LEARNT)
+def test_learnable_distances_learn(address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+        monkeypatch.setattr("harmbench.kernels.choice.FITS", 1 << 14)  # the formula in blocks
     x, w, y = _problem()
-    for variant in ("full", "diagonal"):
-        distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
-        parameters = {name: start.requires_grad_() for name, start in distance.initial_parameters(48).items()}
-        harmonic_loss(x, w, y, distance=distance, parameters=parameters).backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters.values())
+    distance = DISTANCES.parse(address)
+    rng = torch.Generator().manual_seed(1)
+    start = {n: v + 0.3 * torch.randn(v.shape, generator=rng) for n, v in distance.initial_parameters(48).items()}
+
+    def gradients(dtype: torch.dtype) -> list[Tensor]:
+        parameters = {name: value.to(dtype).requires_grad_() for name, value in start.items()}
+        if dtype == torch.float64:
+            loss = F.cross_entropy(-8 * distance.pairwise(x.double(), w.double(), parameters, True).log(), y)
+        else:
+            loss = harmonic_loss(x, w, y, distance=distance, n=8, parameters=parameters)
+        return [g.double() for g in torch.autograd.grad(loss, list(parameters.values()))]
+
+    true = gradients(torch.float64)
+    assert all(g.abs().sum() > 0 for g in true)
+    assert _worst(gradients(torch.float32), true) < 1e-5
 
 
 def test_half_precision_inputs_and_autocast() -> None:

@@ -178,7 +178,7 @@ def test_both_budgets_as_overrides_are_refused():
 def test_all_and_paper_are_sets_of_metrics():
     every = suite(metrics="all").metrics
     assert set(every) == {str(distance) for distance in DISTANCES.every_variant()}
-    assert set(suite(metrics="paper").metrics) == {str(d) for d in DISTANCES.every_variant() if d.in_papers}
+    assert set(suite(metrics="paper").metrics) == {str(d) for d in DISTANCES.every_variant() if d.is_in_papers}
     assert suite(metrics=["cosine", "all"]).metrics[0] == "cosine"
 
 

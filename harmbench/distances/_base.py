@@ -39,7 +39,7 @@ class Distance(Component):
     A distance is final: subclass `Distance`, not another distance.
 
     Class attributes:
-        in_papers: whether it belongs to the set `paper`.
+        in_papers: whether its variants belong to the set `paper`.
         read_by: the one variant that reads an option; the option is refused in the others, where it would be
             silently without effect.
     """
@@ -54,6 +54,11 @@ class Distance(Component):
         if reader not in (None, info.data.get("variant", reader)):
             raise ValueError(f"only variant={reader} reads it")
         return value
+
+    @property
+    def is_in_papers(self) -> bool:
+        """Whether it belongs to the set `paper` with these options."""
+        return self.in_papers
 
     @property
     @abstractmethod
@@ -87,8 +92,8 @@ class Distance(Component):
         """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
         return Mapped(x, centres)
 
-    def between(self, x: Tensor, centres: Tensor) -> Tensor:
-        """Distances (B, K) of mapped vectors: what is left of `pairwise` after `mapped`."""
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
+        """Distances (B, K) of mapped vectors, and of the learnt option if there is one: `pairwise` after `mapped`."""
         return self.pairwise(x, centres, {}, False)
 
     def __call__(

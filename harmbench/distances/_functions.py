@@ -21,8 +21,8 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, numerator / torch.where(is_zero, 1.0, denominator))
 
 
-def lp_norm(delta: Tensor, p: float) -> Tensor:
-    """(sum |delta|^p)^(1/p) over the last axis, p >= 1; gradient 0 at 0.
+def lp_norm(delta: Tensor, p: float | Tensor) -> Tensor:
+    """(sum |delta|^p)^(1/p) over the last axis, p >= 1; gradient 0 at 0. A tensor p gets a gradient.
 
     The largest entry is divided out first, so that neither 1e-30 nor 1e30 leaves float32 when raised to p.
     """
@@ -31,9 +31,9 @@ def lp_norm(delta: Tensor, p: float) -> Tensor:
     is_zero = largest == 0
     largest = torch.where(is_zero, 1.0, largest)
     scaled = size / largest
-    if p == 1:
+    if isinstance(p, float) and p == 1:
         total = scaled.sum(-1)
-    elif p == 2:
+    elif isinstance(p, float) and p == 2:
         total = (scaled * scaled).sum(-1)
     else:
         # 0^(p-1) is 0, but autograd would take 0 * inf for p < 1 + something; keep exact zeros out of pow.
@@ -41,11 +41,26 @@ def lp_norm(delta: Tensor, p: float) -> Tensor:
         total = torch.where(at_zero, 0.0, torch.where(at_zero, 1.0, scaled).pow(p)).sum(-1)
     is_zero, largest = is_zero.squeeze(-1), largest.squeeze(-1)
     root = torch.where(is_zero, 1.0, total)
-    root = root.sqrt() if p == 2 else root.pow(1.0 / p)
+    root = root.sqrt() if isinstance(p, float) and p == 2 else root.pow(1.0 / p)
     return torch.where(is_zero, 0.0, largest * root)
+
+
+def length(vectors: Tensor) -> Tensor:
+    """Euclidean length over the last axis; gradient 0 at 0."""
+    return lp_norm(vectors, 2.0)
+
+
+def root(number: Tensor) -> Tensor:
+    """Square root; gradient 0 at 0."""
+    is_zero = number == 0
+    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, number).sqrt())
 
 
 def unit(vectors: Tensor) -> Tensor:
     """Vectors (..., N) of length 1; a zero vector stays zero, with gradient 0."""
-    length = lp_norm(vectors, 2.0)[..., None]
-    return ratio(vectors, length.expand_as(vectors))
+    return ratio(vectors, length(vectors)[..., None].expand_as(vectors))
+
+
+def wide(vectors: Tensor) -> Tensor:
+    """Vectors in float64, for formulas that subtract what they have rounded: float32 then keeps its digits."""
+    return vectors.to(torch.float64)

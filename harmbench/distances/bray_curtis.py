@@ -59,7 +59,7 @@ class BrayCurtis(Distance):
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         return Mapped(_profile(x), _profile(centres)) if self.variant == "normalized" else Mapped(x, centres)
 
-    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         same = BrayCurtis() if self.variant == "normalized" else self
         return same.pairwise(x, centres, {}, False)
 

@@ -67,7 +67,7 @@ class Hamming(Distance):
         threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
         return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
 
-    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return differences(x, centres).abs().mean(-1)
 
 

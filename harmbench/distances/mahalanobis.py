@@ -71,5 +71,5 @@ class Mahalanobis(Distance):
             return Mapped(x * factor, centres * factor, lambda b, k: (x[b] - centres[k]).detach() * frozen)
         return Mapped(x @ factor, centres @ factor, lambda b, k: (x[b] - centres[k]).detach() @ frozen)
 
-    def between(self, x: Tensor, centres: Tensor) -> Tensor:
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return lp_norm(differences(x, centres), 2.0)

@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harmbench.kernels.operators import Mapped, Operator
+from harmbench.kernels.operators import Finish, Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harmbench.kernels.choice import Choice
 
-__all__ = ["Mapped", "Operator", "choose", "distances", "status"]
+__all__ = ["Finish", "Mapped", "Operator", "choose", "distances", "status"]
 
 
 def choose(operator: Operator | None, x: Tensor, w: Tensor) -> Choice:
@@ -36,13 +36,12 @@ def choose(operator: Operator | None, x: Tensor, w: Tensor) -> Choice:
     return choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
 
 
-def distances(
-    chosen: Choice, operator: Operator | None, mapped: Mapped, between: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """Distances (B, K) by the chosen form; `between` is the formula on mapped vectors."""
+def distances(chosen: Choice, operator: Operator | None, mapped: Mapped, between: Callable[..., Tensor]) -> Tensor:
+    """Distances (B, K) by the chosen form; `between` is the formula on mapped vectors, and on their learnt option."""
     from harmbench.kernels import forms
 
-    return forms.apply(forms.form_for(chosen, operator, mapped, between), operator, mapped.x, mapped.centres)
+    form = forms.form_for(chosen, operator, mapped, between)
+    return forms.apply(form, operator, mapped.x, mapped.centres, mapped.option)
 
 
 def status() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The forms of a distance, and the function that autograd sees.
 
 A form computes a block of distances and adds a block's gradients; it never holds more than (rows, K) numbers, and
-never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres.
+never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres. A form whose formula has a
+learnt number, its `option`, leaves that number's gradient in `of_option`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from torch import Tensor
 
 from harmbench.errors import HarmbenchError
 from harmbench.kernels import choice, native
-from harmbench.kernels.operators import Mapped, Operator
+from harmbench.kernels.operators import Finish, Mapped, Operator
 
-Between = Callable[[Tensor, Tensor], Tensor]
+Between = Callable[..., Tensor]
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
 class Form(ABC):
     """Base of the forms."""
 
-    def begin(self, w: Tensor) -> None:  # noqa: B027 - most forms have nothing to do here
+    option: Tensor | None = None
+    of_option: Tensor | None = None
+
+    def begin(self, w: Tensor) -> None:
         """Look at the centres (K, N) once, before the first block."""
+        self.of_option = None if self.option is None else torch.zeros_like(self.option)
 
     @abstractmethod
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
@@ -45,8 +50,9 @@ class Form(ABC):
 class NativeForm(Form):
     """The compiled kernel: elementwise, float32, CPU."""
 
-    def __init__(self, operator: Operator) -> None:
-        self.operator = operator
+    def __init__(self, operator: Operator, option: Tensor | None = None) -> None:
+        self.option = None if option is None else option.detach()
+        self.operator = operator if self.option is None else operator._replace(option=float(self.option))
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         return native.forward(self.operator, x[rows], w)
@@ -54,6 +60,8 @@ class NativeForm(Form):
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
+        if self.of_option is not None and aux is not None:  # aux is dd/doption then
+            self.of_option += (g * aux).sum()
         native.backward(self.operator, x[rows], w, d, aux, g, dx[rows], dw)
 
 
@@ -69,6 +77,7 @@ class MatmulForm(Form):
         self.difference = difference
 
     def begin(self, w: Tensor) -> None:
+        super().begin(w)
         self.is_native = w.device.type == "cpu" and w.dtype == torch.float32 and native.is_available()
         self.w_stat = self._stat(w)
         self.of_column = torch.zeros_like(self.w_stat)
@@ -168,15 +177,16 @@ class MatmulForm(Form):
 class ChunkedForm(Form):
     """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
 
-    def __init__(self, between: Between) -> None:
+    def __init__(self, between: Between, option: Tensor | None = None) -> None:
         self.between = between
+        self.option = None if option is None else option.detach()
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         x = x[rows]
         d = x.new_empty(len(x), len(w))
         with torch.no_grad():
             for some, columns in _tiles(len(x), len(w), x.shape[1]):
-                d[some, columns] = self.between(x[some], w[columns])
+                d[some, columns] = self.between(x[some], w[columns], *self._learnt())
         return d, None
 
     def backward(
@@ -185,11 +195,98 @@ class ChunkedForm(Form):
         x, dx = x[rows], dx[rows]
         for some, columns in _tiles(len(x), len(w), x.shape[1]):
             with torch.enable_grad():
-                some_x, some_w = x[some].detach().requires_grad_(), w[columns].detach().requires_grad_()
-                again = self.between(some_x, some_w)
-            of_x, of_w = torch.autograd.grad(again, (some_x, some_w), g[some, columns])
+                leaves = [v.detach().requires_grad_() for v in (x[some], w[columns], *self._learnt())]
+                again = self.between(*leaves)
+            of_x, of_w, *of_learnt = torch.autograd.grad(again, leaves, g[some, columns])
             dx[some] += of_x
             dw[columns] += of_w
+            if self.of_option is not None:
+                self.of_option += of_learnt[0]
+
+    def _learnt(self) -> tuple[Tensor, ...]:
+        return () if self.option is None else (self.option,)
+
+
+class FinishedForm(Form):
+    """Base distances by another form, and what is done to each of them; doubtful pairs exactly, from their vectors.
+
+    `scale` is what the base's vectors are multiplied by, to keep its powers within float32.
+    """
+
+    def __init__(self, base: Form, finish: Finish, scale: float = 1.0) -> None:
+        self.base, self.finish, self.scale = base, finish, scale
+        self.base_scale = scale ** (finish.base.degree or 0)
+
+    def begin(self, w: Tensor) -> None:
+        super().begin(w)
+        self.base.begin(self._scaled(w))
+        self.w_size = self._sizes(w.detach(), 0)
+        self.of_w_size = [torch.zeros_like(size) for size in self.w_size]
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        base = self.base.forward(self._scaled(x), self._scaled(w), rows)[0] / self.base_scale
+        x = x[rows]
+        with torch.no_grad():
+            inputs = [base, *self._sizes(x, 1), *self.w_size]
+            d = self.finish.of(*inputs)
+            for row, column, exact in self._doubtful(inputs, x.shape[1]):
+                d[row, column] = exact(x[row], w[column])
+        return d, base
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        assert aux is not None
+        some_x, some_dx, smooth = x[rows].detach().requires_grad_(), dx[rows], aux.clone()
+        with torch.enable_grad():
+            x_size = self._sizes(some_x, 1)
+        for row, column, exact in self._doubtful([aux, *x_size, *self.w_size], x.shape[1]):
+            of_x, of_w = _vjp(exact, [some_x[row], w[column]], g[row, column])
+            some_dx.index_add_(0, row, of_x)
+            dw.index_add_(0, column, of_w)
+            g[row, column], smooth[row, column] = 0, 1  # or their infinite derivatives would meet the zeros
+        of_base, *of_sizes = _vjp(self.finish.of, [smooth, *x_size, *self.w_size], g)
+        if of_sizes:
+            some_dx += torch.autograd.grad(x_size, some_x, of_sizes[:1])[0]
+            self.of_w_size[0] += of_sizes[1]
+        base, of_base = aux * self.base_scale, of_base.contiguous()
+        x, w = self._scaled(x), self._scaled(w)
+        self._add_scaled(lambda *to: self.base.backward(x, w, rows, base, None, of_base, *to), dx, dw)
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        self._add_scaled(lambda to: self.base.end(self._scaled(w), to), dw)
+        if self.finish.size is not None:
+            dw += _vjp(self.finish.size, [w], self.of_w_size[0][0])[0]
+
+    def _sizes(self, vectors: Tensor, axis: int) -> list[Tensor]:
+        return [] if self.finish.size is None else [self.finish.size(vectors).unsqueeze(axis)]
+
+    def _doubtful(
+        self, inputs: list[Tensor], features: int
+    ) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]]:
+        """Row and column indices of doubtful pairs, in portions, and the function of their vectors."""
+        if self.finish.doubtful is not None and self.finish.exact is not None:
+            for row, column in _portions(self.finish.doubtful(*inputs), features):
+                yield row, column, self.finish.exact
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        return vectors if self.scale == 1 else vectors * self.scale
+
+    def _add_scaled(self, add: Callable[..., None], *gradients: Tensor) -> None:
+        """Have `add` add gradients of the scaled base by scaled vectors, as those of the base by the vectors."""
+        parts = gradients if self.scale == 1 else [torch.zeros_like(gradient) for gradient in gradients]
+        add(*parts)
+        if self.scale != 1:
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.add_(part, alpha=self.scale / self.base_scale)
+
+
+def _vjp(function: Callable[..., Tensor], inputs: list[Tensor], g: Tensor) -> list[Tensor]:
+    """Gradients of (function(*inputs) * g).sum() by each input."""
+    leaves = [v.detach().requires_grad_() for v in inputs]
+    with torch.enable_grad():
+        result = function(*leaves)
+    return list(torch.autograd.grad(result, leaves, g))
 
 
 def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slice]]:
@@ -220,8 +317,13 @@ def row_blocks(rows: int, columns: int) -> list[slice]:
 def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: Between) -> Form:
     """The form that a choice names; `reference` is no form but the formula."""
     if chosen.form == "chunked" or operator is None:
-        return ChunkedForm(between)
-    return MatmulForm(operator, mapped.difference) if chosen.form == "matmul" else NativeForm(operator)
+        return ChunkedForm(between, mapped.option)
+    if chosen.form == "native":
+        return NativeForm(operator, mapped.option)
+    if operator.finish is None:
+        return MatmulForm(operator, mapped.difference)
+    base, scale = operator.finish.base, rescale(operator.finish.base, mapped.x, mapped.centres)
+    return FinishedForm(MatmulForm(base, mapped.difference), operator.finish, scale)
 
 
 def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
@@ -237,48 +339,50 @@ def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
     return 2.0 ** -round(math.log2(most))
 
 
-def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor) -> Tensor:
-    """Distances (B, K) by this form."""
+def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor, option: Tensor | None = None) -> Tensor:
+    """Distances (B, K) by this form; `option` is the one it was made with, to receive its gradient."""
     x, w = x.contiguous(), w.contiguous()
     scale = rescale(operator, x, w)
     if scale == 1 or operator is None or operator.degree is None:
-        d: Tensor = _Distances.apply(x, w, form)[0]  # type: ignore[no-untyped-call]
+        d: Tensor = _Distances.apply(x, w, option, form)[0]  # type: ignore[no-untyped-call]
         return d
-    return apply(form, None, x * scale, w * scale) / scale**operator.degree
+    return apply(form, None, x * scale, w * scale, option) / scale**operator.degree
 
 
 class _Distances(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, w: Tensor, form: Form) -> tuple[Tensor, Tensor | None]:
+    def forward(x: Tensor, w: Tensor, _: Tensor | None, form: Form) -> tuple[Tensor, Tensor | None]:
         form.begin(w)
         return form.forward(x, w, slice(0, len(x)))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Form], output: tuple[Tensor, Tensor | None]) -> None:
-        x, w, ctx.form = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
+        x, w, _, ctx.form = inputs
         d, aux = output
         ctx.save_for_backward(x, w, d, aux)
         if aux is not None:
             ctx.mark_non_differentiable(aux)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
-        dx, dw = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
-        return dx, dw, None
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
+        return (*gradients, None)
 
 
 class _Gradients(torch.autograd.Function):
     """The gradients, as a function of its own so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    def forward(
+        x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         dx, dw = torch.zeros_like(x), torch.zeros_like(w)
         form.begin(w)
         for rows in row_blocks(*d.shape):
             some_aux = None if aux is None else aux[rows]
             form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
         form.end(w, dw)
-        return dx, dw
+        return dx, dw, form.of_option
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -79,7 +79,8 @@ def loss(
     chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: forms.Between, n: Tensor, task: Task
 ) -> Tensor:
     """Loss of mapped vectors by the chosen form: a scalar, or (B,) where the task has no factors."""
-    return apply(forms.form_for(chosen, operator, mapped, between), operator, mapped.x, mapped.centres, n, task)
+    form = forms.form_for(chosen, operator, mapped, between)
+    return apply(form, operator, mapped.x, mapped.centres, n, task, mapped.option)
 
 
 def of_distances(d: Tensor, n: Tensor, task: Task) -> Tensor:
@@ -88,13 +89,21 @@ def of_distances(d: Tensor, n: Tensor, task: Task) -> Tensor:
     return losses if task.factors is None else losses @ task.factors
 
 
-def apply(form: forms.Form, operator: Operator | None, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Tensor:
-    """`loss` by this form, of mapped x (B, N) and w (K, N)."""
+def apply(
+    form: forms.Form,
+    operator: Operator | None,
+    x: Tensor,
+    w: Tensor,
+    n: Tensor,
+    task: Task,
+    option: Tensor | None = None,
+) -> Tensor:
+    """`loss` by this form, of mapped x (B, N) and w (K, N), and the option that the form was made with."""
     x, w = x.contiguous(), w.contiguous()
     scale = forms.rescale(operator, x, w)  # HarMax does not see it: it is blind to the scale of distances
     if scale != 1:
         x, w = x * scale, w * scale
-    result: Tensor = _Harmonic.apply(x, w, n, form, task)  # type: ignore[no-untyped-call]
+    result: Tensor = _Harmonic.apply(x, w, n, option, form, task)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -103,6 +112,7 @@ class _Pass(NamedTuple):
     dx: Tensor
     dw: Tensor
     dn: Tensor
+    of_option: Tensor | None
 
 
 def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors: Tensor) -> _Pass:
@@ -117,7 +127,7 @@ def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors:
         by_n.append(of_n.sum())
         del d, aux, g  # or the next block's would stand beside them
     form.end(w, dw)
-    return _Pass(torch.cat(losses), dx, dw, torch.stack(by_n).sum())
+    return _Pass(torch.cat(losses), dx, dw, torch.stack(by_n).sum(), form.of_option)
 
 
 def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Tensor:
@@ -134,7 +144,7 @@ class _Harmonic(torch.autograd.Function):
     """Gradients come with the loss where the rows' factors are known by then, else in a second pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, n: Tensor, form: forms.Form, task: Task) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, n: Tensor, _: Tensor | None, form: forms.Form, task: Task) -> Tensor:
         ctx.form, ctx.task, ctx.done = form, task, None
         ctx.save_for_backward(x, w, n)
         if task.factors is None or not any(ctx.needs_input_grad):
@@ -154,15 +164,16 @@ class _Gradients(torch.autograd.Function):
     """A function of its own, so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(_: Any, x: Tensor, w: Tensor, n: Tensor, upstream: Tensor, owner: Any) -> tuple[Tensor, ...]:
+    def forward(_: Any, x: Tensor, w: Tensor, n: Tensor, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
         done, owner.done = owner.done, None  # given away: the caller may keep or change them
         if done is None:
             factors = upstream if owner.task.factors is None else owner.task.factors * upstream
             done = _run(owner.form, x, w, n, owner.task, factors.contiguous())
         elif upstream != 1:
             for gradient in done[1:]:
-                gradient.mul_(upstream)
-        return done.dx, done.dw, done.dn.reshape(n.shape)
+                if gradient is not None:
+                    gradient.mul_(upstream)
+        return done.dx, done.dw, done.dn.reshape(n.shape), done.of_option
 
     @staticmethod
     def backward(*_: Any) -> None:

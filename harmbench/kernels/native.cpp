@@ -396,6 +396,27 @@ struct Minkowski : Base {
   }
 };
 
+// With a learnt order: d = largest S^(1/p), S = sum of t^p, t = |x - w| / largest, and as aux dd/dp. To the vectors it is
+// Minkowski's.
+struct MinkowskiLearnt : Minkowski {
+  static constexpr int SUMS = 2;
+  static constexpr bool HAS_AUX = true;
+  INLINE void add(vf* s, vf x, vf w, float inverse) const {
+    vf log2_t, t = power(vabs(x - w) * inverse, option, &log2_t);
+    s[0] += t;
+    s[1] += t * log2_t;
+  }
+  INLINE float finish(const float* s, const Pair& pair, float* aux) const {
+    const double p = option, total = s[0];
+    *aux = 0;
+    if (!std::isfinite(pair.x_stat + pair.w_stat)) *aux = NOT_A_NUMBER;
+    else if (pair.largest != 0) *aux = (float)((s[1] * std::log(2.0) / total - std::log(total) / p) / p);
+    const float d = Minkowski::finish(s, pair, nullptr);
+    *aux *= d;
+    return d;
+  }
+};
+
 struct Chebyshev : Base {
   static constexpr int STAT = 1;
   static constexpr bool IS_MAX = true;
@@ -838,6 +859,7 @@ int with_operator(int code, float option, idx features, F f) {
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
     case 12: return call(MeanAbsolute());
+    case 13: return call(MinkowskiLearnt());
   }
   return 1;
 }

@@ -22,10 +22,12 @@ CODES = {
     "bray_curtis": 10,
     "bray_curtis_signed": 11,
     "mean_absolute": 12,
+    "minkowski_learnt": 13,
 }
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
-_WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+_BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
+_WITH_AUX = ("minkowski_learnt", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -76,6 +78,7 @@ def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
     """Add the gradients to dx and dw; g = dl/dd and d are used up."""
+    operator = operator._replace(name=_BACKWARD.get(operator.name, operator.name))
     _functions().hb_backward(
         _code(operator),
         operator.option,

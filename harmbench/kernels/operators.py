@@ -14,18 +14,41 @@ class Operator(NamedTuple):
 
     Attributes:
         kind: `gemm` where pairs come from a matrix product, `elementwise` where every coordinate of every pair counts.
-        name: which formula: a key of `CODES` in native.py, `cosine` or `mahalanobis`.
-        option: its one number (p, alpha, floor, gamma), where it has one.
-        degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1.
+        name: which formula: a key of `CODES` in native.py, or a matrix product's own. A name of its own for each
+            formula: one with a `finish` is never mistaken for its base.
+        option: its one number (p, alpha, floor, gamma), where it has one that is not learnt.
+        degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1, and where there is a
+            finish, whose base has its own.
+        finish: the steps from another operator's distances to these, where there are any.
 
     >>> Operator("elementwise", "minkowski", option=3.0, degree=1)
-    Operator(kind='elementwise', name='minkowski', option=3.0, degree=1)
+    Operator(kind='elementwise', name='minkowski', option=3.0, degree=1, finish=None)
     """
 
     kind: Literal["gemm", "elementwise"]
     name: str
     option: float = 0.0
     degree: int | None = None
+    finish: Finish | None = None
+
+
+class Finish(NamedTuple):
+    """How distances come from base distances, which a form computes for all pairs.
+
+    Attributes:
+        base: the operator of the base distances.
+        of: base (R, K), and where there is a `size`, those of features (R, 1) and centres (1, K) -> distances (R, K).
+            Differentiable, with finite derivatives wherever pairs are not doubtful.
+        size: vectors (R, N) -> a number each (R,), differentiable.
+        doubtful: what `of` takes -> the pairs (R, K) for which the base has too few digits.
+        exact: their distances, pair by pair: (P, N), (P, N) -> (P,), differentiable.
+    """
+
+    base: Operator
+    of: Callable[..., Tensor]
+    size: Callable[[Tensor], Tensor] | None = None
+    doubtful: Callable[..., Tensor] | None = None
+    exact: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class Mapped(NamedTuple):
@@ -33,10 +56,13 @@ class Mapped(NamedTuple):
 
     Attributes:
         x, centres: features (B, N) and centres (K, N), each mapped.
-        difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs, where it has more
-            digits than the difference of the mapped vectors; None where it has not.
+        difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs, for cosine
+            distance that of the unit vectors, where it has more digits than the difference of the mapped vectors; None
+            where it has not.
+        option: the formula's one number where it is learnt: a scalar that gets a gradient.
     """
 
     x: Tensor
     centres: Tensor
     difference: Callable[[Tensor, Tensor], Tensor] | None = None
+    option: Tensor | None = None

@@ -75,6 +75,38 @@ def _cosine(x: list[mpmath.mpf], w: list[mpmath.mpf]) -> mpmath.mpf:
     return 1 - mpmath.fdot(x, w) / lengths if lengths else mpmath.mpf(1)
 
 
+def _angular(x: list[mpmath.mpf], w: list[mpmath.mpf]) -> mpmath.mpf:
+    return mpmath.acos(1 - mpmath.chop(_cosine(x, w), 1e-50)) / mpmath.pi
+
+
+def _correlation(x: list[mpmath.mpf], w: list[mpmath.mpf]) -> mpmath.mpf:
+    return _cosine(*([v - sum(vector) / len(vector) for v in vector] for vector in (x, w)))
+
+
+def _hellinger(x: list[mpmath.mpf], w: list[mpmath.mpf]) -> mpmath.mpf:
+    p, q = (_softmax(vector) for vector in (x, w))
+    return mpmath.sqrt(sum((mpmath.sqrt(a) - mpmath.sqrt(b)) ** 2 for a, b in zip(p, q, strict=True)) / 2)
+
+
+def _softmax(vector: list[mpmath.mpf]) -> list[mpmath.mpf]:
+    powers = [mpmath.exp(v - max(vector)) for v in vector]
+    return [power / sum(powers) for power in powers]
+
+
+def _poincare(x: list[mpmath.mpf], w: list[mpmath.mpf], curvature: float) -> mpmath.mpf:
+    """By points of the ball, with as many digits as 1 - |u|^2 wants; by lengths and angle where that is too many."""
+    scale = mpmath.sqrt(curvature)
+    a, b = (scale * mpmath.norm(vector) for vector in (x, w))
+    if max(a, b) > 100:
+        across = mpmath.sinh(a) * mpmath.sinh(b) * mpmath.chop(_cosine(x, w), 1e-50)
+        return mpmath.acosh(mpmath.cosh(a - b) + across) / scale
+    with mpmath.workdps(250):
+        u, v = ([mpmath.tanh(r / 2) * scale * c / r if r else r for c in y] for y, r in ((x, a), (w, b)))
+        square = sum((c - e) ** 2 for c, e in zip(u, v, strict=True))
+        inside = [1 - sum(c * c for c in y) for y in (u, v)]
+        return mpmath.acosh(1 + 2 * square / (inside[0] * inside[1])) / scale
+
+
 def _hamming_soft(x: list[mpmath.mpf], w: list[mpmath.mpf], temperature: float, threshold: float) -> mpmath.mpf:
     codes = [[1 / (1 + mpmath.exp((threshold - v) / temperature)) for v in vector] for vector in (x, w)]
     return sum(abs(a - b) for a, b in zip(*codes, strict=True)) / len(x)
@@ -97,6 +129,10 @@ def _mahalanobis(X: Array, W: Array, parameters: Parameters) -> Array:
     return cdist(X, W, "mahalanobis", VI=precision_matrix(parameters))
 
 
+def _minkowski_learnt(X: Array, W: Array, parameters: Parameters) -> Array:
+    return cdist(X, W, "minkowski", p=1 + np.exp(10 * np.tanh(parameters["log_excess"] / 10)))
+
+
 def _bray_curtis_signed(X: Array, W: Array, _: Parameters) -> Array:
     return np.nan_to_num(cdist(X, W, "braycurtis"), nan=0.0)
 
@@ -104,6 +140,7 @@ def _bray_curtis_signed(X: Array, W: Array, _: Parameters) -> Array:
 _soft = partial(_in_mpmath, _hamming_soft)
 
 REFERENCES: dict[str, Reference] = {
+    "angular": _in_mpmath(_angular),
     "bray_curtis": _in_numpy(_bray_curtis_abs),
     "bray_curtis[variant=normalized]": _in_numpy(_bray_curtis_normalized),
     "bray_curtis[variant=signed]": _bray_curtis_signed,
@@ -115,12 +152,14 @@ REFERENCES: dict[str, Reference] = {
     "chebyshev": _scipy("chebyshev"),
     "chebyshev[variant=smooth]": _in_mpmath(_chebyshev_smooth, alpha=10),
     "chebyshev[variant=smooth,alpha=0.5]": _in_mpmath(_chebyshev_smooth, alpha=0.5),
+    "correlation": _in_mpmath(_correlation),
     "cosine": _in_mpmath(_cosine),
     "euclidean": _scipy("euclidean"),
     "hamming[variant=gumbel]": _soft(temperature=1, threshold=0),
     "hamming[variant=hard]": _hamming_hard,
     "hamming[variant=soft]": _soft(temperature=1, threshold=0),
     "hamming[variant=soft,temperature=0.5,threshold=0.25]": _soft(temperature=0.5, threshold=0.25),
+    "hellinger": _in_mpmath(_hellinger),
     "mahalanobis[variant=diagonal]": _mahalanobis,
     "mahalanobis[variant=full]": _mahalanobis,
     "manhattan": _scipy("cityblock"),
@@ -130,6 +169,10 @@ REFERENCES: dict[str, Reference] = {
     "minkowski[p=2]": _scipy("minkowski", p=2),
     "minkowski[p=3]": _scipy("minkowski", p=3),
     "minkowski[p=7]": _scipy("minkowski", p=7),
+    "minkowski[p=learnable]": _minkowski_learnt,
+    "poincare": _in_mpmath(_poincare, curvature=1),
+    "poincare[curvature=0.1]": _in_mpmath(_poincare, curvature=0.1),
+    "squared_euclidean": _scipy("sqeuclidean"),
 }
 
 
@@ -151,10 +194,28 @@ def _subtracted(address: str, X: Array, W: Array, distances: Array) -> Array | f
     return 0.0
 
 
-def tolerance(address: str, X: Array, W: Array, distances: Array, eps: float) -> Array:
-    """Error (B, K) that rounding excuses: one eps for each addend, 16 for roots and powers."""
-    size = distances + _subtracted(address, X, W, distances)
-    return np.asarray((X.shape[1] + 16) * eps * size)
+def _subtracted_in_float64(address: str, X: Array, W: Array, distances: Array) -> Array | float:
+    """The same where a distance promises to map and subtract in float64, whatever it is given."""
+    if address in ("angular", "hellinger"):
+        return 1.0
+    if address == "correlation":
+        return np.sqrt(2 * distances)
+    if address.startswith("poincare"):
+        # An error e in the directions is at most 2 e sqrt(sinh a sinh b) / cosh(d/2) in the distance.
+        a, b = np.linalg.norm(X, axis=1)[:, None], np.linalg.norm(W, axis=1)[None, :]
+        magnified = np.exp(np.minimum((a + b - distances) / 2, 36)) * np.sqrt(np.expm1(-2 * a) * np.expm1(-2 * b))
+        return a + b + 2 * magnified
+    return 0.0
+
+
+def tolerance(address: str, X: Array, W: Array, distances: Array, eps: float, tiny: float) -> Array:
+    """Error (B, K) that rounding excuses: one eps for each addend, 16 for roots and powers; and what is below `tiny`.
+
+    `tiny` is the least number of full precision. Only a square of what is far above it comes near to it.
+    """
+    size = eps * (distances + _subtracted(address, X, W, distances))
+    size += np.finfo(float).eps * _subtracted_in_float64(address, X, W, distances)
+    return np.asarray((X.shape[1] + 16) * size + tiny)
 
 
 def _inputs() -> dict[str, tuple[Array, Array]]:
@@ -164,6 +225,7 @@ def _inputs() -> dict[str, tuple[Array, Array]]:
     zero_x[0], zero_w[0] = 0, 0
     half_equal = np.where(np.arange(16) % 2, W[:2], X[:2])
     mixed = [V * 10 ** rng.uniform(-30, 18, size=V.shape) for V in (X, W)]
+    steps = np.arange(1, 8)[:, None]
     inputs = {
         "ordinary": (X, W),
         "tiny": (X * 1e-30, W * 1e-30),
@@ -171,6 +233,8 @@ def _inputs() -> dict[str, tuple[Array, Array]]:
         "zero": (zero_x, zero_w),
         "equal": (np.concatenate([W, half_equal]), W),
         "near": (W + 1e-3 * X[:5], W),
+        "opposite": (1e-3 * X[:5] - W, W),
+        "collinear": (steps * W[:1], 1.5 * steps[:5] * W[:1]),
         "mixed": (mixed[0], mixed[1]),
     }
     # float32 numbers, so that every precision is given the same ones.

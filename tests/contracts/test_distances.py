@@ -53,7 +53,8 @@ def agrees_with_its_reference(distance: Distance) -> None:
             found = apply(distance, torch.tensor(x, dtype=dtype), torch.tensor(w, dtype=dtype)).double().numpy()
             parameters = {name: p.double().numpy() for name, p in learnt_parameters(distance, x.shape[1]).items()}
             expected = REFERENCES[str(distance)](x, w, parameters)
-            allowed = tolerance(str(distance), x, w, expected, torch.finfo(dtype).eps)
+            limits = torch.finfo(dtype)
+            allowed = tolerance(str(distance), x, w, expected, limits.eps, limits.tiny)
             off = np.abs(found - expected)
             assert (off <= allowed).all(), f"{kind} inputs in {dtype}: off by {np.nanmax(off):.2g}\n{found}\n{expected}"
 
@@ -247,6 +248,58 @@ def test_cosine_keeps_its_digits_near_the_centre():
     np.testing.assert_allclose(DISTANCES.parse("cosine")(x, W), expected, rtol=1e-8)
 
 
+def test_an_angle_keeps_its_digits_at_both_ends():
+    x, w = X[:1].float(), X[:1].float() + 1e-6 * X[1:2].float()
+    for sign in (1, -1):
+        expected = REFERENCES["angular"](x.double().numpy(), sign * w.double().numpy(), {})
+        np.testing.assert_allclose(DISTANCES.parse("angular")(x, sign * w), expected, rtol=1e-6)
+
+
+def test_a_constant_vector_correlates_with_nothing():
+    x = torch.tensor([[0.1] * 7, [1e30] * 7, [0.0] * 7], requires_grad=True)
+    d = DISTANCES.parse("correlation")(x, X[:4, :7].float())
+    d.sum().backward()
+    assert (d == 1).all()
+    assert not x.grad.any()
+
+
+@pytest.mark.parametrize(("address", "by"), [("correlation", 3.0), ("hellinger", 3.0)])
+def test_it_is_blind_to_a_shift(address, by):
+    distance = DISTANCES.parse(address)
+    torch.testing.assert_close(distance(X + by, W), distance(X, W))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 17.0, 40.0, 1e3])
+def test_poincare_is_hyperbolic_far_beyond_the_edge_that_float32_sees(size):
+    """A ball of points u has none with |u| > 1 - 1e-7 in float32; these are at up to |u| = 1 - 1e-434."""
+    x, w = size * torch.eye(3), size * torch.eye(3)[[1, 2, 0]]
+    expected = REFERENCES["poincare"](x.double().numpy(), w.double().numpy(), {})
+    np.testing.assert_allclose(DISTANCES.parse("poincare")(x, w), expected, rtol=2e-7)
+
+
+def test_poincare_has_its_gradient_at_the_origin():
+    """From there any step counts by how far it goes towards the centre, whichever form computes."""
+    for repeats in (1, 600):  # the formula, and a matrix product
+        x = torch.zeros(repeats, 8, requires_grad=True)
+        DISTANCES.parse("poincare")(x, W[:1].float()).sum().backward()
+        towards = -(W[:1] / W[:1].norm()).float().expand_as(x)
+        torch.testing.assert_close(x.grad, towards)
+
+
+def test_poincare_of_little_curvature_is_euclidean():
+    flat = DISTANCES.parse("poincare[curvature=1e-8]")(X, W)
+    torch.testing.assert_close(flat, DISTANCES.parse("euclidean")(X, W), rtol=1e-6, atol=0)
+
+
+def test_learnt_minkowski_starts_as_euclidean_and_keeps_its_order_in_bounds():
+    distance = DISTANCES.parse("minkowski[p=learnable]")
+    torch.testing.assert_close(distance(X, W), DISTANCES.parse("euclidean")(X, W))
+    for extreme in (-1e4, 1e4):
+        d = distance(X.float(), W.float(), {"log_excess": torch.tensor(extreme)})
+        nearest = "manhattan" if extreme < 0 else "chebyshev"
+        torch.testing.assert_close(d, DISTANCES.parse(nearest)(X.float(), W.float()), rtol=1e-3, atol=0)
+
+
 def test_mahalanobis_starts_as_euclidean():
     for variant in ("full", "diagonal"):
         start = DISTANCES.parse(f"mahalanobis[variant={variant}]")(X, W)
@@ -330,11 +383,12 @@ REFUSED = {
     "minkowski[p=0.5]": r"p: must be a finite number >= 1, got 0\.5 \(for p = infinity use chebyshev\)",
     "minkowski[p=inf]": r"p: must be a finite number >= 1, got inf",
     "minkowski[p=nan]": r"p: must be a finite number >= 1, got nan",
-    "minkowski[p=three]": r"p: input should be a valid number",
+    "minkowski[p=three]": r"p: must be a finite number >= 1, or learnable, got 'three'",
     "minkowski[p]": r"cannot read 'p' in 'minkowski\[p\]'; write option=value",
     "minkowski[p=3": r"cannot read metric 'minkowski\[p=3'; write name or name\[option=value",
     "euclidean[p=2]": r"euclidean\[p=2\]: no option 'p' \(it takes: none\). See `harmbench show euclidean`",
     "euclidean:2": r"metric 'euclidean' takes nothing after a colon",
+    "poincare[curvature=0]": r"curvature: input should be greater than 0",
     "hamming[variant=fuzzy]": r"variant: input should be 'soft', 'gumbel' or 'hard'",
     "hamming[temperature=0]": r"temperature: input should be greater than 0",
     "canberra[variant=robust,floor=inf]": r"floor: input should be a finite number",
@@ -351,7 +405,9 @@ def test_wrong_options_are_refused(address, message):
 
 
 def test_unknown_metric_shows_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown metric 'euclidian'; did you mean 'euclidean'\? Known: bray_"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown metric 'euclidian'; did you mean 'euclidean'\? Known: angular,"
+    ):
         DISTANCES.parse("euclidian")
 
 

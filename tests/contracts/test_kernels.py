@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from torch import Tensor
 from harmbench import kernels
 from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import HarmbenchError, OptionError
-from harmbench.kernels import build, choice, forms
+from harmbench.kernels import build, choice, forms, native
 
 B, K, N = 37, 23, 75  # no multiple of any vector or tile
 EXTRA = (
@@ -29,6 +29,7 @@ EXTRA = (
 )
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()] + list(EXTRA)
 ISAS = build.available_isas()
+MakeForm = Callable[[kernels.Mapped], forms.Form]
 FORMS = [*(f"native-{isa}" for isa in ISAS), *(f"matmul-{isa}" for isa in ISAS), "matmul-torch", "chunked"]
 
 
@@ -68,60 +69,64 @@ def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> forms.Form:
+def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> MakeForm:
+    """What makes the form for mapped vectors."""
     kind, _, how = name.partition("-")
     operator = distance.operator
     assert operator is not None
-    if kind == "chunked":
-        return forms.ChunkedForm(distance.between)
     if how == "torch":
         patch.setattr("harmbench.kernels.native.is_available", lambda: False)
-    else:
+    elif how:
         patch.setenv("HARMBENCH_ISA", how)
         assert build.library().isa == how, build.library().problem
-    if kind == "matmul":
-        if operator.kind != "gemm":
-            pytest.skip("not a matrix product")
-        return forms.MatmulForm(operator)
-    if operator.name in ("cosine", "mahalanobis"):
+    if kind == "matmul" and operator.kind != "gemm":
+        pytest.skip("not a matrix product")
+    if kind == "native" and operator.name not in native.CODES:
         pytest.skip("always a matrix product")
-    return forms.NativeForm(operator)
+    chosen = choice.Choice(kind, "to be tested")  # type: ignore[arg-type]
+    return lambda mapped: forms.form_for(chosen, operator, mapped._replace(difference=None), distance.between)
 
 
-def _results(distance: Distance, form: forms.Form | None, x: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-    """Distances and both gradients, in float64; of the formula where there is no form."""
-    x, w = x.clone().requires_grad_(), w.clone().requires_grad_()
-    d = distance.between(x, w) if form is None else forms.apply(form, distance.operator, x, w)
-    of_x, of_w = torch.autograd.grad(d, (x, w), g.to(d.dtype))
-    return d.detach().double(), of_x.double(), of_w.double()
+def _results(
+    distance: Distance, form: forms.Form | None, vectors: Mapping[str, Tensor], g: Tensor
+) -> dict[str, Tensor]:
+    """Distances and all gradients, in float64; of the formula where there is no form."""
+    leaves = {name: v.detach().clone().requires_grad_() for name, v in vectors.items()}
+    inputs = list(leaves.values())
+    d = distance.between(*inputs) if form is None else forms.apply(form, distance.operator, *inputs)
+    found = {"distances": d.detach(), **dict(zip(leaves, torch.autograd.grad(d, inputs, g.to(d.dtype)), strict=True))}
+    return {name: v.double() for name, v in found.items()}
 
 
 def _error(found: Tensor, true: Tensor, by_entry: bool) -> float:
-    scale = true.abs() if by_entry else true.abs().amax(-1, keepdim=True)
+    scale = true.abs() if by_entry or not true.ndim else true.abs().amax(-1, keepdim=True)
     gap = (found - true).abs()
     return float(torch.where(gap == 0, 0.0, gap / scale.clamp_min(1e-300)).amax())
 
 
-def _mapped(distance: Distance, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+def _mapped(distance: Distance, x: Tensor, w: Tensor) -> kernels.Mapped:
     rng = torch.Generator().manual_seed(1)
     parameters = {
         name: start + 0.1 * torch.randn(start.shape, generator=rng)
         for name, start in distance.initial_parameters(N).items()
     }
-    return distance.mapped(x, w, parameters, False)[:2]
+    return distance.mapped(x, w, parameters, False)
 
 
-def _disagreements(distance: Distance, form: forms.Form) -> list[str]:
+def _disagreements(distance: Distance, make: MakeForm) -> list[str]:
     """Where a form is further from float64 than 1e-5, and than some times what float32 does to the formula itself."""
     g = torch.randn(B, K, generator=torch.Generator().manual_seed(2))
     found = []
     for kind, vectors in _inputs().items():
-        x, w = _mapped(distance, *vectors)
-        true = _results(distance, None, x.double(), w.double(), g)
-        formula, fast = _results(distance, None, x, w, g), _results(distance, form, x, w, g)
-        for what, at in (("distances", 0), ("gradient of x", 1), ("gradient of w", 2)):
-            allowed = max(1e-5, 16 * _error(formula[at], true[at], by_entry=at == 0))
-            error = _error(fast[at], true[at], by_entry=at == 0)
+        mapped = _mapped(distance, *vectors)
+        x, w, _, option = mapped
+        leaves = {"gradient of x": x, "gradient of w": w, **({} if option is None else {"gradient of option": option})}
+        true = _results(distance, None, {name: v.double() for name, v in leaves.items()}, g)
+        formula, fast = _results(distance, None, leaves, g), _results(distance, make(mapped), leaves, g)
+        for what in true:
+            by_entry = what == "distances"
+            allowed = max(1e-5, 16 * _error(formula[what], true[what], by_entry))
+            error = _error(fast[what], true[what], by_entry)
             if not error <= allowed:
                 found.append(f"{kind}: {what} off by {error:.1e}, allowed {allowed:.1e}")
     return found
@@ -156,8 +161,32 @@ class _OneSided(forms.NativeForm):
 @pytest.mark.parametrize(("wrong", "where"), [(_WithoutRepair, "near"), (_OneSided, "ordinary")])
 def test_the_contract_catches_a_wrong_kernel(wrong: type[forms.Form], where: str) -> None:
     distance = DISTANCES.parse("euclidean")
-    found = _disagreements(distance, wrong(distance.operator))  # type: ignore[call-arg]
+    found = _disagreements(distance, lambda _: wrong(distance.operator))  # type: ignore[call-arg]
     assert any(line.startswith(where) for line in found)
+
+
+class _OtherOrder(forms.NativeForm):
+    """Deliberately wrong: the order is told to move the other way."""
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        assert aux is not None
+        super().backward(x, w, rows, d, -aux, g, dx, dw)
+
+
+def test_the_contract_catches_a_wrong_finish_and_a_wrong_option() -> None:
+    poincare, minkowski = DISTANCES.parse("poincare"), DISTANCES.parse("minkowski[p=learnable]")
+    finish, learnt = poincare.operator.finish, minkowski.operator  # type: ignore[union-attr]
+    assert finish is not None
+    assert learnt is not None
+    undoubting = forms.FinishedForm(forms.MatmulForm(finish.base), finish._replace(doubtful=None))
+    assert any(line.startswith("near: gradient of x") for line in _disagreements(poincare, lambda _: undoubting))
+    unsized = finish._replace(size=lambda v: finish.size(v).detach() + 0 * v.sum(-1))  # type: ignore[misc]
+    found = _disagreements(poincare, lambda _: forms.FinishedForm(forms.MatmulForm(finish.base), unsized))
+    assert any(line.startswith("ordinary: gradient of w") for line in found)
+    found = _disagreements(minkowski, lambda mapped: _OtherOrder(learnt, mapped.option))
+    assert any(line.startswith("ordinary: gradient of option") for line in found)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -186,14 +215,26 @@ def test_more_rows_and_columns_than_one_block_or_tile(address: str) -> None:
         assert _error(found.double(), right, by_entry=False) < 1e-5
 
 
-@pytest.mark.parametrize("variant", ["full", "diagonal"])
+MAPPED = (
+    "angular",
+    "correlation",
+    "hellinger",
+    "mahalanobis[variant=diagonal]",
+    "mahalanobis[variant=full]",
+    "minkowski[p=learnable]",
+    "poincare",
+    "poincare[curvature=0.1]",
+)
+
+
+@pytest.mark.parametrize("address", MAPPED)
 @pytest.mark.parametrize("compiled", [True, False])
-def test_mahalanobis_is_exact_near_and_at_a_centre(
-    variant: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
+    address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
         monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
-    distance = DISTANCES.parse(f"mahalanobis[variant={variant}]")
+    distance = DISTANCES.parse(address)
     rng = torch.Generator().manual_seed(4)
     parameters = {
         name: start + 0.3 * torch.randn(start.shape, generator=rng)
