@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Literal, NamedTuple
 
 from harmbench.records import COMPONENTS, Component, TrialRecord
 from harmbench.stats import Interval, mean_interval
+
+_SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
 
 Key = tuple[str, str, str, str]
 Scale = Literal["difference", "ratio"]
@@ -110,6 +113,25 @@ class Measure(NamedTuple):
     def scale(self) -> Scale:
         """How two values of it are compared."""
         return "difference" if self.unit == "1" else "ratio"
+
+    def changed(self, change: float, sign: str = "+") -> str:
+        """A change of it as text: points of an accuracy or another share, a plain number of other plain numbers, and
+        per cent of the rest.
+
+        >>> Measure("test_accuracy", "1", "higher").changed(0.01), Measure("throughput", "1/s", "higher").changed(0.01)
+        ('+1 points', '+1 %')
+        """
+        if self.scale == "ratio":
+            return f"{100 * change:{sign}.3g} %"
+        return f"{100 * change:{sign}.3g} points" if _SHARE.search(self.name) else f"{change:{sign}.3g}"
+
+    def interval(self, change: float, low: float | None, high: float | None) -> str:
+        """A change with its interval."""
+        number, _, unit = self.changed(change).partition(" ")
+        if low is None or high is None:
+            return f"{number} {unit}".strip()
+        bounds = (self.changed(bound).partition(" ")[0] for bound in (low, high))
+        return f"{number} [{', '.join(bounds)}] {unit}".strip()
 
 
 def find_measure(trials: Sequence[TrialRecord], name: str) -> Measure | None:

@@ -58,36 +58,36 @@ def difference(candidate: Cell, baseline: Cell, measure: Measure) -> Difference:
     if isinstance(paired, str):
         return Difference(None, measure.scale, paired)
     bounds, ours, theirs = paired
-    if any(low != high or math.isinf(low) for low, high in bounds):
-        return Difference(Signs(*(tuple(side) for side in zip(*bounds, strict=True))), measure.scale)
+    if any(low != high or math.isinf(low) for low, high in bounds.values()):
+        lows, highs = zip(*bounds.values(), strict=True)
+        return Difference(Signs(lows, highs), measure.scale)
     step = _resolution(candidate, baseline, measure)
-    if len(bounds) > 1 or not (len(ours) > 1 and len(theirs) > 1):
-        if not bounds:
-            return Difference(None, measure.scale, "no common seed")
-        return Difference(Estimate.paired([low for low, _ in bounds], step), measure.scale)
-    return Difference(Estimate.unpaired(ours, theirs, step), measure.scale)
+    if len(bounds) < 2 and len(ours) > 1 and len(theirs) > 1:
+        return Difference(Estimate.unpaired(ours, theirs, step), measure.scale)
+    if not bounds:
+        return Difference(None, measure.scale, "no common seed")
+    return Difference(Estimate.paired([low for low, _ in bounds.values()], step), measure.scale)
 
 
-def mean_difference(differences: Sequence[tuple[Cell, Cell]], measure: Measure) -> Difference:
+def mean_difference(pairs: Sequence[tuple[Cell, Cell]], measure: Measure) -> Difference:
     """Of the mean over several pairs of cells, seed by seed: over the seeds that all of them have."""
     by_seed: list[dict[int, float]] = []
-    steps: list[float] = []
-    for candidate, baseline in differences:
-        ours, theirs = candidate.by_seed(measure.name), baseline.by_seed(measure.name)
-        seeds = ours.keys() & theirs.keys()
-        if not seeds:
-            return Difference(None, measure.scale, f"{candidate.label}, {candidate.place}: no common seed with a value")
-        if measure.scale == "ratio" and min(*ours.values(), *theirs.values()) <= 0:
-            return Difference(None, measure.scale, f"{measure.name} is not above 0 everywhere, so it has no ratios")
-        by_seed.append({s: _contrast(ours[s], theirs[s], measure.scale) for s in seeds})
-        steps.append(_resolution(candidate, baseline, measure))
+    for candidate, baseline in pairs:
+        paired = _paired_values(candidate, baseline, measure)
+        if isinstance(paired, str):
+            return Difference(None, measure.scale, paired)
+        bounds, _, _ = paired
+        if any(low != high or math.isinf(low) for low, high in bounds.values()):
+            return Difference(None, measure.scale, "a trial never got there: a mean would be one of the others only")
+        by_seed.append({seed: low for seed, (low, _) in bounds.items()})
     shared = sorted(set.intersection(*(set(values) for values in by_seed)))
     if not shared:
         return Difference(None, measure.scale, "no seed that all cells have")
-    means = [math.fsum(values[s] for values in by_seed) / len(by_seed) for s in shared]
-    # Roundings of cells are independent, so their mean is finer than each.
-    step = math.sqrt(math.fsum(step**2 for step in steps)) / len(steps)
-    return Difference(Estimate.paired(means, step), measure.scale)
+    means = [math.fsum(values[seed] for values in by_seed) / len(by_seed) for seed in shared]
+    # The rounding of a mean is finer than that of its parts, as far as these are not the same baseline again.
+    step = max(_resolution(candidate, baseline, measure) for candidate, baseline in pairs)
+    places = {baseline.key for _, baseline in pairs}
+    return Difference(Estimate.paired(means, step / math.sqrt(len(places))), measure.scale)
 
 
 Bounds = tuple[float, float]
@@ -95,8 +95,8 @@ Bounds = tuple[float, float]
 
 def _paired_values(
     candidate: Cell, baseline: Cell, measure: Measure
-) -> tuple[list[Bounds], list[float], list[float]] | str:
-    """Bounds of each pair's contrast, and each side's own values, on the scale; or why there are none."""
+) -> tuple[dict[int, Bounds], list[float], list[float]] | str:
+    """Bounds of each pair's contrast by seed, and each side's own values, on the scale; or why there are none."""
     sides = [_bounds_by_seed(cell, measure) for cell in (candidate, baseline)]
     for cell, values in zip((candidate, baseline), sides, strict=True):
         if not values:
@@ -104,12 +104,12 @@ def _paired_values(
         if measure.scale == "ratio" and min(low for low, _ in values.values()) <= 0:
             return f"{measure.name} is not above 0 everywhere, so it has no ratios"
     ours, theirs = sides
-    bounds = []
+    bounds = {}
     for seed in sorted(ours.keys() & theirs.keys()):
         (a_low, a_high), (b_low, b_high) = ours[seed], theirs[seed]
         low = -math.inf if b_high == math.inf else _contrast(a_low, b_high, measure.scale)
         high = math.inf if a_high == math.inf else _contrast(a_high, b_low, measure.scale)
-        bounds.append((low, high))
+        bounds[seed] = low, high
     ours_scaled, theirs_scaled = ([_scaled(low, measure.scale) for low, _ in side.values()] for side in sides)
     return bounds, ours_scaled, theirs_scaled
 
