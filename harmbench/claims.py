@@ -336,7 +336,7 @@ NOTE = (
 def table(verdicts: Sequence[Verdict]) -> Table:
     """Verdicts as a table, the decided ones first."""
     ranked = sorted(verdicts, key=lambda verdict: ANSWERS.index(verdict.verdict))
-    columns = ("verdict", "claim", "found", "seeds", "why, and what next", "source")
+    columns = ("verdict", "claim", "found", "seeds", "why, and what next")
     return Table(
         title="Claims",
         caption=NOTE,
@@ -344,11 +344,10 @@ def table(verdicts: Sequence[Verdict]) -> Table:
         rows=tuple(
             (
                 v.verdict,
-                f"{v.claim.sentence} ({v.claim.id})",
+                f"{v.claim.sentence} ({v.claim.id}; {v.claim.source})",
                 v.decisive.text if v.decisive else "",
                 str(v.decisive.pairs) if v.decisive else "",
                 v.reason,
-                v.claim.source,
             )
             for v in ranked
         ),

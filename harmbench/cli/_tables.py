@@ -18,19 +18,25 @@ _STYLES = {
 }
 
 
-def show(table: Table, widths: dict[str, int] | None = None) -> None:
+def show(table: Table, widths: dict[str, int] | None = None, spaced: bool = False) -> None:
     """Print a table.
 
     Args:
         table: as formats have it.
         widths: least widths of columns, by label.
+        spaced: whether a blank line sets rows of several lines apart.
     """
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     drawn = RichTable(
-        title=table.title, title_justify="left", show_lines=False, pad_edge=False, box=None, padding=(0, 2, 1, 0)
+        title=table.title,
+        title_justify="left",
+        show_lines=False,
+        pad_edge=False,
+        box=None,
+        padding=(0, 2, int(spaced), 0),
     )
     for column in table.columns:
         label = f"{column.label} ({column.unit})" if column.unit else column.label
