@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from harmbench.cells import Cell, Measure, cells_of, find_measure, measure_names
@@ -20,7 +21,7 @@ from harmbench.errors import IncomparableError, OptionError, UnknownNameError
 from harmbench.formats import Column, Table
 from harmbench.records import Record, TrialRecord
 from harmbench.registry import split_names
-from harmbench.stats import LEVEL, Estimate, holm, two_sided
+from harmbench.stats import LEVEL, Estimate, detectable_difference, holm, two_sided
 from harmbench.store import RunData
 
 SHORT_NAMES = {
@@ -155,7 +156,8 @@ def compare(
     for measure, gate in limits:
         _check_gate(pairs, measure, gate)
     rows = _rows(pairs, list(dict.fromkeys(named.values())), {measure.name: gate.limit for measure, gate in limits})
-    return Changes(rows=tuple(rows), notes=(*differing, *_notes(a, b, pairs, list(named.values()))))
+    notes = (*differing, *_notes(a, b, pairs, list(named.values())), *_sight(pairs, [measure for measure, _ in limits]))
+    return Changes(rows=tuple(rows), notes=notes)
 
 
 # --- what may be compared --------------------------------------------------------------------------------------
@@ -212,6 +214,20 @@ def _notes(a: RunData, b: RunData, pairs: Sequence[tuple[Cell, Cell]], measures:
         part = next((p for pair in pairs for cell in pair if (p := cell.modelled(measure.name))), "")
         if part:
             yield f"{measure.name}: {part} is modelled, not measured; it is shown, and decides nothing."
+
+
+def _sight(pairs: Sequence[tuple[Cell, Cell]], gated: Sequence[Measure]) -> Iterator[str]:
+    """How large a change the gates would see: with few seeds, none but a large one."""
+    for measure in gated:
+        found = [difference(after, before, measure) for before, after in pairs]
+        known = [(d, e) for d in found if isinstance(e := d.evidence, Estimate) and e.error > 0]
+        sizes = [
+            abs(d.change(detectable_difference(e.error * math.sqrt(e.size), e.size, tests=len(pairs) * len(gated))))
+            for d, e in known
+        ]
+        if sizes:
+            text = measure.changed(median(sizes), sign="")
+            yield f"{measure.name}: with these seeds, a change of {text} has four chances in five to be decided."
 
 
 def _may_differ(trials: Sequence[TrialRecord]) -> tuple[set[str], set[str]]:

@@ -10,6 +10,9 @@ from typing import Any
 
 from harmbench.carbon import Grid
 from harmbench.cells import Cell, cells_of, charged_components
+from harmbench.claims import judge
+from harmbench.claims import summary as claims_summary
+from harmbench.claims import table as claims_table
 from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import (
@@ -23,6 +26,7 @@ from harmbench.stats import (
     seeds_to_decide,
 )
 from harmbench.store import RunData
+from harmbench.suite import check_claims
 
 MISSING = "n/a"
 
@@ -69,12 +73,16 @@ def compose(run: RunData, grid: Grid) -> Report:
     """
     suite = run.header["suite"]
     groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
+    verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
-        summary=tuple(_summary(run, groups, grid)),
+        summary=(*_summary(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
         figures=tuple(_figures(groups)),
-        sections=tuple(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+        sections=(
+            *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+            *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
+        ),
         notes=tuple(_notes(run, grid)),
         environment=tuple(_environment(run)),
         measurements=tuple(_tidy(run, grid)),
