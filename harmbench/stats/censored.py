@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,7 +47,9 @@ def censored_median(reached: Sequence[float], censored: Sequence[float], level: 
     latest = max([*reached, *(c for c in censored if math.isfinite(c))]) + 1
     data: Any = scipy_stats.CensoredData(uncensored=list(reached), right=[min(c, latest) for c in censored])
     survival = scipy_stats.ecdf(data).sf
-    bounds = survival.confidence_interval(confidence_level=level, method="log-log") if size > 1 else None
+    with warnings.catch_warnings():  # where nobody, or everybody, got there the formula has no bounds; NaN says so
+        warnings.simplefilter("ignore", RuntimeWarning)
+        bounds = survival.confidence_interval(confidence_level=level, method="log-log")
 
     def first_at_half(function: Any) -> float | None:
         if function is None:
@@ -54,5 +57,5 @@ def censored_median(reached: Sequence[float], censored: Sequence[float], level: 
         under = function.quantiles[function.probabilities <= 0.5 + 1e-12]
         return float(under[0]) if len(under) and under[0] <= max(reached) else None
 
-    low, high = (first_at_half(bounds.low), first_at_half(bounds.high)) if bounds else (None, None)
+    low, high = first_at_half(bounds.low), first_at_half(bounds.high)
     return Median(first_at_half(survival), low, high, len(reached), size)
