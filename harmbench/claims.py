@@ -207,9 +207,12 @@ def _test_mean(claim: Claim, pairs: Sequence[tuple[Cell, Cell]], measure: Measur
     alone = [_test(claim, candidate, baseline, measure, direction) for candidate, baseline in pairs]
     found = mean_difference(pairs, measure)
     supports, refutes = _p_values(claim, found, direction)
-    note = found.reason or next((one.found.note for one in alone if one.found.note), "")
-    supports = math.nan if any(math.isnan(one.supports) for one in alone) and found.reason == "" and note else supports
-    refutes = math.nan if any(math.isnan(one.refutes) for one in alone) and found.reason == "" and note else refutes
+    blocked = [one for one in alone if one.found.note]  # what keeps one cell from deciding keeps the mean
+    if any(math.isnan(one.supports) for one in blocked):
+        supports = math.nan
+    if any(math.isnan(one.refutes) for one in blocked):
+        refutes = math.nan
+    note = found.reason or next((one.found.note for one in blocked), "")
     heads = " or ".join(dict.fromkeys(candidate.label for candidate, _ in pairs))
     place = f"mean of {len(pairs)} cells" if len(pairs) > 1 else pairs[0][0].place
     return _Tested(_describe(found, measure, heads, place, note, direction), found, supports, refutes)
