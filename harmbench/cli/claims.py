@@ -45,7 +45,7 @@ def claims(
         return
     from harmbench.cli._tables import show
 
-    show(table, widths={"claim": 36, "found": 14, "why, and what next": 28}, spaced=True)
+    show(table, spaced=True)
     typer.echo(f"{judging.summary(verdicts)} Claims of {source}; results of {data.folder}.")
     seeds = [v.seeds_needed for v in verdicts if v.seeds_needed]
     if seeds:

@@ -65,7 +65,7 @@ def _show(changes: Changes, everything: bool, as_markdown: bool) -> None:
     elif table.rows:
         from harmbench.cli._tables import show
 
-        show(table, widths={"cell": 30, "change": 14})
+        show(table)
     for note in changes.notes:
         typer.echo(f"- {note}" if as_markdown else note)
     typer.echo(f"\n**{changes.summary}**" if as_markdown else changes.summary)
