@@ -26,7 +26,7 @@ from harmbench.cli import app
 from harmbench.cli.listing import addresses, rooms
 from harmbench.records import Protocol
 from harmbench.registry import Component
-from harmbench.suite import Exclusion, SuiteSpec, load, shipped
+from harmbench.suite import Claim, Exclusion, SuiteSpec, load, shipped
 
 TARGET = Path(__file__).resolve().parent / "reference.md"
 _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
@@ -81,7 +81,7 @@ def slug(headline: str) -> str:
 def _commands() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
     yield from ("", "## Commands", "", f"{root.help}", "")
-    yield "Exit codes: 0 done; 1 some trials failed, or something broke; 2 usage; 130 stopped by Ctrl-C."
+    yield "Exit codes: 0 done; 1 a trial failed, a gate was missed or something broke; 2 usage; 130 stopped by Ctrl-C."
     yield from ("", *_parameters(root))
     for name, command in root.commands.items():
         words = [_argument(p) for p in command.params if _is_argument(p)]
@@ -192,6 +192,12 @@ def _kind(annotation: Any) -> str:
 def _suites() -> Iterator[str]:
     yield from ("", "## Suites", "", "A suite file is YAML with these fields.", "", *_fields(SuiteSpec), "")
     yield from ("An entry of `exclude` has these; a pattern may hold `*`.", "", *_fields(Exclusion), "")
+    yield from (
+        "An entry of `claims` has these; the rules are in [claims.md](claims.md#rules).",
+        "",
+        *_fields(Claim),
+        "",
+    )
     yield from ("Suites that come with harmbench:", "")
     rows = [(f"`{name}`", load(name).question, load(name).cost) for name in shipped()]
     yield from _table(("suite", "question", "cost"), rows)

@@ -7,6 +7,7 @@
     |   |-- SuiteError              one or more problems in a suite file
     |   |-- DatasetUnavailableError data that is not on this machine
     |   |-- DeviceError             a device that is not there
+    |   |-- IncomparableError       two runs that differ in more than what is compared
     |   |-- RunFolderError          a run folder that cannot be written, or holds something else
     |   `-- RegionError             a region without a known grid intensity
     |-- RegistryError               a component (usually a plugin's) that breaks its room's rules
@@ -76,6 +77,10 @@ class DeviceError(UsageError):
 
 class RunFolderError(UsageError):
     """A run folder that cannot be used; nothing in it was touched."""
+
+
+class IncomparableError(UsageError):
+    """Two runs that differ in more than what is compared; the message names it."""
 
 
 class RegionError(UsageError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError
 from harmbench.losses import LOSSES, Loss
 from harmbench.records import Record, TrialSpec, fingerprint
-from harmbench.suite import Exclusion, SuiteSpec
+from harmbench.suite import Exclusion, SuiteSpec, matches
 
 
 class Excluded(Record):
@@ -138,9 +137,4 @@ def _fits(loss: Loss, metric: str) -> bool:
 def _matches(rule: Exclusion, cell: TrialSpec) -> bool:
     """Whether a rule leaves a cell out."""
     asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell, strict=True)
-    return all(fnmatchcase(_literal(name), _literal(pattern)) for pattern, name in asked)
-
-
-def _literal(text: str) -> str:
-    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
-    return text.replace("[", "<").replace("]", ">")
+    return all(matches(pattern, name) for pattern, name in asked)

@@ -9,50 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmbench.carbon import Grid
+from harmbench.cells import Cell, cells_of, charged_components
+from harmbench.claims import judge
+from harmbench.claims import summary as claims_summary
+from harmbench.claims import table as claims_table
 from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
-from harmbench.stats import LEVEL, Comparison, Interval, holm, mean_interval, paired_difference, seeds_to_decide
+from harmbench.stats import (
+    LEVEL,
+    Comparison,
+    Interval,
+    censored_median,
+    holm,
+    mean_interval,
+    paired_difference,
+    seeds_to_decide,
+)
 from harmbench.store import RunData
+from harmbench.suite import check_claims
 
 MISSING = "n/a"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """All trials of one dataset x backbone x head x loss."""
-
-    dataset: str
-    backbone: str
-    head: str
-    loss: str
-    trials: tuple[TrialRecord, ...]
-
-    @property
-    def is_baseline(self) -> bool:
-        """Linear head with cross-entropy."""
-        return (self.head, self.loss) == ("linear", "cross_entropy")
-
-    @property
-    def label(self) -> str:
-        return f"{self.head} + {self.loss}"
-
-    def by_seed(self, name: str) -> dict[int, float]:
-        """A measure's value by seed, where there is one."""
-        return {t.spec.seed: value for t in self.trials if t.status == "ok" and (value := t.value(name)) is not None}
-
-    def interval(self, name: str) -> Interval | None:
-        """A measure's mean over seeds, with its interval."""
-        values = list(self.by_seed(name).values())
-        return mean_interval(values) if values else None
-
-    def count(self, status: str) -> int:
-        """Trials that ended so."""
-        return sum(trial.status == status for trial in self.trials)
-
-    def why_missing(self, name: str) -> str:
-        """The first reason why a measure is missing."""
-        found = (m.reason for t in self.trials for m in t.measurements if m.name == name and m.value is None)
-        return next(found, "no trial ended well")
 
 
 @dataclass(frozen=True)
@@ -83,8 +59,7 @@ class Group:
         if p_value < 1 - LEVEL and comparison.interval.mean < 0:
             return "worse"
         if p_value < 1 - LEVEL:  # of the seeds that ended well; the others may have been the hard ones
-            ended_badly = len(cell.trials) - cell.count("ok")
-            return f"not decided ({ended_badly} ended badly)" if ended_badly else "better"
+            return f"not decided ({cell.ended_badly} ended badly)" if cell.ended_badly else "better"
         needed = seeds_to_decide(comparison, tests=len(self.comparisons))
         return f"not decided ({needed} seeds would)" if needed else "not decided"
 
@@ -98,12 +73,16 @@ def compose(run: RunData, grid: Grid) -> Report:
     """
     suite = run.header["suite"]
     groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
+    verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
-        summary=tuple(_summary(run, groups, grid)),
+        summary=(*_summary(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
         figures=tuple(_figures(groups)),
-        sections=tuple(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+        sections=(
+            *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+            *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
+        ),
         notes=tuple(_notes(run, grid)),
         environment=tuple(_environment(run)),
         measurements=tuple(_tidy(run, grid)),
@@ -112,12 +91,9 @@ def compose(run: RunData, grid: Grid) -> Report:
 
 def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
     """Trials as groups of cells, in the order in which they first ran."""
-    cells: dict[tuple[str, str, str, str], list[TrialRecord]] = defaultdict(list)
-    for trial in trials:
-        cells[trial.spec.cell].append(trial)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for key, members in cells.items():
-        groups[key[:2]].append(Cell(*key, trials=tuple(members)))
+    for cell in cells_of(trials):
+        groups[cell.dataset, cell.backbone].append(cell)
     for (dataset, backbone), found in groups.items():
         ranked = sorted(found, key=_rank)
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
@@ -204,7 +180,7 @@ def _relative(cell: Cell, baseline: Cell, name: str) -> float | None:
 def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
     origins = {c: o for t in run.trials for c, o in t.energy_origins.items()}
     methods = {component: origin.method for component, origin in origins.items()}
-    joules = {c: _total_joules(run, c) for c in _charged(run.trials)}
+    joules = {c: _total_joules(run, c) for c in charged_components(run.trials)}
     known = [value for value in joules.values() if value is not None]
     if not known:
         return
@@ -276,7 +252,10 @@ def _tables(group: Group, grid: Grid) -> Iterator[Table]:
 def _main_table(group: Group, grid: Grid) -> Table:
     origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
-    charged = " + ".join(c.upper() for c in _charged([t for cell in group.cells for t in cell.trials])) or "no source"
+    charged = (
+        " + ".join(c.upper() for c in charged_components([t for cell in group.cells for t in cell.trials]))
+        or "no source"
+    )
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
@@ -323,26 +302,19 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
 
 def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
     """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
-    parts = [cell.by_seed(f"{component}_joules") for component in _charged(cell.trials)]
+    parts = [cell.by_seed(f"{component}_joules") for component in charged_components(cell.trials)]
     seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
     grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
     return _scaled(mean_interval(grams), 1000) if grams else None
 
 
-def _charged(trials: Sequence[TrialRecord]) -> list[Component]:
-    """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
-    sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
-    return [component for component in COMPONENTS if component in sources and component != "ram"]
-
-
 def _steps_to_target(cell: Cell) -> str:
     """Median of those that got there, and how many did; a median only where most did, since the rest are later."""
-    steps = sorted(cell.by_seed("steps_to_target").values())
-    total = cell.count("ok") + cell.count("diverged")
-    reached = f"{len(steps)}/{total}"
-    if not total or len(steps) * 2 <= total:
-        return f"- ({reached})"
-    return f"{steps[(total - 1) // 2]:.0f} ({reached})"
+    steps = list(cell.by_seed("steps_to_target").values())
+    never = [math.inf] * (cell.count("ok") + cell.count("diverged") - len(steps))
+    median = censored_median(steps, never).value
+    shown = "-" if median is None or len(steps) <= len(never) else f"{median:.0f}"
+    return f"{shown} ({len(steps)}/{len(steps) + len(never)})"
 
 
 def _trials(cell: Cell) -> str:

@@ -12,6 +12,16 @@ A suite names the axes of the matrix (datasets, backbones, metrics, losses, seed
     protocol: {steps: 60}
     meters: [quality, energy]
 
+Its claims are statements about the results, which `harmbench claims` judges by named rules:
+
+    claims:
+      - id: cosine-accuracy
+        sentence: On digits, the cosine distance with the harmonic loss is more accurate than linear + cross-entropy.
+        source: arXiv 2603.10225, abstract
+        measure: test_accuracy
+        rule: better
+        heads: cosine + harmonic
+
 `metrics: all` stands for every registered distance with every named variant, `paper` for those of the papers.
 A path wins over a shipped suite's name.
 """
@@ -20,11 +30,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS
@@ -52,6 +63,125 @@ class Exclusion(Record):
         return ", ".join(f"{axis} {pattern}" for axis, pattern in axes.items() if pattern != "*")
 
 
+Rule = Literal["better", "better_on_average", "no_worse", "equivalent", "share_of_cells"]
+
+
+class Claim(Record):
+    """A statement about the results, with the rule that decides it. Heads are named as reports do: `cosine + harmonic`;
+    `*` stands for any text."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="names it in tables")
+    sentence: str = Field(min_length=1, description="what is tested, where")
+    source: str = Field(min_length=1, description="who says so, and where; a reference, no copied text")
+    measure: str = Field(description="a measure's name; `joules` is processor and accelerator together")
+    rule: Rule = Field(description="how it is decided")
+    heads: tuple[str, ...] = Field(min_length=1, description="heads that it is about")
+    baseline: str = Field(default="linear + cross_entropy", description="what each is compared with, in its place")
+    direction: Literal["higher", "lower"] | None = Field(
+        default=None, description="what the claim calls better; the measure's own direction unless given"
+    )
+    margin: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        validate_default=True,
+        description="0.01 is a point of an accuracy or share, a per cent of anything else",
+    )
+    share: float | None = Field(
+        default=None, gt=0, le=1, validate_default=True, description="of `share_of_cells`: part of the cells"
+    )
+    accuracy_within: float | None = Field(
+        default=None, ge=0, lt=1, description="a cell counts only if its mean test accuracy is at most so far behind"
+    )
+    datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+    backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+
+    @field_validator("heads", "datasets", "backbones", mode="before")
+    @classmethod
+    def _one_or_many(cls, names: Any) -> Any:
+        return _one_or_many(names)
+
+    @field_validator("heads")
+    @classmethod
+    def _known_heads(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_head(label) for label in heads)
+
+    @field_validator("baseline")
+    @classmethod
+    def _known_baseline(cls, label: str) -> str:
+        if "*" in label:
+            raise ValueError("is one head, not a pattern")
+        return _head(label)
+
+    @field_validator("datasets", "backbones")
+    @classmethod
+    def _known_places(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(_canonical(str(info.field_name), name) for name in names)
+
+    @field_validator("margin")
+    @classmethod
+    def _needs_margin(cls, margin: float, info: ValidationInfo) -> float:
+        if margin == 0 and info.data.get("rule") in ("no_worse", "equivalent"):
+            raise ValueError(f"the rule {info.data['rule']} needs a margin above 0, such as 0.01")
+        return margin
+
+    @field_validator("share")
+    @classmethod
+    def _share_of_cells(cls, share: float | None, info: ValidationInfo) -> float | None:
+        if "rule" in info.data and (share is None) == (info.data["rule"] == "share_of_cells"):
+            raise ValueError(
+                "belongs to the rule share_of_cells, which needs it"
+                if share is None
+                else "is of the rule share_of_cells only"
+            )
+        return share
+
+
+def _one_or_many(names: Any) -> Any:
+    """A comma-separated text as a list of names; entries of a list may be such texts too."""
+    if isinstance(names, str):
+        return split_names([names])
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return split_names(names)
+    return names
+
+
+def _head(label: str) -> str:
+    """Canonical form of `HEAD + LOSS`.
+
+    Raises:
+        ValueError: where it is no head of a loss that harmbench knows.
+    """
+    head, plus, loss = (part.strip() for part in label.partition("+"))
+    if not (head and plus and loss):
+        raise ValueError("write HEAD + LOSS, such as cosine + harmonic")
+    return f"{head if head == 'linear' else _canonical('metrics', head)} + {_canonical('losses', loss)}"
+
+
+def _canonical(field: str, name: str) -> str:
+    """The canonical address of a name; a pattern as it is."""
+    if "*" in name:
+        return name
+    try:
+        return str(ROOMS[field].parse(name))
+    except HarmbenchError as error:
+        raise ValueError(str(error)) from None
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether an address fits a pattern, in which `*` is any text and brackets are plain characters.
+
+    >>> matches("hamming[*]", "hamming[variant=soft]"), matches("mlp", "mlp[hidden=8]")
+    (True, False)
+    """
+    return fnmatchcase(_literal(name), _literal(pattern))
+
+
+def _literal(text: str) -> str:
+    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
+    return text.replace("[", "<").replace("]", ">")
+
+
 class SuiteSpec(Record):
     """A validated suite; names are canonical addresses."""
 
@@ -66,15 +196,20 @@ class SuiteSpec(Record):
     protocol: Protocol
     meters: tuple[str, ...] = ("quality", "convergence", "gradient_stability", "throughput", "memory", "energy")
     exclude: tuple[Exclusion, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     @field_validator("datasets", "backbones", "metrics", "losses", "meters", mode="before")
     @classmethod
     def _one_or_many(cls, names: Any) -> Any:
-        if isinstance(names, str):
-            return split_names([names])
-        if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-            return split_names(names)
-        return names
+        return _one_or_many(names)
+
+    @field_validator("claims")
+    @classmethod
+    def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        ids = [claim.id for claim in claims]
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"the id {twice[0]} is there twice")
+        return claims
 
 
 ROOMS: dict[str, Room[Any]] = {
@@ -155,6 +290,18 @@ def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
     return spec
 
 
+def check_claims(claims: Any, source: str) -> tuple[Claim, ...]:
+    """Claims from a list of mappings.
+
+    Raises:
+        SuiteError: with all problems.
+    """
+    try:
+        return TypeAdapter(tuple[Claim, ...]).validate_python(tuple(claims))
+    except ValidationError as error:
+        raise SuiteError(source, [_problem({**e, "loc": ("claims", *e["loc"])}) for e in error.errors()]) from None
+
+
 def _override_protocol(protocol: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """One budget replaces the other."""
     budgets = {"steps", "epochs"}
@@ -200,12 +347,13 @@ def _problem(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{path}: is required"
     if error["type"] == "extra_forbidden":
-        within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion}
+        within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion, "claims": Claim}
         fields = within.get(error["loc"][0] if len(error["loc"]) > 1 else None, SuiteSpec).model_fields
         near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
         return f"{path}: no such field" + (
             f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
         )
     said = error["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    plain = error["input"][:1] if isinstance(error["input"], list | tuple) else [error["input"]]
+    got = "" if any(isinstance(value, dict) for value in plain) else f", got {error['input']!r}"
     return f"{path}: {said[:1].lower()}{said[1:]}{got}"

@@ -195,6 +195,8 @@ def test_every_cheap_command_runs(arguments: list[str], there: Path) -> None:
 def is_cheap(arguments: list[str]) -> bool:
     if arguments[:1] == ["report"]:  # of the run that is there, and not of one the reader has
         return not any(argument.startswith("reports/") and argument != RUN for argument in arguments)
+    if arguments[:1] in (["claims"], ["compare"]):
+        return RUN in arguments
     return bool(arguments) and (arguments[0] in CHEAP or arguments[-1] in {"-h", "--help", "--version"})
 
 

@@ -26,14 +26,15 @@ def _lines(report: Report) -> Iterator[str]:
     for section in report.sections:
         yield from ("", f"## {section.title}")
         for table in section.tables:
-            yield from _table(table)
+            yield from table_lines(table)
     yield from ("", "## How to read this", "")
     yield from (f"- {note}" for note in report.notes)
     yield from ("", "## Environment", "", "| | |", "|---|---|")
     yield from (f"| {label} | {_escape(text)} |" for label, text in report.environment)
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
+    """A table with its title and caption."""
     yield from ("", f"### {table.title}", "")
     if table.caption:
         yield from (table.caption, "")

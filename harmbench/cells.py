@@ -1,0 +1,165 @@
+"""Trials as cells, and what they say of a measure: what reports, claims and comparisons share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from harmbench.records import COMPONENTS, Component, TrialRecord
+from harmbench.stats import Interval, mean_interval
+
+_SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
+
+Key = tuple[str, str, str, str]
+Scale = Literal["difference", "ratio"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All trials of one dataset x backbone x head x loss."""
+
+    dataset: str
+    backbone: str
+    head: str
+    loss: str
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.backbone, self.head, self.loss
+
+    @property
+    def is_baseline(self) -> bool:
+        """Linear head with cross-entropy."""
+        return (self.head, self.loss) == ("linear", "cross_entropy")
+
+    @property
+    def label(self) -> str:
+        return f"{self.head} + {self.loss}"
+
+    @property
+    def place(self) -> str:
+        """Where it is compared with others."""
+        return f"{self.backbone} on {self.dataset}"
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        """A measure's value by seed, where there is one."""
+        return {t.spec.seed: value for t in self.trials if t.status == "ok" and (value := _value(t, name)) is not None}
+
+    def interval(self, name: str) -> Interval | None:
+        """A measure's mean over seeds, with its interval."""
+        values = list(self.by_seed(name).values())
+        return mean_interval(values) if values else None
+
+    def count(self, status: str) -> int:
+        """Trials that ended so."""
+        return sum(trial.status == status for trial in self.trials)
+
+    @property
+    def ended_badly(self) -> int:
+        """Trials that diverged or failed."""
+        return len(self.trials) - self.count("ok")
+
+    def why_missing(self, name: str) -> str:
+        """The first reason why a measure is missing."""
+        summed = parts(self.trials, name)
+        found = (m.reason for t in self.trials for m in t.measurements if m.name in summed and m.value is None)
+        return next(found, "no trial ended well")
+
+    def modelled(self, name: str) -> str:
+        """Which part of a measure is modelled and not measured; empty where none is.
+
+        Joules count as modelled where their source is a model, whether or not a trial has a value.
+        """
+        for part in parts(self.trials, name):
+            for component in COMPONENTS:
+                origins = [t.energy_origins[component] for t in self.trials if component in t.energy_origins]
+                if part.startswith(f"{component}_joules") and any(origin.method == "model" for origin in origins):
+                    return f"{component.upper()} energy"
+            if any(m.name == part and m.origin == "modelled" for t in self.trials for m in t.measurements):
+                return part
+        return ""
+
+
+def cells_of(trials: Iterable[TrialRecord]) -> list[Cell]:
+    """Trials as cells, in the order in which they first ran."""
+    found: dict[Key, list[TrialRecord]] = defaultdict(list)
+    for trial in trials:
+        found[trial.spec.cell].append(trial)
+    return [Cell(*key, trials=tuple(members)) for key, members in found.items()]
+
+
+def charged_components(trials: Sequence[TrialRecord]) -> list[Component]:
+    """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
+    sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
+    return [component for component in COMPONENTS if component in sources and component != "ram"]
+
+
+# --- measures --------------------------------------------------------------------------------------------------
+
+
+class Measure(NamedTuple):
+    """What the trials say of a measure: its name, unit and better direction."""
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower", "neither"]
+
+    @property
+    def scale(self) -> Scale:
+        """How two values of it are compared."""
+        return "difference" if self.unit == "1" else "ratio"
+
+    def changed(self, change: float, sign: str = "+") -> str:
+        """A change of it as text: points of an accuracy or another share, a plain number of other plain numbers, and
+        per cent of the rest.
+
+        >>> Measure("test_accuracy", "1", "higher").changed(0.01), Measure("throughput", "1/s", "higher").changed(0.01)
+        ('+1 points', '+1 %')
+        """
+        if self.scale == "ratio":
+            return f"{100 * change:{sign}.3g} %"
+        return f"{100 * change:{sign}.3g} points" if _SHARE.search(self.name) else f"{change:{sign}.3g}"
+
+    def interval(self, change: float, low: float | None, high: float | None) -> str:
+        """A change with its interval."""
+        number, _, unit = self.changed(change).partition(" ")
+        if low is None or high is None:
+            return f"{number} {unit}".strip()
+        bounds = (self.changed(bound).partition(" ")[0] for bound in (low, high))
+        return f"{number} [{', '.join(bounds)}] {unit}".strip()
+
+
+def find_measure(trials: Sequence[TrialRecord], name: str) -> Measure | None:
+    """A measure that the trials have; `joules`, and names that begin so, are processor and accelerator together."""
+    summed = parts(trials, name)
+    found = (Measure(name, m.unit, m.better) for t in trials for m in t.measurements if m.name in summed)
+    return next(found, None)
+
+
+def measure_names(trials: Sequence[TrialRecord]) -> list[str]:
+    """Every name that `find_measure` knows, sorted."""
+    names = {m.name for t in trials for m in t.measurements}
+    return sorted(names | {name.partition("_")[2] for name in names if name.startswith("cpu_joules")})
+
+
+def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
+    """The measurements whose sum a measure is: itself, unless it is the joules of all that counts."""
+    return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
+
+
+def _value(trial: TrialRecord, name: str) -> float | None:
+    """Of a measure; None where a part of it is missing, since a part is no sum."""
+    values = [trial.value(part) for part in parts([trial], name)]
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
+
+
+def missing_measure(trials: Sequence[TrialRecord], name: str) -> str:
+    """What to say of a measure that no trial has."""
+    near = next(iter(difflib.get_close_matches(name, measure_names(trials), n=1, cutoff=0.5)), "")
+    return f"the run has no measure {name}" + (f"; the nearest is {near}" if near else "")

@@ -1,0 +1,70 @@
+"""`harmbench claims`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harmbench.cli.reporting import RunFolder
+
+if TYPE_CHECKING:
+    from harmbench.suite import Claim
+
+
+def claims(
+    run: RunFolder = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="SUITE", help="Take the claims from this suite, and not the run's own."),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",  # noqa: A002
+) -> None:
+    """Judge the claims of a run's suite: supported, refuted, not decided or not testable here, and why.
+
+    Example: harmbench claims --format md
+    """
+    from harmbench import claims as judging
+    from harmbench import store
+    from harmbench.errors import OptionError
+
+    if format not in ("table", "md", "json"):
+        raise OptionError(f"--format {format}: write table, md or json")
+    data = store.read(run or store.latest(Path("reports")))
+    stated, source = _claims(data.header, suite)
+    verdicts = judging.judge(stated, data.trials)
+    if format == "json":
+        typer.echo(judging.as_json(verdicts))
+        return
+    table = judging.table(verdicts)
+    if format == "md":
+        from harmbench.formats.md import table_lines
+
+        typer.echo("\n".join(table_lines(table)).strip())
+        return
+    from harmbench.cli._tables import show
+
+    show(table, spaced=True)
+    typer.echo(f"{judging.summary(verdicts)} Claims of {source}; results of {data.folder}.")
+    seeds = [v.seeds_needed for v in verdicts if v.seeds_needed]
+    if seeds:
+        typer.echo(f"Next: the same `harmbench run` with --seeds {min(seeds)} may decide the nearest of the open ones.")
+
+
+def _claims(header: dict[str, Any], suite: str | None) -> tuple[tuple[Claim, ...], str]:
+    """The claims to judge, and where they come from: a suite that was asked for, the run's own, or the shipped ones of
+    its name."""
+    from harmbench import suite as suites
+    from harmbench.errors import UsageError
+
+    name = header["suite"]["name"]
+    recorded = suites.check_claims(header["suite"].get("claims", ()), f"{name}'s run.json")
+    if suite or (not recorded and name in suites.shipped()):
+        found = suites.load(suite or name)
+        recorded, source = found.claims, f"the suite {suite or name}" + ("" if suite else " as shipped")
+    else:
+        source = "the run"
+    if not recorded:
+        raise UsageError(f"{source} makes no claims; `--suite SUITE` names one that does, such as vision")
+    return recorded, source
