@@ -31,7 +31,6 @@ OPERATORS = (
 )
 QUICK = ((64, 64), (32, 32))
 TILES = ((64, 64), (64, 16), (16, 64), (32, 32), (32, 16), (16, 32), (16, 16))
-AGAIN = [(op, "again") for op in ("euclidean", "minkowski_1.5", "minkowski_3", "canberra_weighted", "canberra_weighted_root")]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 ARITHMETIC = ("FADD", "FFMA", "FMUL", "FMNMX", "FSETP", "FSEL", "MUFU", "FSET", "FCHK")
 
@@ -109,17 +108,19 @@ def uses(quick: bool) -> Iterator[Use]:
         for tile in QUICK if quick else TILES:
             down, across = tile
             warps = gpu.warps(*tile)
-            for op, first in (*((op, gpu.FIRST.get(op, "")) for op in (*OPERATORS, "ties")), *AGAIN):
-                constants = {"OP": op, "FIRST": first, "HAS_AUX": op in gpu.WITH_AUX, "BM": down, "BK": across}
+            whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*OPERATORS, "ties")]
+            for op, first, partial in (*whole, *((op, first, True) for op, first in gpu.AGAIN.items())):
+                flags = {"HAS_AUX": op in gpu.WITH_AUX and not partial, "PARTIAL": partial}
+                constants = {"OP": op, "FIRST": first, **flags, "BM": down, "BK": across}
                 if tile != (64, 64) or op not in gpu.HEAVY:
                     compiled = _compile(gpu._forward, capability, warps, (), constants)
-                    yield _use(f"forward {op} {first}".strip(), compiled, capability, tile, warps)
+                    yield _use(f"{'again' if partial else 'forward'} {op}", compiled, capability, tile, warps)
             for op in (op for op in OPERATORS if tile != (64, 64) or op not in gpu.HEAVY):
                 constants = {"OP": op, "HAS_C2": op in gpu.WITH_C2, "BM": down, "BF": across}
                 for side, ones in (("dx", ("other_stride",)), ("dw", ("own_stride",))):
                     compiled = _compile(gpu._backward, capability, warps, ones, constants)
                     yield _use(f"{side} {op}", compiled, capability, tile, warps)
-        for block in (4096,) if quick else (4096, 1024, 16):
+        for block in (2048,) if quick else (2048, 1024, 16):
             warps = 8 if block > 1024 else 4
             compiled = _compile(gpu._harmonic, capability, warps, (), {"HAS_WEIGHTS": True, "BLOCK": block})
             yield _use("harmonic", compiled, capability, (1, block), warps)

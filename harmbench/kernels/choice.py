@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     Choice(form='reference', reason='small enough for the formula itself')
     """
 
-    form: Literal["reference", "chunked", "native", "matmul"]
+    form: Literal["reference", "chunked", "native", "matmul", "triton"]
     reason: str
 
 
@@ -59,6 +59,11 @@ def choose(
     if device.type != "cpu":
         if operator.kind == "gemm":
             return Choice("matmul", f"matrix product on {device.type}")
+        if device.type == "cuda":
+            from harmbench.kernels import gpu
+
+            problem = gpu.problem()
+            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {gpu.UNTRIED}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
     if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):

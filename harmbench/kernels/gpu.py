@@ -43,16 +43,20 @@ WITH_C2 = (
     "canberra_weighted_root",
     "bray_curtis_signed",
 )
-FIRST = {"smooth_chebyshev": "gap", "minkowski": "largest"}
+FIRST = {"smooth_chebyshev": "chebyshev", "minkowski": "chebyshev"}
+# What has left the range of float32 on the way is summed once more with the largest divided out; and 1 - d, where it is
+# small and a gradient wants it, comes from a sum of its own.
+AGAIN = {
+    **dict.fromkeys(("minkowski_1.5", "euclidean", "minkowski_3"), "chebyshev"),
+    **dict.fromkeys(("canberra_weighted", "canberra_weighted_root"), "largest_size"),
+    **dict.fromkeys(("rest_of_canberra_weighted", "rest_of_canberra_weighted_root"), "largest_size"),
+    **dict.fromkeys(("rest_of_bray_curtis", "rest_of_bray_curtis_signed"), ""),
+}
 HEAVY = (
-    "bray_curtis_signed",
-    "canberra",
-    "canberra_robust",
-    "canberra_weighted",
-    "canberra_weighted_root",
-    "minkowski",
-    "smooth_chebyshev",
+    *("bray_curtis_signed", "canberra", "canberra_robust", "canberra_weighted", "canberra_weighted_root"),
+    *("minkowski", "smooth_chebyshev", "ties", *(name for name in AGAIN if name.startswith("rest_of_"))),
 )
+UNTRIED = "checked by Triton's interpreter and by compiling, not yet on a GPU"
 _ORDERS = {1.0: "manhattan", 1.5: "minkowski_1.5", 2.0: "euclidean", 3.0: "minkowski_3"}
 
 
@@ -80,6 +84,12 @@ def _sign_of(size: tl.tensor, a: tl.tensor, b: tl.tensor) -> tl.tensor:
 
 
 @_jit
+def _overlap(x: tl.tensor, w: tl.tensor) -> tl.tensor:
+    """|x| + |w| - |x - w|, to the last digit."""
+    return tl.where((x > 0.0) == (w > 0.0), 2.0 * tl.minimum(tl.abs(x), tl.abs(w)), 0.0)
+
+
+@_jit
 def _power(v: tl.tensor, p: tl.tensor) -> tl.tensor:
     """v^p for v >= 0 and p > 0."""
     return tl.exp2(p * tl.log2(v))
@@ -88,7 +98,7 @@ def _power(v: tl.tensor, p: tl.tensor) -> tl.tensor:
 @_jit
 def _weight(size: tl.tensor, gamma: tl.tensor, OP: tl.constexpr) -> tl.tensor:
     """size^gamma; the usual gamma is 1/2."""
-    if OP == "canberra_weighted_root":
+    if OP == "canberra_weighted_root" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
         return tl.sqrt(size)
     else:  # noqa: RET505 - the branch that Triton compiles
         return _power(size, gamma)
@@ -166,6 +176,17 @@ def _add(s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor,
     elif OP == "bray_curtis_signed":
         s0 += gap
         s1 += tl.abs(x + w)
+    elif OP == "rest_of_bray_curtis":
+        s0 += _overlap(x, w)
+        s1 += tl.abs(x) + tl.abs(w)
+    elif OP == "rest_of_bray_curtis_signed":
+        s0 += _overlap(x, w) - _overlap(x, -w)
+        s1 += tl.abs(x + w)
+    elif OP == "rest_of_canberra_weighted" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
+        size = tl.abs(x) + tl.abs(w)
+        weight = _weight(size * m, option, OP)
+        s0 += weight * (_overlap(x, w) / tl.maximum(size, 1e-37))
+        s1 += weight
     else:
         s0 += gap
     return s0, s1
@@ -207,6 +228,10 @@ def _finish(s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.
         d = tl.where(s0 == 0.0, 0.0, s0 / s1)
     elif OP == "canberra_weighted" or OP == "canberra_weighted_root":  # noqa: PLR1714
         d = tl.where(s1 == 0.0, 0.0, s0 / s1)
+    elif OP == "rest_of_bray_curtis" or OP == "rest_of_bray_curtis_signed":  # noqa: PLR1714
+        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
+    elif OP == "rest_of_canberra_weighted" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
+        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
     elif OP == "minkowski_1.5":
         root = _cube_root(s0)
         d = tl.where(s0 == 0.0, 0.0, m * (root * root))
@@ -221,7 +246,7 @@ def _finish(s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.
         past = ((N + 3) // 4 * 4 - N) * 1.0
         far = s0 - past * tl.exp(-option * m)
         is_near = option * m < 50.0
-        aux = tl.where(is_near, s0 + N, far)
+        aux = tl.where(is_near, (s0 + N) * tl.exp(-option * m), far)
         d = tl.where(is_near, _log1p(s0 / N) / option, m + tl.log(far / N) / option)
     return d, aux
 
@@ -244,19 +269,20 @@ def _forward(
     OP: tl.constexpr,
     FIRST: tl.constexpr,
     HAS_AUX: tl.constexpr,
+    PARTIAL: tl.constexpr,
     BM: tl.constexpr,
     BK: tl.constexpr,
 ) -> None:
     """Distances d and aux of a tile of pairs.
 
-    x_size, w_size: sums of |.| of each vector. given: m of each pair. FIRST: what is summed before, to be m: `largest`
-    with 1 / m, to be divided out. `again`: the same, where given is not between low and high, and nowhere else.
+    x_size, w_size: sums of |.| of each vector. FIRST: the operator whose sum of the pair is m, or 1 / m where it is
+    divided out; else m is given. PARTIAL: only the pairs whose given number is not between low and high.
     """
     rows = tl.program_id(1) * BM + tl.arange(0, BM)
     columns = tl.program_id(0) * BK + tl.arange(0, BK)
     stored = (rows[:, None] < B) & (columns[None, :] < K)
     pairs = rows[:, None].to(tl.int64) * K + columns[None, :]
-    if FIRST == "again":
+    if PARTIAL:
         given = tl.load(given_ptr + pairs, mask=stored, other=0.0)
         stored = stored & ~((given > low) & (given < high))
         if tl.sum(stored.to(tl.int32)) == 0:
@@ -273,19 +299,13 @@ def _forward(
         m = tl.load(given_ptr + pairs, mask=stored, other=0.0)
     elif OP == "bray_curtis":
         total = tl.load(x_size_ptr + rows)[:, None] + tl.load(w_size_ptr + columns)[None, :]
-    if FIRST == "gap":
-        m, _ = _sums(x, w, m, N, option, "chebyshev", BM, BK)
-        scale = m
-    elif FIRST == "largest" or FIRST == "again":  # noqa: PLR1714 - compiled by Triton
-        if HAS_AUX:
-            scale, _ = _sums(x, w, m, N, option, "largest_size", BM, BK)
-        else:
-            scale, _ = _sums(x, w, m, N, option, "chebyshev", BM, BK)
-        m = tl.where(scale == 0.0, 0.0, 1.0 / scale)
+    if FIRST != "":
+        scale, _ = _sums(x, w, m, N, option, FIRST, BM, BK)
+        m = scale if OP == "smooth_chebyshev" else tl.where(scale == 0.0, 0.0, 1.0 / scale)
     s0, s1 = _sums(x, w, m, N, option, OP, BM, BK)
     d, aux = _finish(s0, s1, scale, total, N, option, OP)
     tl.store(d_ptr + pairs, d, mask=stored)
-    if HAS_AUX and FIRST != "again":
+    if HAS_AUX:
         tl.store(aux_ptr + pairs, aux, mask=stored)
 
 
@@ -294,7 +314,11 @@ def _forward(
 
 @_jit
 def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.tensor, OP: tl.constexpr) -> tl.tensor:
-    """Gradient by a of one coordinate's part of d(a, b); c1 and c2 are the pair's, from `_coefficients`."""
+    """Gradient by a of one coordinate's part of d(a, b); c1 and c2 are the pair's, from `_coefficients`.
+
+    A ratio of sums has the gradient sign(a - b) - d sign(a), which cancels where d is near 1: with 1 - d at hand, it is
+    sign(a - b) - sign(a) + (1 - d) sign(a).
+    """
     delta = a - b
     gap = tl.abs(delta)
     if OP == "minkowski_1.5":
@@ -310,8 +334,7 @@ def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.
         t = tl.where(delta == c2, c1, tl.where(delta == -c2, -c1, 0.0))
     elif OP == "smooth_chebyshev":
         # c2 is the largest gap. The distance itself would not do: far from 0 it has lost what it is short of that.
-        shift = tl.where(option * c2 < 50.0, 0.0, c2)
-        t = _sign_of(c1 * tl.exp(tl.minimum(option * (gap - shift), 60.0)), a, b)  # above 50 only past the end
+        t = _sign_of(c1 * tl.exp(tl.minimum(option * (gap - c2), 0.0)), a, b)  # above 0 only past the end
     elif OP == "canberra":
         inverse = 1.0 / tl.maximum(tl.abs(a) + tl.abs(b), 1e-37)
         t = _sign_of(c1 * inverse, a, b) * ((tl.abs(b) + _sign_of(b, a, 0.0)) * inverse)  # nothing cancels
@@ -324,9 +347,12 @@ def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.
         size = tl.abs(a) + tl.abs(b)
         inverse = 1.0 / tl.maximum(size, 1e-37)
         scaled = c1 * _weight(size, option, OP) * inverse
-        t = _sign_of(scaled, a, b) + _sign_of(scaled * ((option - 1.0) * gap * inverse - option * c2), a, 0.0)
+        share = (1.0 - option) * (_overlap(a, b) * inverse) + option * c2
+        t = (_sign_of(scaled, a, b) - _sign_of(scaled, a, 0.0)) + _sign_of(scaled * share, a, 0.0)
+    elif OP == "bray_curtis":
+        t = _sign_of(c1, a, b) - _sign_of(c1, a, 0.0)
     elif OP == "bray_curtis_signed":
-        t = _sign_of(c1, a, b) - _sign_of(c2, a, -b)
+        t = (_sign_of(c1, a, b) - _sign_of(c1, a, -b)) + _sign_of(c2, a, -b)
     else:
         t = _sign_of(c1, a, b)
     return t
@@ -393,7 +419,7 @@ def _backward(
         gradient += _slope(own, b3[None, :], p3[:, None], q3[:, None], option, OP)
     if OP == "bray_curtis":
         size = tl.load(size_ptr + tl.minimum(rows, OWN - 1))
-        gradient -= _sign_of(size[:, None], own, 0.0)
+        gradient += _sign_of(size[:, None], own, 0.0)
     before = tl.load(out_ptr + at_own, mask=is_own, other=0.0)
     tl.store(out_ptr + at_own, before + gradient, mask=is_own)
 
@@ -517,12 +543,22 @@ def problem() -> str:
     """Why the kernels cannot run on this machine's GPU, or nothing; they are tried once in a process."""
     if not IS_INSTALLED:
         return "no elementwise kernel for cuda: pip install triton"
-    x, w = torch.tensor([[1.0, 2.0, 4.0]], device="cuda"), torch.zeros(1, 3, device="cuda")
     try:
-        d, _ = forward(Operator("elementwise", "manhattan"), x, w)
-    except Exception as error:  # noqa: BLE001 - a compiler, a driver or a linker: all that matters is the reason
-        return f"Triton cannot run here: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
-    return "" if float(d) == 7 else f"Triton kernels are wrong here: 1 + 2 + 4 = {float(d):g}"
+        x, w = torch.tensor([[1.0, 2.0, 4.0]], device="cuda"), torch.zeros(1, 3, device="cuda")
+        total = float(forward(Operator("elementwise", "manhattan"), x, w)[0])
+    except Exception as error:  # noqa: BLE001 - a driver, a compiler, a linker: what matters is the reason
+        lines = str(error).strip().splitlines() or [repr(error)]
+        return f"Triton cannot run here: {lines[0]}"
+    return "" if total == 7 else f"Triton is wrong here: 1 + 2 + 4 = {total:g}"
+
+
+def status() -> str:
+    """What there is of Triton and CUDA, for people to read."""
+    if not IS_INSTALLED:
+        return "not installed"
+    if not torch.cuda.is_available():
+        return f"{triton.__version__}, but no CUDA device"
+    return problem() or f"{triton.__version__}, {UNTRIED}"
 
 
 def _name(operator: Operator) -> str:
@@ -560,30 +596,29 @@ def _run(kernel: Any, grid: tuple[int, ...], like: Tensor, *arguments: Any, warp
 
 
 def _pairs(
-    name: str, option: float, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None = None, given: Tensor | None = None
+    name: str,
+    option: float,
+    x: Tensor,
+    w: Tensor,
+    d: Tensor,
+    aux: Tensor | None = None,
+    given: Tensor | None = None,
+    between: tuple[float, float] | None = None,
 ) -> None:
-    """Fill d, and aux where there is one, with what `_forward` says."""
+    """Fill d, and aux where there is one, as `_forward` does; with `between`, only where given is not between these."""
     down, across = tile(len(x), len(w), name)
     sizes = (_lengths(x), _lengths(w)) if name == "bray_curtis" else (x, w)
-
-    def run(first: str, given: Tensor, low: float = 0.0, high: float = 0.0) -> None:
-        _run(
-            _forward,
-            (triton.cdiv(len(w), across), triton.cdiv(len(x), down)),
-            x,
-            *(x, w, *sizes, given, d, d if aux is None else aux),
-            *(len(x), len(w), x.shape[1], option, low, high),
-            **{"OP": name, "FIRST": first, "HAS_AUX": aux is not None, "BM": down, "BK": across},
-            warps=warps(down, across),
-        )
-
-    run(FIRST.get(name, ""), d if given is None else given)
-    # What has left the range of float32 on the way is summed once more.
-    if name in ("minkowski_1.5", "euclidean", "minkowski_3"):
-        run("again", d, 1e-28 ** (1 / option), 1e30 ** (1 / option))
-    elif name.startswith("canberra_weighted"):
-        assert aux is not None
-        run("again", aux, 1e-28, 1e30)
+    low, high = between or (0.0, 0.0)
+    _run(
+        _forward,
+        (triton.cdiv(len(w), across), triton.cdiv(len(x), down)),
+        x,
+        *(x, w, *sizes, d if given is None else given, d, d if aux is None else aux),
+        *(len(x), len(w), x.shape[1], option, low, high),
+        **{"OP": name, "FIRST": FIRST.get(name, "") if between is None else AGAIN[name]},
+        **{"HAS_AUX": aux is not None, "PARTIAL": between is not None, "BM": down, "BK": across},
+        warps=warps(down, across),
+    )
 
 
 def _lengths(v: Tensor) -> Tensor:
@@ -593,9 +628,13 @@ def _lengths(v: Tensor) -> Tensor:
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
     """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
+    name, option = _name(operator), _option(operator)
     d = x.new_empty(len(x), len(w))
-    aux = torch.empty_like(d) if _name(operator) in WITH_AUX else None
-    _pairs(_name(operator), _option(operator), x, w, d, aux)
+    aux = torch.empty_like(d) if name in WITH_AUX else None
+    _pairs(name, option, x, w, d, aux)
+    if name in AGAIN:
+        given, power = (d, 1 / option) if aux is None else (aux, 1.0)
+        _pairs(name, option, x, w, d, given=given, between=(1e-28**power, 1e30**power))
     return d, aux
 
 
@@ -651,19 +690,28 @@ def _coefficients(
         assert aux is not None
         _pairs("chebyshev", option, x, w, d)
         g.div_(aux)
-    elif name.startswith("canberra_weighted"):
+    elif name in ("canberra_weighted", "canberra_weighted_root"):
         assert aux is not None
         g.div_(aux).masked_fill_(aux <= 1e-34, 0)
+        _to_rest(name, option, x, w, d)
     elif name == "bray_curtis_signed":
         assert aux is not None
         g.div_(aux).masked_fill_(d == 0, 0)
+        _to_rest(name, option, x, w, d)
         d.mul_(g)
     elif name == "bray_curtis":
         total = _lengths(x)[:, None] + _lengths(w)
         g.div_(total).masked_fill_(total == 0, 0)
+        _to_rest(name, option, x, w, d)
         d.mul_(g)
         return d.sum(1), d.sum(0)
     return None, None
+
+
+def _to_rest(name: str, option: float, x: Tensor, w: Tensor, d: Tensor) -> None:
+    """d becomes 1 - d, with all digits."""
+    d.neg_().add_(1)
+    _pairs(f"rest_of_{name}", option, x, w, d, between=(1 / 16, math.inf))
 
 
 def harmonic(
@@ -673,7 +721,7 @@ def harmonic(
     rows, classes = d.shape
     g, losses, by_n = torch.empty_like(d), d.new_empty(rows), d.new_empty(rows)
     all_weights = d.new_full((1,), classes) if weights is None else weights.sum().reshape(1)
-    block = min(4096, triton.next_power_of_2(classes))
+    block = min(2048, triton.next_power_of_2(classes))
     _run(
         _harmonic,
         (rows,),
