@@ -1,11 +1,11 @@
 """Compiles every Triton kernel for NVIDIA GPUs, none of which need be here, and tells what each would use of one.
 
-    TRITON_DEFAULT_FP_FUSION=1 python benchmarks/gpu.py [--markdown] [--quick]
+    python benchmarks/gpu.py [--markdown] [--quick] [OPERATOR...]
 
 Needs `pip install triton`; its wheel brings NVIDIA's assembler and disassembler. A kernel that spills registers, or
 keeps anything in thread-local memory, makes the exit status 1. Loop columns are for the innermost loop of the
 machine code: all instructions of one turn (four coordinates of a tile of pairs), and those among them that do
-arithmetic on float32. `--quick`: sm_90 and the largest tile only.
+arithmetic on float32. `--quick`: sm_90 and two tiles only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,20 +102,20 @@ def _loops(code: str) -> Iterator[list[str]]:
                 labels = {name: at for name, at in labels.items() if at > start}
 
 
-def uses(quick: bool) -> Iterator[Use]:
-    """Every kernel, for every architecture and tile."""
+def uses(quick: bool, operators: Sequence[str]) -> Iterator[Use]:
+    """Every kernel of these operators, for every architecture and tile."""
     for capability in (90,) if quick else (90, 80):
         for tile in QUICK if quick else TILES:
             down, across = tile
             warps = gpu.warps(*tile)
-            whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*OPERATORS, "ties")]
-            for op, first, partial in (*whole, *((op, first, True) for op, first in gpu.AGAIN.items())):
+            whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*operators, "ties")]
+            for op, first, partial in (*whole, *((op, first, True) for op, first in gpu.AGAIN.items() if op.removeprefix("rest_of_") in operators)):
                 flags = {"HAS_AUX": op in gpu.WITH_AUX and not partial, "PARTIAL": partial}
                 constants = {"OP": op, "FIRST": first, **flags, "BM": down, "BK": across}
                 if tile != (64, 64) or op not in gpu.HEAVY:
                     compiled = _compile(gpu._forward, capability, warps, (), constants)
                     yield _use(f"{'again' if partial else 'forward'} {op}", compiled, capability, tile, warps)
-            for op in (op for op in OPERATORS if tile != (64, 64) or op not in gpu.HEAVY):
+            for op in (op for op in operators if tile != (64, 64) or op not in gpu.HEAVY):
                 constants = {"OP": op, "HAS_C2": op in gpu.WITH_C2, "BM": down, "BF": across}
                 for side, ones in (("dx", ("other_stride",)), ("dw", ("own_stride",))):
                     compiled = _compile(gpu._backward, capability, warps, ones, constants)
@@ -131,12 +131,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("operators", nargs="*", metavar="OPERATOR", help=", ".join(OPERATORS))
     asked = parser.parse_args()
+    unknown = set(asked.operators) - set(OPERATORS)
+    if unknown:
+        parser.error(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}")
     heads = ("kernel", "sm", "tile", "warps", "registers", "stack", "shared", "loop", "arithmetic")
     if asked.markdown:
         print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     spilling = 0
-    for use in uses(asked.quick):
+    for use in uses(asked.quick, asked.operators or OPERATORS):
         cells = [f"{cell[0]} x {cell[1]}" if isinstance(cell, tuple) else str(cell) for cell in use]
         print(f"| {' | '.join(cells)} |" if asked.markdown else "  ".join(cells), flush=True)
         spilling += use.stack > 0

@@ -479,6 +479,7 @@ def _harmonic(
             broken += (v != v).to(tl.int32)  # noqa: PLR0124 - NaN alone differs from itself
         nearest = tl.maximum(tl.min(least, 0), floor)
         alone = nearest == float("inf")
+        base = tl.where(alone, 0.0, nearest)
         nan = tl.where(tl.sum(broken, 0) > 0, float("nan"), 0.0)
         # Shares (nearest / d)^n of the others, their sum, and the sums that the exponent and smoothing want.
         shares = tl.zeros([BLOCK], tl.float32)
@@ -487,7 +488,7 @@ def _harmonic(
         for k in range(0, K, BLOCK):
             at = k + lanes
             v = tl.load(d_ptr + at, mask=at < K, other=float("inf"))
-            share, log_ratio = _share(v, nearest, n, floor, (at < K) & (at != target) & ~alone)
+            share, log_ratio = _share(v, nearest, n, floor, (at < K) & (at != target))
             shares += share
             share_logs += share * log_ratio
             if HAS_WEIGHTS:
@@ -495,7 +496,8 @@ def _harmonic(
             weight_logs -= log_ratio
         total = tl.sum(shares, 0).to(tl.float64)
         # Numbers of the row in double precision: the loss may be 1e-10, and n large.
-        order = n.to(tl.float64)
+        one = tl.full((), 1.0, tl.float64)
+        order = one * n
         own_log = tl.where(alone, 0.0, tl.log(own.to(tl.float64) / tl.where(alone, 1.0, nearest).to(tl.float64)))
         margin = order * own_log + tl.log(tl.where(alone, 1.0, total))  # log of (others / target)
         t = tl.where(alone, 0.0, tl.exp(-tl.abs(margin)))
@@ -504,13 +506,12 @@ def _harmonic(
         others = tl.where(margin > 0.0, 1.0, t) / (1.0 + t)
         others = tl.where(alone, 0.0, others)
         all_weights = tl.load(all_weights_ptr)
-        weight = all_weights * 0.0 + 1.0
+        weight = one
         if HAS_WEIGHTS:
             weight = tl.load(weights_ptr + target).to(tl.float64)
-        each = smoothing.to(tl.float64) / K
-        scale = (1.0 - smoothing.to(tl.float64)) * weight + each * all_weights
+        each = one * smoothing / K
+        scale = (one - smoothing) * weight + each * all_weights
         spread = tl.sum(weight_logs, 0).to(tl.float64) - (all_weights - weight) * own_log
-        spread = tl.where((smoothing > 0.0) & ~alone, spread, 0.0)
         mean_log = tl.where(alone, 0.0, tl.sum(share_logs, 0).to(tl.float64) / tl.where(alone, 1.0, total) + own_log)
         tl.store(losses_ptr + row, (scale * nll + each * order * spread).to(tl.float32) + nan)
         tl.store(by_n_ptr + row, (factor * (scale * others * mean_log + each * spread)).to(tl.float32) + nan)
@@ -521,7 +522,7 @@ def _harmonic(
         for k in range(0, K, BLOCK):
             at = k + lanes
             v = tl.load(d_ptr + at, mask=at < K, other=float("inf"))
-            share, _ = _share(v, nearest, n, floor, (at < K) & (at != target) & ~alone)
+            share, _ = _share(v, base, n, floor, (at < K) & (at != target))
             if HAS_WEIGHTS:
                 share = share * of_share - of_class * tl.load(weights_ptr + at, mask=at < K, other=0.0)
             else:

@@ -149,7 +149,11 @@ def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Te
     parts = []
     for rows in forms.row_blocks(len(x), len(w), x.device.type):
         d, _ = form.forward(x, w, rows)
-        parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
+        if _is_for_triton(d):
+            some, _, _ = _row_gradients(d, n, task, rows, torch.ones_like(task.targets, dtype=d.dtype))
+            parts.append(some)
+        else:
+            parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
     return torch.cat(parts)
 
 
