@@ -5,7 +5,7 @@
 Needs `pip install triton`; its wheel brings NVIDIA's assembler and disassembler. A kernel that spills registers, or
 keeps anything in thread-local memory, makes the exit status 1. Loop columns are for the innermost loop of the
 machine code: all instructions of one turn (four coordinates of a tile of pairs), and those among them that do
-arithmetic on float32. `--quick`: sm_90 and two tiles only.
+arithmetic on float32. `--quick`: sm_90, and the tile for large problems only.
 """
 
 from __future__ import annotations
@@ -27,10 +27,17 @@ from harmbench.kernels import gpu
 
 OPERATORS = (
     *("manhattan", "mean_absolute", "bray_curtis", "bray_curtis_signed", "canberra", "canberra_robust"),
-    *("canberra_weighted", "canberra_weighted_root", "chebyshev", "euclidean", "minkowski_1.5", "minkowski_3", "minkowski", "smooth_chebyshev"),
+    *(
+        "canberra_weighted",
+        "canberra_weighted_root",
+        "chebyshev",
+        "euclidean",
+        "minkowski_1.5",
+        "minkowski_3",
+        "minkowski",
+        "smooth_chebyshev",
+    ),
 )
-QUICK = ((64, 64), (32, 32))
-TILES = ((64, 64), (64, 16), (16, 64), (32, 32), (32, 16), (16, 32), (16, 16))
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 ARITHMETIC = ("FADD", "FFMA", "FMUL", "FMNMX", "FSETP", "FSEL", "MUFU", "FSET", "FCHK")
 
@@ -76,9 +83,7 @@ def _use(name: str, compiled: Any, capability: int, tile: tuple[int, int], warps
     loop = max(_loops(code), key=len, default=[])
     arithmetic = sum(instruction.startswith(ARITHMETIC) for instruction in loop)
     stack = numbers["STACK"] + numbers["LOCAL"]
-    return Use(
-        name, capability, tile, warps, numbers["REG"], stack, compiled.metadata.shared, len(loop), arithmetic
-    )
+    return Use(name, capability, tile, warps, numbers["REG"], stack, compiled.metadata.shared, len(loop), arithmetic)
 
 
 def _run(tool: str, *arguments: str | Path) -> str:
@@ -102,24 +107,30 @@ def _loops(code: str) -> Iterator[list[str]]:
                 labels = {name: at for name, at in labels.items() if at > start}
 
 
+def _tiles(op: str, quick: bool) -> list[tuple[int, int]]:
+    """What `gpu.tile` chooses for few, some and many vectors or coordinates; for `quick`, for many only."""
+    counts = (1 << 20,) if quick else (8, 100, 1 << 20)
+    return sorted({gpu.tile(down, across, op) for down in counts for across in counts}, reverse=True)
+
+
 def uses(quick: bool, operators: Sequence[str]) -> Iterator[Use]:
     """Every kernel of these operators, for every architecture and tile."""
+    whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*operators, "ties")]
+    again = [(op, first, True) for op, first in gpu.AGAIN.items() if op.removeprefix("rest_of_") in operators]
     for capability in (90,) if quick else (90, 80):
-        for tile in QUICK if quick else TILES:
-            down, across = tile
-            warps = gpu.warps(*tile)
-            whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*operators, "ties")]
-            for op, first, partial in (*whole, *((op, first, True) for op, first in gpu.AGAIN.items() if op.removeprefix("rest_of_") in operators)):
+        for op, first, partial in (*whole, *again):
+            for tile in _tiles(op, quick):
                 flags = {"HAS_AUX": op in gpu.WITH_AUX and not partial, "PARTIAL": partial}
-                constants = {"OP": op, "FIRST": first, **flags, "BM": down, "BK": across}
-                if tile != (64, 64) or op not in gpu.HEAVY:
-                    compiled = _compile(gpu._forward, capability, warps, (), constants)
-                    yield _use(f"{'again' if partial else 'forward'} {op}", compiled, capability, tile, warps)
-            for op in (op for op in operators if tile != (64, 64) or op not in gpu.HEAVY):
-                constants = {"OP": op, "HAS_C2": op in gpu.WITH_C2, "BM": down, "BF": across}
+                constants = {"OP": op, "FIRST": first, **flags, "BM": tile[0], "BK": tile[1]}
+                compiled = _compile(gpu._forward, capability, gpu.warps(*tile), (), constants)
+                name = f"{'again' if partial else 'forward'} {op}"
+                yield _use(name, compiled, capability, tile, gpu.warps(*tile))
+        for op in operators:
+            for tile in _tiles(op, quick):
+                constants = {"OP": op, "HAS_C2": op in gpu.WITH_C2, "BM": tile[0], "BF": tile[1]}
                 for side, ones in (("dx", ("other_stride",)), ("dw", ("own_stride",))):
-                    compiled = _compile(gpu._backward, capability, warps, ones, constants)
-                    yield _use(f"{side} {op}", compiled, capability, tile, warps)
+                    compiled = _compile(gpu._backward, capability, gpu.warps(*tile), ones, constants)
+                    yield _use(f"{side} {op}", compiled, capability, tile, gpu.warps(*tile))
         for block in (2048,) if quick else (2048, 1024, 16):
             warps = 8 if block > 1024 else 4
             compiled = _compile(gpu._harmonic, capability, warps, (), {"HAS_WEIGHTS": True, "BLOCK": block})
@@ -138,11 +149,12 @@ def main() -> None:
         parser.error(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}")
     heads = ("kernel", "sm", "tile", "warps", "registers", "stack", "shared", "loop", "arithmetic")
     if asked.markdown:
-        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+        sys.stdout.write(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n")
     spilling = 0
     for use in uses(asked.quick, asked.operators or OPERATORS):
         cells = [f"{cell[0]} x {cell[1]}" if isinstance(cell, tuple) else str(cell) for cell in use]
-        print(f"| {' | '.join(cells)} |" if asked.markdown else "  ".join(cells), flush=True)
+        sys.stdout.write(f"| {' | '.join(cells)} |\n" if asked.markdown else "  ".join(cells) + "\n")
+        sys.stdout.flush()
         spilling += use.stack > 0
     sys.exit(f"{spilling} kernels spill registers" if spilling else 0)
 

@@ -52,7 +52,7 @@ def status() -> dict[str, str]:
     >>> sorted(status())
     ['compiler', 'instruction set', 'kernels', 'library', 'triton']
     """
-    from harmbench.kernels import build, choice, gpu
+    from harmbench.kernels import build, choice
 
     library = build.library()
     return {
@@ -60,5 +60,5 @@ def status() -> dict[str, str]:
         "instruction set": library.isa,
         "compiler": library.compiler or "none",
         "library": str(library.path) if library.handle else library.problem,
-        "triton": gpu.status(),
+        "triton": choice.triton_status(),
     }

@@ -14,6 +14,7 @@ from harmbench.kernels.operators import Operator
 SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
 FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
 DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
+UNTRIED = "checked by Triton's interpreter and by compiling, not yet run on a GPU"
 
 
 class Choice(NamedTuple):
@@ -63,7 +64,7 @@ def choose(
             from harmbench.kernels import gpu
 
             problem = gpu.problem()
-            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {gpu.UNTRIED}")
+            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
     if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):
@@ -75,3 +76,25 @@ def choose(
 
 def _formula(volume: int, reason: str) -> Choice:
     return Choice("reference" if volume <= FITS else "chunked", reason)
+
+
+def on_cuda(operator: Operator | None) -> str:
+    """Which form computes a distance of common size on a CUDA device, there or not, for people to read.
+
+    >>> on_cuda(Operator("gemm", "euclidean"))
+    'matmul (matrix product)'
+    """
+    if operator is None:
+        return "chunked (the distance names no operator)"
+    if operator.kind == "gemm":
+        return "matmul (matrix product)"
+    return f"triton, where it is installed, else chunked (Triton kernel, {UNTRIED})"
+
+
+def triton_status() -> str:
+    """What there is of Triton, which is imported only for a CUDA device."""
+    if not torch.cuda.is_available():
+        return f"for CUDA only, which is not here; {UNTRIED}"
+    from harmbench.kernels import gpu
+
+    return gpu.problem() or UNTRIED

@@ -406,7 +406,7 @@ class _Gradients(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         dx, dw = torch.zeros_like(x), torch.zeros_like(w)
         form.begin(w)
-        for rows in row_blocks(*d.shape, d.device.type):
+        for rows in row_blocks(len(x), len(w), d.device.type):
             some_aux = None if aux is None else aux[rows]
             form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
         form.end(w, dw)

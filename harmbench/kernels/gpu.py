@@ -56,7 +56,6 @@ HEAVY = (
     *("bray_curtis_signed", "canberra", "canberra_robust", "canberra_weighted", "canberra_weighted_root"),
     *("minkowski", "smooth_chebyshev", "ties", *(name for name in AGAIN if name.startswith("rest_of_"))),
 )
-UNTRIED = "checked by Triton's interpreter and by compiling, not yet on a GPU"
 _ORDERS = {1.0: "manhattan", 1.5: "minkowski_1.5", 2.0: "euclidean", 3.0: "minkowski_3"}
 
 
@@ -98,7 +97,7 @@ def _power(v: tl.tensor, p: tl.tensor) -> tl.tensor:
 @_jit
 def _weight(size: tl.tensor, gamma: tl.tensor, OP: tl.constexpr) -> tl.tensor:
     """size^gamma; the usual gamma is 1/2."""
-    if OP == "canberra_weighted_root" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
+    if OP == "canberra_weighted_root" or OP == "rest_of_canberra_weighted_root":
         return tl.sqrt(size)
     else:  # noqa: RET505 - the branch that Triton compiles
         return _power(size, gamma)
@@ -142,7 +141,9 @@ def _expm1_below_1(t: tl.tensor) -> tl.tensor:
 
 
 @_jit
-def _add(s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor, option: tl.tensor, OP: tl.constexpr) -> tl.tensor:
+def _add(
+    s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor, option: tl.tensor, OP: tl.constexpr
+) -> tl.tensor:
     """The sums of each pair with one more coordinate, which adds 0 where both are 0; m is a number of the pair."""
     gap = tl.abs(x - w)
     if OP == "chebyshev":
@@ -168,7 +169,7 @@ def _add(s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor,
         s0 += gap / tl.maximum(tl.abs(x) + tl.abs(w), 1e-37)
     elif OP == "canberra_robust":
         s0 += gap / tl.maximum(tl.abs(x) + tl.abs(w), option)
-    elif OP == "canberra_weighted" or OP == "canberra_weighted_root":  # noqa: PLR1714 - compiled by Triton
+    elif OP == "canberra_weighted" or OP == "canberra_weighted_root":
         size = tl.abs(x) + tl.abs(w)
         weight = _weight(size * m, option, OP)
         s0 += weight * (gap / tl.maximum(size, 1e-37))
@@ -182,7 +183,7 @@ def _add(s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor,
     elif OP == "rest_of_bray_curtis_signed":
         s0 += _overlap(x, w) - _overlap(x, -w)
         s1 += tl.abs(x + w)
-    elif OP == "rest_of_canberra_weighted" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
+    elif OP == "rest_of_canberra_weighted" or OP == "rest_of_canberra_weighted_root":
         size = tl.abs(x) + tl.abs(w)
         weight = _weight(size * m, option, OP)
         s0 += weight * (_overlap(x, w) / tl.maximum(size, 1e-37))
@@ -194,7 +195,14 @@ def _add(s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor,
 
 @_jit
 def _sums(
-    x: tl.tensor, w: tl.tensor, m: tl.tensor, N: tl.tensor, option: tl.tensor, OP: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr
+    x: tl.tensor,
+    w: tl.tensor,
+    m: tl.tensor,
+    N: tl.tensor,
+    option: tl.tensor,
+    OP: tl.constexpr,
+    BM: tl.constexpr,
+    BK: tl.constexpr,
 ) -> tl.tensor:
     """Both sums of a tile of pairs; x and w point to the first coordinates of their vectors."""
     s0 = tl.zeros([BM, BK], tl.float32)
@@ -216,7 +224,9 @@ def _sums(
 
 
 @_jit
-def _finish(s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.tensor, option: tl.tensor, OP: tl.constexpr) -> tl.tensor:
+def _finish(
+    s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.tensor, option: tl.tensor, OP: tl.constexpr
+) -> tl.tensor:
     """Distances from sums, and the second number per pair that `_slope` wants; total is sum |x| + sum |w|."""
     d = s0
     aux = s1
@@ -225,13 +235,7 @@ def _finish(s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.
     elif OP == "bray_curtis":
         d = tl.where(total == 0.0, 0.0, s0 / total)
     elif OP == "bray_curtis_signed":
-        d = tl.where(s0 == 0.0, 0.0, s0 / s1)
-    elif OP == "canberra_weighted" or OP == "canberra_weighted_root":  # noqa: PLR1714
-        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
-    elif OP == "rest_of_bray_curtis" or OP == "rest_of_bray_curtis_signed":  # noqa: PLR1714
-        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
-    elif OP == "rest_of_canberra_weighted" or OP == "rest_of_canberra_weighted_root":  # noqa: PLR1714
-        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
+        d = tl.where(s0 == 0.0, 0.0, s0 / s1)  # infinite where x = -w
     elif OP == "minkowski_1.5":
         root = _cube_root(s0)
         d = tl.where(s0 == 0.0, 0.0, m * (root * root))
@@ -248,6 +252,15 @@ def _finish(s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.
         is_near = option * m < 50.0
         aux = tl.where(is_near, (s0 + N) * tl.exp(-option * m), far)
         d = tl.where(is_near, _log1p(s0 / N) / option, m + tl.log(far / N) / option)
+    elif (
+        OP == "canberra_weighted"
+        or OP == "canberra_weighted_root"
+        or OP == "rest_of_canberra_weighted"
+        or OP == "rest_of_canberra_weighted_root"
+        or OP == "rest_of_bray_curtis"
+        or OP == "rest_of_bray_curtis_signed"
+    ):
+        d = tl.where(s1 == 0.0, 0.0, s0 / s1)
     return d, aux
 
 
@@ -343,7 +356,7 @@ def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.
         inverse = 1.0 / tl.maximum(size, option)
         of_size = tl.where(size < option, 1.0, (tl.abs(b) + _sign_of(b, a, 0.0)) * inverse)
         t = _sign_of(c1 * inverse, a, b) * of_size
-    elif OP == "canberra_weighted" or OP == "canberra_weighted_root":  # noqa: PLR1714
+    elif OP == "canberra_weighted" or OP == "canberra_weighted_root":
         size = tl.abs(a) + tl.abs(b)
         inverse = 1.0 / tl.maximum(size, 1e-37)
         scaled = c1 * _weight(size, option, OP) * inverse
@@ -476,7 +489,7 @@ def _harmonic(
             at = k + lanes
             v = tl.load(d_ptr + at, mask=at < K, other=float("inf"))
             least = tl.minimum(least, tl.where(at == target, float("inf"), v))
-            broken += (v != v).to(tl.int32)  # noqa: PLR0124 - NaN alone differs from itself
+            broken += (v != v).to(tl.int32)  # NaN alone differs from itself
         nearest = tl.maximum(tl.min(least, 0), floor)
         alone = nearest == float("inf")
         base = tl.where(alone, 0.0, nearest)
@@ -553,15 +566,6 @@ def problem() -> str:
     return "" if total == 7 else f"Triton is wrong here: 1 + 2 + 4 = {total:g}"
 
 
-def status() -> str:
-    """What there is of Triton and CUDA, for people to read."""
-    if not IS_INSTALLED:
-        return "not installed"
-    if not torch.cuda.is_available():
-        return f"{triton.__version__}, but no CUDA device"
-    return problem() or f"{triton.__version__}, {UNTRIED}"
-
-
 def _name(operator: Operator) -> str:
     if operator.name == "canberra_weighted" and operator.option == 0.5:
         return "canberra_weighted_root"
@@ -577,12 +581,14 @@ def tile(down: int, across: int, name: str) -> tuple[int, int]:
 
     64 x 64 with 8 warps: 16 sums a thread, for which it reads 8 numbers a coordinate, and two blocks on a
     multiprocessor. 32 for operators whose arithmetic alone fills the registers, and where 64 would leave most of a
-    GPU's 100 to 150 multiprocessors idle.
+    GPU's 100 to 150 multiprocessors idle. 16 where there is no more.
 
-    >>> tile(8192, 50257, "manhattan"), tile(256, 100, "manhattan"), tile(8192, 10, "canberra")
+    >>> tile(8192, 50257, "manhattan"), tile(256, 100, "manhattan"), tile(8192, 10, "manhattan")
     ((64, 64), (32, 32), (32, 16))
     """
     most = 64 if name not in HEAVY and -(-down // 64) * -(-across // 64) >= 256 else 32
+    if name in HEAVY and across <= 16:
+        return 16, 16
     return (most if down > 16 else 16), (most if across > 16 else 16)
 
 
@@ -592,7 +598,7 @@ def warps(down: int, across: int) -> int:
 
 
 def _run(kernel: Any, grid: tuple[int, ...], like: Tensor, *arguments: Any, warps: int, **constants: Any) -> None:
-    with torch.cuda.device_of(like):
+    with torch.cuda.device_of(like):  # type: ignore[no-untyped-call]
         kernel[grid](*arguments, **constants, num_warps=warps, enable_fp_fusion=True)
 
 
@@ -616,8 +622,12 @@ def _pairs(
         x,
         *(x, w, *sizes, d if given is None else given, d, d if aux is None else aux),
         *(len(x), len(w), x.shape[1], option, low, high),
-        **{"OP": name, "FIRST": FIRST.get(name, "") if between is None else AGAIN[name]},
-        **{"HAS_AUX": aux is not None, "PARTIAL": between is not None, "BM": down, "BK": across},
+        OP=name,
+        FIRST=FIRST.get(name, "") if between is None else AGAIN[name],
+        HAS_AUX=aux is not None,
+        PARTIAL=between is not None,
+        BM=down,
+        BK=across,
         warps=warps(down, across),
     )
 
@@ -674,7 +684,7 @@ def backward(
 def _coefficients(
     name: str, option: float, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Turn g and d into c1 and c2 of `_slope`, in place; what multiplies the gradients of sum |x|, sum |w| comes back."""
+    """Turn g and d into c1 and c2 of `_slope`, in place; gives what multiplies the gradients of sum |x|, sum |w|."""
     if name == "mean_absolute":
         g.div_(x.shape[1])
     elif name == "euclidean":

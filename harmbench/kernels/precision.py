@@ -24,7 +24,7 @@ def full_float32() -> Iterator[None]:
     'tf32'
     >>> torch.set_float32_matmul_precision("highest")
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     if not all(hasattr(backend, "fp32_precision") for backend in backends):  # torch before 2.9
         whole = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")

@@ -1,8 +1,8 @@
 """The Triton kernels: interpreted on the CPU against float64, compiled for GPUs that are not here, run where one is.
 
-    pip install triton
-    TRITON_INTERPRET=1 python -m pytest tests/contracts/test_gpu.py      interpreted, and compiled
-    python -m pytest tests/contracts/test_gpu.py                         compiled, and on the GPU where there is one
+pip install triton
+TRITON_INTERPRET=1 python -m pytest tests/contracts/test_gpu.py      interpreted, and compiled
+python -m pytest tests/contracts/test_gpu.py                         compiled, and on the GPU where there is one
 """
 
 from __future__ import annotations
@@ -149,9 +149,7 @@ def test_rows_of_harmonic_loss(n: float, is_weighted: bool, smoothing: float) ->
     d[2, targets[2]] = 0  # on its centre
     targets[3] = -1
     weights = 0.5 + torch.rand(classes, generator=rng) if is_weighted else None
-    task = harmonic.Task(
-        targets=targets, weights=weights, smoothing=smoothing, factors=torch.rand(rows, generator=rng)
-    )
+    task = harmonic.Task(targets=targets, weights=weights, smoothing=smoothing, factors=torch.rand(rows, generator=rng))
     assert isinstance(task.factors, Tensor)
     true = _losses(d, n, task)
     floor = harmonic.floor_of(d.dtype)
@@ -202,7 +200,7 @@ def test_without_triton_or_a_gpu_the_choice_says_so(monkeypatch: pytest.MonkeyPa
     assert chosen() == ("chunked", "no elementwise kernel for cuda: pip install triton")
     monkeypatch.setattr(gpu, "problem", lambda: "")
     assert chosen().form == "triton"
-    assert "not yet on a GPU" in chosen().reason
+    assert "not yet run on a GPU" in chosen().reason
 
 
 @pytest.mark.slow
