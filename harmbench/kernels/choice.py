@@ -14,6 +14,10 @@ from harmbench.kernels.operators import Operator
 SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
 FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
 DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
+IN_TRITON = (
+    *("manhattan", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "mean_absolute"),
+    *("canberra", "canberra_robust", "canberra_weighted", "bray_curtis", "bray_curtis_signed"),
+)
 UNTRIED = "checked by Triton's interpreter and by compiling, not yet run on a GPU"
 
 
@@ -63,7 +67,7 @@ def choose(
         if device.type == "cuda":
             from harmbench.kernels import gpu
 
-            problem = gpu.problem()
+            problem = gpu.problem() if operator.name in IN_TRITON else _not_in_triton(operator)
             return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
@@ -88,7 +92,13 @@ def on_cuda(operator: Operator | None) -> str:
         return "chunked (the distance names no operator)"
     if operator.kind == "gemm":
         return "matmul (matrix product)"
+    if operator.name not in IN_TRITON:
+        return f"chunked ({_not_in_triton(operator)})"
     return f"triton, where it is installed, else chunked (Triton kernel, {UNTRIED})"
+
+
+def _not_in_triton(operator: Operator) -> str:
+    return f"no Triton kernel for {operator.name}"
 
 
 def triton_status() -> str:

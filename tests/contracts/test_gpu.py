@@ -191,16 +191,15 @@ def test_the_fused_loss(address: str, reduction: Any, monkeypatch: pytest.Monkey
 
 
 def test_without_triton_or_a_gpu_the_choice_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    manhattan = _operator(DISTANCES.parse("manhattan"))
-
-    def chosen() -> choice.Choice:
-        return choice.choose(manhattan, torch.device("cuda"), torch.float32, 256, 1000, 512)
+    def chosen(name: str = "manhattan") -> choice.Choice:
+        return choice.choose(Operator("elementwise", name), torch.device("cuda"), torch.float32, 256, 1000, 512)
 
     monkeypatch.setattr(gpu, "problem", lambda: "no elementwise kernel for cuda: pip install triton")
     assert chosen() == ("chunked", "no elementwise kernel for cuda: pip install triton")
     monkeypatch.setattr(gpu, "problem", lambda: "")
     assert chosen().form == "triton"
     assert "not yet run on a GPU" in chosen().reason
+    assert chosen("minkowski_learnt") == ("chunked", "no Triton kernel for minkowski_learnt")
 
 
 @pytest.mark.slow
