@@ -39,6 +39,12 @@ OPERATORS = (
     ),
 )
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+WORDS = """compiled, not run.
+Registers a thread, bytes of stack a thread, bytes of shared memory a block; instructions of the innermost loop, and
+those of them that do arithmetic on float32.
+
+`forward`: distances. `again`: pairs that left the range of float32, or need 1 - d with all digits. `dx`, `dw`:
+gradients of features and of centres."""
 ARITHMETIC = ("FADD", "FFMA", "FMUL", "FMNMX", "FSETP", "FSEL", "MUFU", "FSET", "FCHK")
 
 
@@ -149,6 +155,8 @@ def main() -> None:
         parser.error(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}")
     heads = ("kernel", "sm", "tile", "warps", "registers", "stack", "shared", "loop", "arithmetic")
     if asked.markdown:
+        command = " ".join(["python benchmarks/gpu.py", *sys.argv[1:]])
+        sys.stdout.write(f"# What the Triton kernels use\n\n`{command}`, Triton {triton.__version__}; {WORDS}\n\n")
         sys.stdout.write(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n")
     spilling = 0
     for use in uses(asked.quick, asked.operators or OPERATORS):
