@@ -104,6 +104,7 @@ def _explain(word: str, cls: type[Component]) -> None:
             facts = ", ".join(f"{fact}={value}" for fact, value in distance.facts._asdict().items())
             typer.echo(f"facts of {distance}: {facts}")
             typer.echo(f"computed here by: {_form(distance)}")
+            typer.echo(f"computed on CUDA by: {_form_on_cuda(distance)}")
 
 
 def _form(distance: Any) -> str:
@@ -114,6 +115,12 @@ def _form(distance: Any) -> str:
 
     chosen = choice.choose(distance.operator, torch.device("cpu"), torch.float32, 256, 100, 512)
     return f"{chosen.form} ({chosen.reason})"
+
+
+def _form_on_cuda(distance: Any) -> str:
+    from harmbench.kernels import choice
+
+    return choice.on_cuda(distance.operator)
 
 
 def _prose(cls: type[Component]) -> str:

@@ -9,6 +9,7 @@ from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, lp_norm
 from harmbench.kernels import Mapped, Operator
+from harmbench.kernels.precision import full_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,7 @@ class Mahalanobis(Distance):
         factor = factor / factor.detach().abs().amax()
         return factor * (len(factor) / factor.square().sum()).sqrt()
 
+    @full_float32()
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         # (x - w)^T L L^T (x - w) = |L^T (x - w)|^2. Differences first: L^T x - L^T w is cheaper, but rounds to noise
         # near a centre, and is not even 0 at one.
@@ -63,6 +65,7 @@ class Mahalanobis(Distance):
     def operator(self) -> Operator:
         return Operator("gemm", "mahalanobis")
 
+    @full_float32()
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         # L^T x - L^T w by a matrix product, and, as in the formula, the difference first where a pair is near.
         factor = self.factor(parameters)

@@ -7,7 +7,9 @@ it is decided in one place, by device, dtype and size, and `status` and `choose`
     choice.py       which form, and the reason; the environment variables
     build.py        native.cpp -> a library in the user's cache, once per machine
     native.py       its functions, for tensors
-    forms.py        the forms: native, matmul, chunked; and the autograd functions around them
+    gpu.py          the same in Triton, for CUDA
+    precision.py    float32 products that are float32
+    forms.py        the forms: native, triton, matmul, chunked; and the autograd functions around them
 
     HARMBENCH_KERNELS=auto|reference            `reference`: always the formula itself
     HARMBENCH_ISA=avx512|avx2|portable          another instruction set than the best of this CPU
@@ -48,7 +50,7 @@ def status() -> dict[str, str]:
     """What runs here and what is lost, for people to read; compiles the kernels if that is still to be done.
 
     >>> sorted(status())
-    ['compiler', 'instruction set', 'kernels', 'library']
+    ['compiler', 'instruction set', 'kernels', 'library', 'triton']
     """
     from harmbench.kernels import build, choice
 
@@ -58,4 +60,5 @@ def status() -> dict[str, str]:
         "instruction set": library.isa,
         "compiler": library.compiler or "none",
         "library": str(library.path) if library.handle else library.problem,
+        "triton": choice.triton_status(),
     }

@@ -14,6 +14,11 @@ from harmbench.kernels.operators import Operator
 SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
 FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
 DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
+IN_TRITON = (
+    *("manhattan", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "mean_absolute"),
+    *("canberra", "canberra_robust", "canberra_weighted", "bray_curtis", "bray_curtis_signed"),
+)
+UNTRIED = "checked by Triton's interpreter and by compiling, not yet run on a GPU"
 
 
 class Choice(NamedTuple):
@@ -24,7 +29,7 @@ class Choice(NamedTuple):
     Choice(form='reference', reason='small enough for the formula itself')
     """
 
-    form: Literal["reference", "chunked", "native", "matmul"]
+    form: Literal["reference", "chunked", "native", "matmul", "triton"]
     reason: str
 
 
@@ -59,6 +64,11 @@ def choose(
     if device.type != "cpu":
         if operator.kind == "gemm":
             return Choice("matmul", f"matrix product on {device.type}")
+        if device.type == "cuda":
+            from harmbench.kernels import gpu
+
+            problem = gpu.problem() if operator.name in IN_TRITON else _not_in_triton(operator)
+            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
         return _formula(volume, f"no elementwise kernel for {device.type}")
     library = build.library()
     if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):
@@ -70,3 +80,31 @@ def choose(
 
 def _formula(volume: int, reason: str) -> Choice:
     return Choice("reference" if volume <= FITS else "chunked", reason)
+
+
+def on_cuda(operator: Operator | None) -> str:
+    """Which form computes a distance of common size on a CUDA device, there or not, for people to read.
+
+    >>> on_cuda(Operator("gemm", "euclidean"))
+    'matmul (matrix product)'
+    """
+    if operator is None:
+        return "chunked (the distance names no operator)"
+    if operator.kind == "gemm":
+        return "matmul (matrix product)"
+    if operator.name not in IN_TRITON:
+        return f"chunked ({_not_in_triton(operator)})"
+    return f"triton, where it is installed, else chunked (Triton kernel, {UNTRIED})"
+
+
+def _not_in_triton(operator: Operator) -> str:
+    return f"no Triton kernel for {operator.name}"
+
+
+def triton_status() -> str:
+    """What there is of Triton, which is imported only for a CUDA device."""
+    if not torch.cuda.is_available():
+        return f"for CUDA only, which is not here; {UNTRIED}"
+    from harmbench.kernels import gpu
+
+    return gpu.problem() or UNTRIED

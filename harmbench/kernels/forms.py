@@ -18,6 +18,7 @@ from torch import Tensor
 from harmbench.errors import HarmbenchError
 from harmbench.kernels import choice, native
 from harmbench.kernels.operators import Finish, Mapped, Operator
+from harmbench.kernels.precision import full_float32
 
 Between = Callable[..., Tensor]
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
@@ -65,6 +66,25 @@ class NativeForm(Form):
         native.backward(self.operator, x[rows], w, d, aux, g, dx[rows], dw)
 
 
+class TritonForm(Form):
+    """The Triton kernel: elementwise, float32, CUDA."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        from harmbench.kernels import gpu
+
+        return gpu.forward(self.operator, x[rows], w)
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        from harmbench.kernels import gpu
+
+        gpu.backward(self.operator, x[rows], w, d, aux, g, dx[rows], dw)
+
+
 class MatmulForm(Form):
     """sqrt(|x|^2 + |w|^2 - 2 x.w) or 1 - x.w / (|x| |w|) by a matrix product; where that cancels, from differences.
 
@@ -82,6 +102,7 @@ class MatmulForm(Form):
         self.w_stat = self._stat(w)
         self.of_column = torch.zeros_like(self.w_stat)
 
+    @full_float32()
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         d, x_stat = x[rows] @ w.T, self._stat(x[rows])
         if self.is_native:
@@ -100,6 +121,7 @@ class MatmulForm(Form):
             d[row, column] = length.square() / 2 if self.is_cosine else length
         return d, None
 
+    @full_float32()
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
@@ -303,13 +325,17 @@ def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield portion[:, 0], portion[:, 1]
 
 
-def row_blocks(rows: int, columns: int) -> list[slice]:
-    """Even blocks of at most 512 rows, 256 where classes are many.
+def row_blocks(rows: int, columns: int, device: str = "cpu") -> list[slice]:
+    """Even blocks of at most 512 rows, 256 where classes are many; on a GPU, of at most 16 MiB, in steps of 32 rows.
 
     >>> row_blocks(600, 10)
     [slice(0, 300, None), slice(300, 600, None)]
+    >>> row_blocks(160, 50257, "cuda")
+    [slice(0, 54, None), slice(54, 108, None), slice(108, 160, None)]
     """
     most = 512 if columns <= 1 << 14 else 256
+    if device == "cuda":
+        most = max(32, (1 << 22) // columns // 32 * 32)
     size = math.ceil(rows / max(1, math.ceil(rows / most)))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, max(size, 1))]
 
@@ -320,6 +346,8 @@ def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, b
         return ChunkedForm(between, mapped.option)
     if chosen.form == "native":
         return NativeForm(operator, mapped.option)
+    if chosen.form == "triton":
+        return TritonForm(operator)
     if operator.finish is None:
         return MatmulForm(operator, mapped.difference)
     base, scale = operator.finish.base, rescale(operator.finish.base, mapped.x, mapped.centres)
@@ -378,7 +406,7 @@ class _Gradients(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         dx, dw = torch.zeros_like(x), torch.zeros_like(w)
         form.begin(w)
-        for rows in row_blocks(*d.shape):
+        for rows in row_blocks(len(x), len(w), d.device.type):
             some_aux = None if aux is None else aux[rows]
             form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
         form.end(w, dw)

@@ -68,11 +68,24 @@ def _row_gradients(d: Tensor, n: Tensor, task: Task, rows: slice, factors: Tenso
             d, g, task.targets[rows], float(n), factors[rows], task.weights, task.smoothing, floor
         )
         return losses, g, by_n
+    if _is_for_triton(d):
+        from harmbench.kernels import gpu
+
+        floor = floor_of(d.dtype)
+        return gpu.harmonic(d, task.targets[rows], n, factors[rows], task.weights, task.smoothing, floor)
     with torch.enable_grad():
         d, n = d.detach().requires_grad_(), n.detach().requires_grad_()
         losses = row_losses(d, n, task.targets[rows], task.weights, task.smoothing)
     g, by_n = torch.autograd.grad(losses, (d, n), factors[rows])
     return losses.detach(), g, by_n
+
+
+def _is_for_triton(d: Tensor) -> bool:
+    if d.device.type != "cuda" or d.dtype != torch.float32:
+        return False
+    from harmbench.kernels import gpu
+
+    return not gpu.problem()
 
 
 def loss(
@@ -119,7 +132,7 @@ def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors:
     """One pass over all blocks, forward and backward."""
     form.begin(w)
     dx, dw, losses, by_n = torch.zeros_like(x), torch.zeros_like(w), [], []
-    for rows in forms.row_blocks(len(x), len(w)):
+    for rows in forms.row_blocks(len(x), len(w), x.device.type):
         d, aux = form.forward(x, w, rows)
         some, g, of_n = _row_gradients(d, n, task, rows, factors)
         form.backward(x, w, rows, d, aux, g, dx, dw)
@@ -134,9 +147,13 @@ def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Te
     """One pass over all blocks, forward only."""
     form.begin(w)
     parts = []
-    for rows in forms.row_blocks(len(x), len(w)):
+    for rows in forms.row_blocks(len(x), len(w), x.device.type):
         d, _ = form.forward(x, w, rows)
-        parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
+        if _is_for_triton(d):
+            some, _, _ = _row_gradients(d, n, task, rows, torch.ones_like(task.targets, dtype=d.dtype))
+            parts.append(some)
+        else:
+            parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
     return torch.cat(parts)
 
 

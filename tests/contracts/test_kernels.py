@@ -271,6 +271,7 @@ def test_the_choice_and_its_reason(fresh_library: pytest.MonkeyPatch) -> None:
     assert chosen(euclidean, cpu, torch.float32, *big) == "matmul"
     assert chosen(euclidean, cpu, torch.float32, 256, 10, 512) == "native"
     assert chosen(euclidean, gpu, torch.float32, *big) == "matmul"
+    fresh_library.setattr("harmbench.kernels.gpu.problem", lambda: "no Triton")
     assert chosen(manhattan, gpu, torch.float32, *big) == "chunked"
     assert chosen(manhattan, cpu, torch.float64, *big) == "chunked"
     assert chosen(None, cpu, torch.float32, *big) == "chunked"

@@ -1,0 +1,46 @@
+"""The precision of matrix products behind distances: float32 in full, whatever the session allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harmbench._torch import torch
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Matrix products of float32 in float32, not in TF32 or bfloat16, which torch may be told to take instead.
+
+    |x|^2 + |w|^2 - 2 x.w is a small difference of large numbers down to `NEAR`, where a form begins to recompute. Three
+    digits in the product would leave one in the distance, and HarMax raises that to a power.
+
+    >>> import torch
+    >>> torch.set_float32_matmul_precision("high")
+    >>> with full_float32():
+    ...     torch.backends.cuda.matmul.fp32_precision
+    'ieee'
+    >>> torch.backends.cuda.matmul.fp32_precision
+    'tf32'
+    >>> torch.set_float32_matmul_precision("highest")
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    if not all(hasattr(backend, "fp32_precision") for backend in backends):  # torch before 2.9
+        whole = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(whole)
+        return
+    before = [backend.fp32_precision for backend in backends]
+    if set(before) <= {"ieee", "none"}:  # none: nothing was said, and float32 is float32
+        yield
+        return
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
