@@ -31,8 +31,8 @@ class Poincare(Distance):
         sinh^2(d/2) = sinh^2((a - b)/2) + sinh(a) sinh(b) sin^2(t/2),
 
     which is computed here: no point of the ball is ever written down, where tanh is 1 in float32 from length 18 on. Far
-    out d is near a + b + 2 log sin(t/2), and the ball magnifies angles by e^a: the rounding of float32 features, 1e-7 in
-    direction, shows from length 15 on.
+    out d is near a + b + 2 log sin(t/2), and the ball magnifies angles by e^a: the rounding of float32 features, 1e-7
+    in direction, shows from length 15 on.
 
     `curvature=c` is that of curvature -c, d(sqrt(c) x, sqrt(c) w) / sqrt(c); small c tends to `euclidean`.
 
