@@ -266,6 +266,7 @@ LEARNT = {
         {"head.distance_parameters.log_diagonal", "head.distance_parameters.lower"},
     ),
     "diagonal": ("mahalanobis[variant=diagonal]", "harmonic", {"head.distance_parameters.log_diagonal"}),
+    "order": ("minkowski[p=learnable]", "harmonic", {"head.distance_parameters.log_excess"}),
     "exponent": ("euclidean", "harmonic[n=learnable]", {"objective.loss_parameters.log_n"}),
 }
 
@@ -279,8 +280,11 @@ def test_learnt_tensors_reach_the_optimiser_and_move(distance, loss, names, opti
     training(trial, model).run()
     moved = {name for name, tensor in model.named_parameters() if not torch.equal(tensor, before[name])}
     assert names <= moved
-    held = [id(p) for group in optimizer_for(model, trial.protocol).param_groups for p in group["params"]]
+    groups = optimizer_for(model, trial.protocol.model_copy(update={"weight_decay": 0.1})).param_groups
+    held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
+    spared = {id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    assert spared == {id(p) for name, p in model.named_parameters() if name in names}
 
 
 @pytest.mark.parametrize(

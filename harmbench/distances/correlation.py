@@ -22,8 +22,8 @@ class Correlation(Distance):
     0, as for the zero vector in `cosine`. Not a metric: the triangle inequality fails.
 
     >>> import torch
-    >>> x, centres = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
-    >>> Correlation()(x, centres)
+    >>> centres = torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
+    >>> Correlation()(torch.tensor([[1.0, 2.0, 3.0]]), centres)
     tensor([[0., 1., 2.]])
     """
 

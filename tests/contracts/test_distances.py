@@ -233,6 +233,10 @@ def test_reference_of_cosine_is_scipy():
     np.testing.assert_allclose(REFERENCES["cosine"](*ARRAYS, {}), cdist(*ARRAYS, "cosine"), rtol=1e-12)
 
 
+def test_reference_of_correlation_is_scipy():
+    np.testing.assert_allclose(REFERENCES["correlation"](*ARRAYS, {}), cdist(*ARRAYS, "correlation"), rtol=1e-12)
+
+
 def test_reference_of_bray_curtis_is_scipy_on_its_domain():
     x, w = map(np.abs, ARRAYS)
     np.testing.assert_allclose(REFERENCES["bray_curtis"](x, w, {}), cdist(x, w, "braycurtis"), rtol=1e-12)
