@@ -7,12 +7,14 @@ backward: three fused multiply-adds of a matrix product (0.045 ns on two cores).
   + a B K                       softmax or HarMax, for B rows and K classes
   + pair B K N                  the distance, for features of length N: the constant of its form, below
   + map (B + K) N               what is done to each vector before pairs (soft codes, profiles, a diagonal)
+  + start + finish B K          what is done to each base distance after
   + (B + K) N^2 + 245 N^2       a full Mahalanobis matrix, and making it
 
 The constants are fitted to benchmarks/heads.json and vocabulary.json (two cores of an AMD EPYC with AVX-512, float32);
-tests hold predictions to within a factor of two of them. Without compiled kernels the formula runs in blocks; its
+tests hold predictions to within a factor of two of them. Those of the distances that are not in the tables yet were
+fitted to three shapes of the first, measured the same way. Without compiled kernels the formula runs in blocks; its
 constant is the middle of eight distances at 256 x 512 x 100 (80 to 450) on the same machine. On a GPU nothing has been
-measured: there a prediction says which head is dear, not how dear.
+measured: there a prediction, by the constants of the CPU, says which head is dear, not how dear.
 """
 
 from __future__ import annotations
@@ -46,27 +48,40 @@ _PAIR = {
     "minkowski p=1.5": 3.0,
     "minkowski p=3": 1.85,
     "minkowski": 19.0,  # any other order
+    "minkowski_learnt": 17.0,
+    "angular": 1.4,
+    "hellinger": 1.4,
+    "poincare": 1.4,
+    "squared_euclidean": 1.3,
 }
 _CHUNKED = 200.0  # the formula in torch, block by block
-_MAP = {"hamming": 100.0, "bray_curtis[variant=normalized]": 210.0, "mahalanobis": 50.0}
+_MAP = {
+    "hamming": 100.0,
+    "bray_curtis[variant=normalized]": 210.0,
+    "mahalanobis": 50.0,
+    "correlation": 250.0,
+    "hellinger": 345.0,
+}
+_FINISH = {"angular": (45e6, 500.0), "poincare": (130e6, 4500.0), "squared_euclidean": (12e6, 300.0)}
 _WIDEST, _MOST_CLASSES = 4096, 1000  # of what is not known: where even these cost little, nothing is said
 _BLOCK = 512  # rows of distances at a time
 _CHUNK_BYTES = 250e6  # temporaries of a block of the formula
 
 Device = Literal["cpu", "cuda"]
+Form = Literal["native", "triton", "matmul", "chunked"]
 
 
 class Cost(NamedTuple):
     """A head's step of training, forward and backward, with its loss.
 
     Attributes:
-        form: `native`, `matmul` or `chunked`: what computes the distances there.
+        form: what computes the distances there.
         ratio: its time over the linear head's.
         extra: its time beyond the linear head's, in units.
         megabytes: peak memory beyond features, weights and their gradients.
     """
 
-    form: Literal["native", "matmul", "chunked"]
+    form: Form
     ratio: float
     extra: float
     megabytes: float
@@ -81,16 +96,15 @@ def of_head(
         distance: of the head.
         rows, features, classes: B, N and K.
         device: where it runs.
-        has_kernels: whether compiled kernels are to be had there; matrix products need none.
+        has_kernels: whether compiled kernels are to be had there (a C++ compiler, Triton); matrix products need none.
 
     >>> round(of_head(DISTANCES.parse("canberra"), rows=64, features=2048, classes=1000).ratio, 1)
     3.2
     """
     operator = distance.operator
     is_matmul = operator is not None and operator.kind == "gemm"
-    form: Literal["native", "matmul", "chunked"] = (
-        "matmul" if is_matmul else "native" if operator and has_kernels and device == "cpu" else "chunked"
-    )
+    kernel: Form = "native" if device == "cpu" else "triton"
+    form: Form = "matmul" if is_matmul else kernel if operator and has_kernels else "chunked"
     pair = _CHUNKED if form == "chunked" or operator is None else _pair(operator)
     if pair is None:
         return None
@@ -100,7 +114,8 @@ def of_head(
     mapped = _MAPPED_START + each * vectors if each else 0.0
     if str(distance) == "mahalanobis[variant=full]":
         mapped += vectors * features + 245 * features**2
-    time = _START + pair * volume + _HARMAX * pairs + mapped
+    start, finish = _FINISH.get(operator.name if operator else "", (0.0, 0.0))
+    time = _START + pair * volume + _HARMAX * pairs + mapped + start + finish * pairs
     memory = 4 * (3 * min(rows, _BLOCK) * classes + (2 * vectors if each else 0))
     return Cost(form, time / linear, time - linear, (memory + (_CHUNK_BYTES if form == "chunked" else 0)) / 1e6)
 

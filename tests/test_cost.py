@@ -75,7 +75,7 @@ def test_without_kernels_the_formula_is_dear():
     assert kernels.form == "native"
     assert formula.form == "chunked"
     assert formula.ratio > 20 * kernels.ratio
-    *_, note = cost.warnings([Cell("b", "d", "manhattan", 64, 2048, 1000)], "cuda")
+    *_, note = cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)], "cuda")
     assert "measured on a CPU" in note
 
 

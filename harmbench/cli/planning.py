@@ -78,6 +78,7 @@ def show_plan(plan: Plan, data_dir: Path) -> None:
 
 def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
     """What the plan's distance heads cost, where that is much; see `harmbench.cost`."""
+    import importlib.util
     import os
     import shutil
 
@@ -98,8 +99,10 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
         for dataset, backbone, head, _ in plan.cells
         if head != "linear"
     ]
-    compilers = [os.environ.get("CXX")] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
-    return cost.warnings(cells, device, has_kernels=any(shutil.which(name or "") for name in compilers))
+    asked = os.environ.get("CXX", "")
+    has_compiler = any(map(shutil.which, [asked] if asked else ["g++", "c++", "clang++"]))
+    has_kernels = has_compiler if device == "cpu" else importlib.util.find_spec("triton") is not None
+    return cost.warnings(cells, device, has_kernels)
 
 
 def validate(suite: o.Suite) -> None:

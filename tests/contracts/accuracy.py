@@ -173,7 +173,9 @@ def worst(found: Tensor, right: Tensor, scale: Tensor) -> float:
     What float32 cannot hold is right as infinity, or as 0.
     """
     gap = (found - right).abs()
-    of_each = torch.where((found == right) | (found == right.float()), 0.0, gap / scale / UNIT)
+    range_of = torch.finfo(torch.float32)
+    is_beyond = (right.abs() < range_of.tiny) | (right.abs() > range_of.max)
+    of_each = torch.where((found == right) | is_beyond & (found == right.float()), 0.0, gap / scale / UNIT)
     return float(of_each.nan_to_num(nan=float("inf")).amax())
 
 

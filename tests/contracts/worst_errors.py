@@ -26,8 +26,9 @@ Worst errors in units of 1e-7 (half of float32's last place is 0.6), on {accurac
 {accuracy.N} features (2,000 in the last column). The measure and what is allowed are defined in
 `tests/contracts/accuracy.py`: a distance's error is relative to it; a gradient's, to the sum of the sizes of its
 addends, the largest of a row. Tests hold each below {accuracy.C * accuracy.UNIT * 1e7:.1f} times the condition of what
-is computed. That is 1, but 1 + alpha d for smooth Chebyshev, p for Minkowski, and up to 10 for the matrix product of
-euclidean and mahalanobis distances, just before it gives way to differences (collinear inputs).
+is computed. That is 1, but 1 + alpha d for smooth Chebyshev, p for Minkowski, up to 8 for compiled Bray-Curtis and
+weighted Canberra near 1, and up to 10 for the matrix product of euclidean distances, 20 where they are squared, just
+before it gives way to differences (collinear inputs).
 
 `reference` is the formula, whole or in blocks; `native` the compiled kernel; `matmul` the matrix product with compiled
 or torch's epilogue. Vectors are given as the form reads them: soft codes, profiles and rotated vectors are rounded
@@ -75,7 +76,7 @@ def _forms(distance: Distance) -> Iterator[tuple[str, str]]:
 
 
 def _distances() -> Iterator[str]:
-    yield "Distances / gradient of x / gradient of w:\n"
+    yield "Distances / gradient of x / of w / of the learnt order:\n"
     yield _row("distance", "form", *accuracy.INPUTS)
     yield "|---|---|" + "---|" * len(accuracy.INPUTS)
     for distance in DISTANCES.every_variant():
