@@ -3,6 +3,10 @@
 One step is the forward and backward pass of head and loss, with the gradients of the features and of the centres. It
 is timed turn by turn with `nn.Linear` (no bias) and `F.cross_entropy` of the same shape in the same process, so that
 what slows the machine slows both; a ratio is of two neighbours, and the table shows their median and quartiles.
+
+    fast         the fused loss, through the form that is chosen for the problem
+    cdist        `torch.cdist` and autograd, for the p-norms
+    reference    the formula and autograd, where its (B, K, N) tensors fit in memory
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+import psutil
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -30,7 +35,8 @@ from harmbench.kernels import choice, harmonic
 
 Form = Literal["fast", "cdist", "reference"]
 FORMS: tuple[Form, ...] = ("fast", "cdist", "reference")
-_REFERENCE_FITS = 1 << 27  # coordinates of all pairs: beyond, the formula's (B, K, N) tensors take gigabytes
+_TURN = 0.01  # seconds a turn, at least: against the clock's grain
+_PROBE = 1 << 22  # coordinates of all pairs of a problem whose memory is measured to foretell that of a larger one
 
 
 class Shape(NamedTuple):
@@ -74,7 +80,7 @@ class Cost:
         milliseconds: median time of the step.
         linear_milliseconds: and of the linear layer's, measured alternately.
         extra_mb: peak memory beyond the inputs, in 10^6 bytes; None where it cannot be read.
-        rounds: pairs of measurements.
+        rounds: pairs of measurements; one where a step takes longer than the time for the line.
     """
 
     shape: str
@@ -90,6 +96,16 @@ class Cost:
     rounds: int
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """What was not measured, and why."""
+
+    shape: str
+    distance: str
+    form: Form
+    reason: str
+
+
 def measure(
     distances: Iterable[Distance],
     shapes: Iterable[Shape] = SHAPES,
@@ -97,15 +113,15 @@ def measure(
     *,
     device: str = "cpu",
     seconds: float = 3.0,
-) -> Iterator[Cost]:
-    """Costs, one at a time as they are measured; what a form cannot do is left out.
+) -> Iterator[Cost | Skipped]:
+    """Costs, one at a time as they are measured; a distance that `torch.cdist` does not have is left out.
 
     Args:
         distances: which heads.
         shapes: at which sizes.
-        forms: `fast` (the fused loss), `cdist` (`torch.cdist` and autograd), `reference` (the formula and autograd).
+        forms: `fast`, `cdist`, `reference`.
         device: where.
-        seconds: how long to measure each line, five rounds at least.
+        seconds: how long to measure each line; where a step takes longer, it is measured once.
 
     >>> from harmbench.distances import DISTANCES
     >>> [cost.distance for cost in measure([DISTANCES.parse("cosine")], [Shape(8, 4, 3)], ["fast"], seconds=0.0)]
@@ -113,18 +129,48 @@ def measure(
     """
     chosen = list(distances)
     for shape in shapes:
-        torch.manual_seed(0)
-        x = torch.randn(shape.rows, shape.features, device=device, requires_grad=True)
-        w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
-        y = torch.randint(0, shape.classes, (shape.rows,), device=device)
+        x, w, y = _problem(shape, device)
         linear = _linear(x, w, y)
         linear()
         for distance in chosen:
             for form in forms:
-                loss = _loss(distance, form, shape, x, w, y)
-                if loss is not None:
+                reason = _too_large(distance, shape, x.device) if form == "reference" else None
+                loss = None if reason else _loss(distance, form, x, w, y)
+                if reason:
+                    yield Skipped(str(shape), str(distance), form, reason)
+                elif loss is not None:
                     how = _how(distance, shape, x) if form == "fast" else form
                     yield _cost(shape, distance, form, how, loss, linear, x.device, seconds)
+
+
+def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(shape.rows, shape.features, device=device, requires_grad=True)
+    w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
+    return x, w, torch.randint(0, shape.classes, (shape.rows,), device=device)
+
+
+def _too_large(distance: Distance, shape: Shape, device: torch.device) -> str | None:
+    """Why the formula's step does not fit in memory, foretold from the memory of a smaller one; None where it does."""
+    rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
+    probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
+    share = shape.rows * shape.classes / (probe.rows * probe.classes)
+    if share <= 1:
+        return None
+    step = _loss(distance, "reference", *_problem(probe, device))
+    assert step is not None
+    step()
+    megabytes = _peak_memory(step, device)
+    if megabytes is None or megabytes * share * 1e6 < _free_memory(device):
+        return None
+    gigabytes = megabytes * share / 1e3
+    return f"would need {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+
+
+def _free_memory(device: torch.device) -> float:
+    """Bytes that a step may take: nine tenths of what is free."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return 0.9 * float(free)
 
 
 def _linear(x: Tensor, w: Tensor, y: Tensor) -> Callable[[], None]:
@@ -140,13 +186,13 @@ def _step(loss: Callable[[], Tensor], leaves: Sequence[Tensor]) -> Callable[[], 
     return step
 
 
-def _loss(distance: Distance, form: Form, shape: Shape, x: Tensor, w: Tensor, y: Tensor) -> Callable[[], None] | None:
-    start = distance.initial_parameters(shape.features)
+def _loss(distance: Distance, form: Form, x: Tensor, w: Tensor, y: Tensor) -> Callable[[], None] | None:
+    start = distance.initial_parameters(x.shape[1])
     parameters = {name: value.to(x.device).requires_grad_() for name, value in start.items()}
     leaves = [x, w, *parameters.values()]
     if form == "fast":
         return _step(lambda: harmonic_loss(x, w, y, distance=distance, parameters=parameters), leaves)
-    n = shape.features**0.5
+    n = x.shape[1] ** 0.5
 
     def nll(d: Tensor) -> Tensor:
         return harmonic.row_losses(d, n, y, None, 0.0).mean()
@@ -154,8 +200,6 @@ def _loss(distance: Distance, form: Form, shape: Shape, x: Tensor, w: Tensor, y:
     if form == "cdist":
         p = _order(distance)
         return None if p is None else _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
-    if shape.rows * shape.features * shape.classes > _REFERENCE_FITS:
-        return None
     return _step(lambda: nll(distance.pairwise(x, w, parameters, True)), leaves)
 
 
@@ -181,15 +225,17 @@ def _cost(
     device: torch.device,
     seconds: float,
 ) -> Cost:
-    step()
+    once = _seconds(step, 1, device)  # the first call: what is compiled or set up on the way counts for nothing
     extra = _peak_memory(step, device)
-    once = _seconds(linear, 1, device)
-    repeats = max(1, int(0.01 / max(once, 1e-6)))  # a hundredth of a second a turn, against the clock's grain
+    is_slow = once > max(seconds, 1.0)
+    once = once if is_slow else _seconds(step, 1, device)
+    of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
     times: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
-    while len(times) < 5 or (time.perf_counter() < end and len(times) < 200):
-        times.append((_seconds(linear, repeats, device), _seconds(step, repeats, device)))
-    low, ratio, high = statistics.quantiles([mine / base for base, mine in times], n=4)
+    while len(times) < (1 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
+        times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
+    ratios = [mine / base for base, mine in times]
+    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     base, mine = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
     return Cost(str(shape), str(distance), form, how, ratio, low, high, mine, base, extra, len(times))
 
@@ -256,13 +302,15 @@ def _processor() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def as_json(costs: Sequence[Cost], about: dict[str, str]) -> str:
+def as_json(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
     """Everything, unrounded."""
-    return json.dumps({"about": about, "costs": [asdict(cost) for cost in costs]}, indent=1) + "\n"
+    costs = [asdict(line) for line in lines if isinstance(line, Cost)]
+    skipped = [asdict(line) for line in lines if isinstance(line, Skipped)]
+    return json.dumps({"about": about, "costs": costs, "skipped": skipped}, indent=1) + "\n"
 
 
-def as_markdown(costs: Sequence[Cost], about: dict[str, str]) -> str:
-    """A table of heads by shapes: median ratio, quartiles, extra memory.
+def as_markdown(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
+    """A table of heads by shapes: median ratio, quartiles, extra memory; or why it was not measured.
 
     >>> cost = Cost("8x4x3", "cosine", "fast", "matmul", 1.234, 1.1, 1.4, 2.0, 1.6, 12.3, 9)
     >>> print(as_markdown([cost], {"device": "a CPU"}))
@@ -276,13 +324,11 @@ def as_markdown(costs: Sequence[Cost], about: dict[str, str]) -> str:
     - device: a CPU
     <BLANKLINE>
     """
-    shapes = list(dict.fromkeys(cost.shape for cost in costs))
+    shapes = list(dict.fromkeys(line.shape for line in lines))
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for cost in costs:
-        memory = "" if cost.extra_mb is None else f" {cost.extra_mb:.0f} MB"
-        cells = rows.setdefault((cost.distance, cost.form), {})
-        cells[cost.shape] = f"{cost.ratio:.2f} [{cost.low:.2f}, {cost.high:.2f}]{memory}"
-    lines = [
+    for line in lines:
+        rows.setdefault((line.distance, line.form), {})[line.shape] = _cell(line)
+    text = [
         "Time of a step (forward and backward of head and loss) over that of nn.Linear + F.cross_entropy: median "
         "[quartiles],",
         "extra memory in MB. Shapes are rows x features x classes.",
@@ -296,7 +342,15 @@ def as_markdown(costs: Sequence[Cost], about: dict[str, str]) -> str:
         "",
         *(f"- {name}: {value}" for name, value in about.items()),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(text) + "\n"
+
+
+def _cell(line: Cost | Skipped) -> str:
+    if isinstance(line, Skipped):
+        return line.reason
+    spread = f" [{line.low:.2f}, {line.high:.2f}]" if line.rounds > 1 else ""
+    memory = "" if line.extra_mb is None else f" {line.extra_mb:.0f} MB"
+    return f"{line.ratio:.2f}{spread}{memory}"
 
 
 def every_distance() -> list[Distance]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import choose, harmonic
+from harmbench.kernels import choose, harmonic, in_memory
 from harmbench.losses import LOSSES
 
 
@@ -63,7 +63,7 @@ def harmonic_loss(
         parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
         task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, x)
         exponent = _exponent(n, x)
-        form = choose(chosen.operator, x, centres)
+        form = choose(chosen.operator, x, centres, exponent, targets, *parameters.values())
         if form.form == "reference" or (chosen.operator is None and parameters):
             losses = harmonic.of_distances(chosen.pairwise(x, centres, parameters, training), exponent, task)
         else:
@@ -92,13 +92,14 @@ def _task(
     targets: Tensor, classes: int, weight: Tensor | None, ignored: int, smoothing: float, reduction: str, like: Tensor
 ) -> harmonic.Task:
     weight = None if weight is None else weight.detach().to(like.device, like.dtype).contiguous()
-    low, high = (int(end) for end in torch.aminmax(targets)) if len(targets) else (0, 0)
-    if low >= 0 and high < classes and not 0 <= ignored < classes:
+    has_values = not torch.compiler.is_compiling() and in_memory(targets)  # to check; under torch.func there are none
+    low, high = (int(end) for end in torch.aminmax(targets)) if len(targets) and has_values else (0, 0)
+    if has_values and low >= 0 and high < classes and not 0 <= ignored < classes:
         all_count = True
     else:
         counts, all_count = targets != ignored, False
         targets = torch.where(counts, targets, -1)
-        if torch.any((targets >= classes) | (counts & (targets < 0))):
+        if has_values and torch.any((targets >= classes) | (counts & (targets < 0))):
             raise ValueError(f"targets must be in 0..{classes - 1} or ignore_index={ignored}")
     targets = targets.long()
     if reduction == "none":

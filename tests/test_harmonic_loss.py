@@ -11,9 +11,10 @@ from torch import Tensor
 
 import harmbench
 from harmbench import HarmonicHead, harmonic_loss
-from harmbench.distances import DISTANCES
+from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import HarmbenchError, OptionError, UnknownNameError
 from harmbench.kernels import build, harmonic
+from tests.contracts import accuracy
 
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()]
 
@@ -48,19 +49,61 @@ def _worst(found: list[Tensor], true: list[Tensor]) -> float:
     return max(float((f - t).abs().max() / t.abs().max().clamp_min(1e-300)) for f, t in zip(found, true, strict=True))
 
 
-@pytest.mark.parametrize("n", [1.0, 48**0.5, 48.0, 1536.0])
-@pytest.mark.parametrize("distance", ADDRESSES)
-def test_it_is_cross_entropy_under_harmax(distance: str, n: float) -> None:
-    x, w, y = _problem()
-    if distance.startswith("bray_curtis[variant=signed]"):
-        x, w = x.abs(), w.abs()
-    if distance == "hamming[variant=hard]":
-        x = x + 0.0  # distances are multiples of 1/N: exact in both
-    true = _loss_and_gradients(lambda *v: _plain(v[0], v[1], y, distance, v[2]), x, w, n, torch.float64)
-    found = _loss_and_gradients(lambda *v: _fused(v[0], v[1], y, distance, v[2]), x, w, n, torch.float32)
-    # The conditioning of the problem: a relative error e in a distance is one of n e in its power.
-    assert _worst(found[:3], true[:3]) < max(1e-5, 2e-6 * n)
-    assert abs(float(found[3] - true[3])) < 1e-5 * max(1.0, abs(float(true[3])))
+def _mean_loss(x: Tensor, w: Tensor, y: Tensor, distance: Distance, n: Tensor) -> Tensor:
+    return harmonic_loss(x, w, y, distance=distance, n=n, training=False)
+
+
+def _disagreements(address: str, n: float, function: accuracy.LossFunction) -> list[str]:
+    """Where loss or gradients are further from float64 than C roundings times the condition (see `accuracy`)."""
+    return [
+        f"{kind}: {what} off by {error:.3g}"
+        for kind in accuracy.loss_kinds(address)
+        for what, error in accuracy.loss_errors(address, kind, n, function).items()
+        if not error <= accuracy.C
+    ]
+
+
+@pytest.mark.parametrize("n", accuracy.EXPONENTS.values(), ids=accuracy.EXPONENTS)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_it_is_cross_entropy_under_harmax(address: str, n: float) -> None:
+    assert _disagreements(address, n, _mean_loss) == []
+
+
+@pytest.mark.parametrize("address", ["euclidean", "manhattan"])
+def test_it_is_cross_entropy_under_harmax_without_a_compiler(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    assert _disagreements(address, 48**0.5, _mean_loss) == []
+
+
+def _logits_first(x: Tensor, w: Tensor, y: Tensor, distance: Distance, n: Tensor) -> Tensor:
+    """Deliberately wrong: the definition in float32, where 1 - p_c is rounded away."""
+    return F.cross_entropy(-n * distance.pairwise(x, w, {}, False).log(), y)
+
+
+def _another_exponent(x: Tensor, w: Tensor, y: Tensor, distance: Distance, n: Tensor) -> Tensor:
+    """Deliberately wrong: one part in a hundred thousand."""
+    return _mean_loss(x, w, y, distance, n * 1.00001)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"), [(_logits_first, "confident: loss"), (_another_exponent, "ordinary: gradient of x")]
+)
+def test_a_wrong_loss_is_caught(wrong: accuracy.LossFunction, where: str) -> None:
+    assert any(line.startswith(where) for line in _disagreements("manhattan", 48**0.5, wrong))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_bfloat16_inputs_are_the_same_numbers(address: str) -> None:
+    x, w, y = accuracy.LOSS_INPUTS["bfloat16"]
+
+    def run(dtype: torch.dtype) -> list[Tensor]:
+        leaves = [v.to(dtype).requires_grad_() for v in (x.clone(), w.clone())]
+        loss = harmonic_loss(*leaves, y, distance=address, training=False)
+        assert loss.dtype == torch.float32
+        return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+    for half, single in zip(run(torch.bfloat16), run(torch.float32), strict=True):
+        assert torch.equal(half, single.to(half.dtype))
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -162,11 +205,22 @@ def test_half_precision_inputs_and_autocast() -> None:
     torch.testing.assert_close(loss, harmonic_loss(x.bfloat16().float(), w, y))
 
 
-def test_gradcheck_in_float64() -> None:
+@pytest.mark.parametrize("distance", [address for address in ADDRESSES if address != "hamming[variant=hard]"])
+def test_gradcheck_in_float64(distance: str) -> None:
+    """Not hard Hamming, whose gradient is an estimate."""
     x, w, y = _problem(4, 5, 6)
     leaves = [v.double().requires_grad_() for v in (x, w, torch.tensor(2.5))]
-    for distance in ("euclidean", "cosine", "minkowski[p=3]"):
-        assert torch.autograd.gradcheck(lambda a, b, n, d=distance: harmonic_loss(a, b, y, distance=d, n=n), leaves)
+    assert torch.autograd.gradcheck(lambda a, b, n: _fused(a, b, y, distance, n), leaves)
+
+
+@pytest.mark.parametrize(
+    "distance", ["euclidean", "cosine", "canberra", "bray_curtis", "mahalanobis[variant=diagonal]"]
+)
+def test_second_derivatives_of_the_formula(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARMBENCH_KERNELS", "reference")
+    x, w, y = _problem(3, 4, 5)
+    leaves = [v.double().requires_grad_() for v in (x, w, torch.tensor(2.5))]
+    assert torch.autograd.gradgradcheck(lambda a, b, n: _fused(a, b, y, distance, n), leaves)
 
 
 def test_twice_backward_and_a_second_derivative() -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class Backbone(Component):
     """Base of all backbones; not itself a backbone."""
 
+    def known_features(self) -> int | None:
+        """N, the length of the features, where it can be told without building the module (or importing torch)."""
+        return None
+
     @abstractmethod
     def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
         """A fresh module, (B, C, H, W) -> features (B, N), initialised from torch's global generator.

@@ -32,6 +32,9 @@ class Cnn(Backbone):
     channels: Widths = (32, 64)
     width: int = Field(default=128, ge=1)
 
+    def known_features(self) -> int:
+        return self.width
+
     def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
         """A fresh module.
 

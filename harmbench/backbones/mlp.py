@@ -29,6 +29,9 @@ class Mlp(Backbone):
 
     hidden: Widths = (512, 256)
 
+    def known_features(self) -> int:
+        return self.hidden[-1]
+
     def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
         layers: list[nn.Module] = [torch.nn.Flatten()]
         for wide, narrow in itertools.pairwise((math.prod(input_shape), *self.hidden)):

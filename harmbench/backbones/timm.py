@@ -30,6 +30,18 @@ _SMALL = 64  # up to this size, a stem that shrinks the image fourfold leaves to
 # What timm raises for a name, tag or size it does not take, and its hub client for weights it cannot fetch.
 _FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, OSError)
 
+# Lengths of the features of common models, which timm's source does not tell without running it; tested.
+_FEATURES = {
+    **dict.fromkeys(("resnet18", "resnet34", "resnet10t"), 512),
+    **dict.fromkeys(("resnet50", "resnet101", "resnet152", "wide_resnet50_2"), 2048),
+    **dict.fromkeys(("vit_tiny_patch16_224", "deit_tiny_patch16_224"), 192),
+    **dict.fromkeys(("vit_small_patch16_224", "deit_small_patch16_224"), 384),
+    **dict.fromkeys(("vit_base_patch16_224", "deit_base_patch16_224", "swin_tiny_patch4_window7_224"), 768),
+    **dict.fromkeys(("convnext_tiny", "convnext_small"), 768),
+    **dict.fromkeys(("efficientnet_b0", "mobilenetv2_100", "mobilenetv3_large_100"), 1280),
+    **dict.fromkeys(("pvt_v2_b0",), 256),
+}
+
 Size = tuple[int, int]
 
 
@@ -69,6 +81,9 @@ class Timm(Backbone):
         if isinstance(size, int) and size < 1:
             raise ValueError(f"must be auto or a number of pixels, at least 1, got {size}")
         return size
+
+    def known_features(self) -> int | None:
+        return _FEATURES.get(self.model.partition(".")[0])
 
     def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
         """A fresh module, (B, C, H, W) -> features (B, N), initialised from torch's global generator.

@@ -47,12 +47,13 @@ def bench_heads(
     distances = [DISTANCES.parse(name) for name in split_names(metrics)] if metrics else bench.every_distance()
     sizes = [bench.Shape.parse(text) for text in split_names(shapes)] if shapes else bench.SHAPES
     about = {**bench.machine(device), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
-    costs: list[bench.Cost] = []
-    for cost in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
-        costs.append(cost)
-        typer.echo(f"{cost.shape} {cost.distance} {cost.form}: {cost.ratio:.2f}", err=True)
+    lines: list[bench.Cost | bench.Skipped] = []
+    for line in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
+        lines.append(line)
+        result = line.reason if isinstance(line, bench.Skipped) else f"{line.ratio:.2f}"
+        typer.echo(f"{line.shape} {line.distance} {line.form}: {result}", err=True)
         if out:  # after each line: what was measured survives a stop
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.with_suffix(".md").write_text(bench.as_markdown(costs, about))
-            out.with_suffix(".json").write_text(bench.as_json(costs, about))
-    typer.echo(bench.as_markdown(costs, about) if format == "md" else bench.as_json(costs, about), nl=False)
+            out.with_suffix(".md").write_text(bench.as_markdown(lines, about))
+            out.with_suffix(".json").write_text(bench.as_json(lines, about))
+    typer.echo(bench.as_markdown(lines, about) if format == "md" else bench.as_json(lines, about), nl=False)

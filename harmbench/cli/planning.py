@@ -51,11 +51,11 @@ def plan(
     Example: harmbench plan vision --metrics euclidean,cosine
     """
     overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
-    show_plan(make_plan(suite, overrides, resolve_devices(devices), data_dir))
+    show_plan(make_plan(suite, overrides, resolve_devices(devices), data_dir), data_dir)
 
 
-def show_plan(plan: Plan) -> None:
-    """Print a plan: its cells, grouped, and what it leaves out."""
+def show_plan(plan: Plan, data_dir: Path) -> None:
+    """Print a plan: its cells, grouped, what it leaves out, and heads that are dear."""
     from rich.console import Console
     from rich.table import Table
 
@@ -72,6 +72,37 @@ def show_plan(plan: Plan) -> None:
     )
     for entry in plan.excluded:
         console.print(f"left out: {entry.what}: {entry.reason}")
+    for line in dear_heads(plan, data_dir):
+        console.print(f"dear: {line}")
+
+
+def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
+    """What the plan's distance heads cost, where that is much; see `harmbench.cost`."""
+    import importlib.util
+    import os
+    import shutil
+
+    from harmbench import cost
+    from harmbench.backbones import BACKBONES
+    from harmbench.datasets import DATASETS
+
+    rows, device = plan.suite.protocol.batch_size, plan.trials[0].device_kind
+    cells = [
+        cost.Cell(
+            backbone,
+            dataset,
+            head,
+            rows,
+            BACKBONES.parse(backbone).known_features(),
+            DATASETS.parse(dataset).known_classes(data_dir),
+        )
+        for dataset, backbone, head, _ in plan.cells
+        if head != "linear"
+    ]
+    asked = os.environ.get("CXX", "")
+    has_compiler = any(map(shutil.which, [asked] if asked else ["g++", "c++", "clang++"]))
+    has_kernels = has_compiler if device == "cpu" else importlib.util.find_spec("triton") is not None
+    return cost.warnings(cells, device, has_kernels)
 
 
 def validate(suite: o.Suite) -> None:

@@ -40,7 +40,7 @@ def run(
     overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
     plan = make_plan(suite, overrides, chosen, data_dir)
     if dry_run:
-        show_plan(plan)
+        show_plan(plan, data_dir)
         return
     folder = out or Path("reports") / f"{plan.suite.name}-{plan.key[:6]}"
     summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download))

@@ -62,6 +62,14 @@ class Dataset(Component):
         """
         return ""
 
+    def known_classes(self, data_dir: Path) -> int | None:
+        """K, where it can be told without loading (or importing torch).
+
+        Args:
+            data_dir: folder of data sets.
+        """
+        return None
+
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
         """The whole data set in its fixed splits, inputs standardised with the training part's statistics.

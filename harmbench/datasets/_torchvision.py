@@ -42,6 +42,9 @@ class TorchvisionDataset(Dataset):
             return None
         return f"data set '{self.name}' is not in {folder} ({missing[0]} is missing); {self._how_to_get(data_dir)}"
 
+    def known_classes(self, data_dir: Path) -> int:
+        return self.num_classes
+
     def splits(self, data_dir: Path, download: bool) -> Splits:
         reason = self.available(data_dir)
         if reason and not download:

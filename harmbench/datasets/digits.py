@@ -25,6 +25,9 @@ class Digits(Dataset):
 
     name: ClassVar[str] = "digits"
 
+    def known_classes(self, data_dir: Path) -> int:
+        return 10
+
     def splits(self, data_dir: Path, download: bool) -> Splits:
         from sklearn.datasets import load_digits
 

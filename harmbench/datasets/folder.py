@@ -65,6 +65,11 @@ class Folder(Dataset):
         files = ((path, path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
         return fingerprint([(str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in files])
 
+    def known_classes(self, data_dir: Path) -> int | None:
+        root = self._root()
+        classes = root / "train" if _subfolders(root / "train") else root
+        return sum(entry.is_dir() for entry in classes.iterdir()) if classes.is_dir() else None
+
     def splits(self, data_dir: Path, download: bool) -> Splits:
         """The images in their fixed splits.
 

@@ -124,7 +124,7 @@ class Distance(Component):
             dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
             x, centres = x.to(dtype), centres.to(dtype)
             parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
-            chosen = choose(self.operator, x, centres)
+            chosen = choose(self.operator, x, centres, *parameters.values())
             if chosen.form == "reference" or (self.operator is None and parameters):
                 return self.pairwise(x, centres, parameters, training)
             mapped = self.mapped(x, centres, parameters, training)

@@ -21,6 +21,24 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, numerator / torch.where(is_zero, 1.0, denominator))
 
 
+def overlap(x: Tensor, centres: Tensor) -> Tensor:
+    """|x| + |w| - |x - w| for all pairs and coordinates, without subtracting: (B, N), (K, N) -> (B, K, N).
+
+    With each |v| as v sign(v), the factors of x and of w are 0, 1 or 2 and known exactly, and so are the gradients.
+    """
+    sign = differences(x.detach(), centres.detach()).sign()
+    return x[:, None, :] * (x.detach().sign()[:, None, :] - sign) + centres * (centres.detach().sign() + sign)
+
+
+def upper_half(quotient: Tensor, shared: Tensor, size: Tensor) -> Tensor:
+    """gap / size where gap = size - shared, as 1 - shared / size where that is above 1/2.
+
+    There the gradients of gap and size nearly cancel, and those of `shared` do not.
+    """
+    is_upper = shared.abs() < 0.5 * size
+    return torch.where(is_upper, 1 - shared / torch.where(is_upper, size, 1.0), quotient)
+
+
 def lp_norm(delta: Tensor, p: float | Tensor) -> Tensor:
     """(sum |delta|^p)^(1/p) over the last axis, p >= 1; gradient 0 at 0. A tensor p gets a gradient.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
-from harmbench.distances._functions import differences, ratio
+from harmbench.distances._functions import differences, overlap, ratio, upper_half
 from harmbench.kernels import Mapped, Operator
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ class BrayCurtis(Distance):
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         if self.variant == "normalized":
             x, centres = _profile(x), _profile(centres)
-        gap = differences(x, centres).abs().sum(-1)
+        gap, shared = differences(x, centres).abs().sum(-1), overlap(x, centres)
         if self.variant == "signed":
             total = differences(x, -centres).abs().sum(-1)
-            return torch.where(gap == 0, 0.0, gap / torch.where(gap == 0, 1.0, total))
-        return ratio(gap, x.abs().sum(-1)[:, None] + centres.abs().sum(-1)[None, :])
+            near = torch.where(gap == 0, 0.0, gap / torch.where(gap == 0, 1.0, total))
+            return upper_half(near, (shared - overlap(x, -centres)).sum(-1), total)
+        total = x.abs().sum(-1)[:, None] + centres.abs().sum(-1)[None, :]
+        return upper_half(ratio(gap, total), shared.sum(-1), total)
 
     @property
     def operator(self) -> Operator:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
-from harmbench.distances._functions import differences, ratio
+from harmbench.distances._functions import differences, overlap, ratio, upper_half
 from harmbench.kernels import Operator
 
 if TYPE_CHECKING:
@@ -48,18 +48,20 @@ class Canberra(Distance):
         )
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        gap = differences(x, centres).abs()
+        gap, shared = differences(x, centres).abs(), overlap(x, centres)
         size = x.abs()[:, None, :] + centres.abs()[None, :, :]
         if self.variant == "robust":
-            return (gap / size.clamp_min(self.floor)).sum(-1)
-        terms = ratio(gap, size)
+            return torch.where(size < self.floor, gap / self.floor, upper_half(ratio(gap, size), shared, size)).sum(-1)
+        terms = upper_half(ratio(gap, size), shared, size)
         if self.variant == "standard":
             return terms.sum(-1)
+        share = ratio(shared, size)
         # The largest size is divided out first, so that the weights stay within float32; it cancels.
         size = ratio(size, size.detach().amax(-1, keepdim=True))
         both_zero = size == 0
         weight = torch.where(both_zero, 0.0, torch.where(both_zero, 1.0, size).pow(self.gamma))
-        return ratio((weight * terms).sum(-1), weight.sum(-1))
+        total = weight.sum(-1)
+        return upper_half(ratio((weight * terms).sum(-1), total), (weight * share).sum(-1), total)
 
     @property
     def operator(self) -> Operator:

@@ -49,7 +49,7 @@ class Correlation(Distance):
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        distance = differences(unit(x), unit(centres)).square().sum(-1) / 2
+        distance = (differences(unit(wide(x)), unit(wide(centres))).square().sum(-1) / 2).to(x.dtype)
         no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
         return torch.where(no_direction & ~distance.isnan(), 1.0, distance)
 

@@ -28,14 +28,27 @@ if TYPE_CHECKING:
 
     from harmbench.kernels.choice import Choice
 
-__all__ = ["Finish", "Mapped", "Operator", "choose", "distances", "status"]
+__all__ = ["Finish", "Mapped", "Operator", "choose", "distances", "in_memory", "status"]
 
 
-def choose(operator: Operator | None, x: Tensor, w: Tensor) -> Choice:
-    """The form that suits distances of x (B, N) to w (K, N), and why."""
+def choose(operator: Operator | None, x: Tensor, w: Tensor, *others: Tensor) -> Choice:
+    """The form that suits distances of x (B, N) to w (K, N), and why; `others` take part in what follows."""
     from harmbench.kernels import choice
 
-    return choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
+    chosen = choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
+    if chosen.form != "reference" and not in_memory(x, w, *others):
+        return choice.Choice("reference", "torch.func transforms the formula")
+    return chosen
+
+
+def in_memory(*tensors: Tensor) -> bool:
+    """Whether all have values in memory, for kernels to read; what torch.func's transforms hand on has not."""
+    try:
+        for tensor in tensors:
+            tensor.untyped_storage()
+    except NotImplementedError:
+        return False
+    return True
 
 
 def distances(chosen: Choice, operator: Operator | None, mapped: Mapped, between: Callable[..., Tensor]) -> Tensor:

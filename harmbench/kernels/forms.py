@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,11 +114,13 @@ class MatmulForm(Form):
         else:
             d = (x_stat[:, None] + self.w_stat - 2 * d).clamp_min(0).sqrt()
         for row, column in _portions(self._near(d, x_stat), x.shape[1]):
-            delta, _, _ = self._sides(x[rows], w, x_stat, row, column, rows.start)
+            if self.is_cosine:
+                d[row, column] = self._angle(x[rows], w, row, column, rows.start).d.to(d.dtype)
+                continue
+            delta = self._delta(x[rows], w, row, column, rows.start)
             most = delta.abs().amax(-1)
             # The largest entry is divided out: its square may leave the range of float32.
-            length = (delta / torch.where(most == 0, 1, most)[:, None]).square().sum(-1).sqrt() * most
-            d[row, column] = length.square() / 2 if self.is_cosine else length
+            d[row, column] = (delta / torch.where(most == 0, 1, most)[:, None]).square().sum(-1).sqrt() * most
         return d, None
 
     @full_float32()
@@ -159,14 +161,13 @@ class MatmulForm(Form):
             return ~(d > NEAR) | (x_stat[:, None] * self.w_stat > 1e25)
         return ~(d.square() > NEAR * (x_stat[:, None] + self.w_stat))
 
-    def _sides(
-        self, x: Tensor, w: Tensor, x_stat: Tensor, row: Tensor, column: Tensor, start: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """x - w of these pairs, and both sides; of the unit vectors for cosine distance."""
-        of_x, of_w = x[row], w[column]
-        if self.is_cosine:
-            of_x, of_w = of_x * x_stat[row, None], of_w * self.w_stat[column, None]
-        return of_x - of_w if self.difference is None else self.difference(row + start, column), of_x, of_w
+    def _delta(self, x: Tensor, w: Tensor, row: Tensor, column: Tensor, start: int) -> Tensor:
+        """x - w of these pairs."""
+        return x[row] - w[column] if self.difference is None else self.difference(row + start, column)
+
+    def _angle(self, x: Tensor, w: Tensor, row: Tensor, column: Tensor, start: int) -> _Angle:
+        """Between these pairs."""
+        return _angle(x[row], w[column], None if self.difference is None else self.difference(row + start, column))
 
     def _add_near(
         self, x: Tensor, w: Tensor, x_stat: Tensor, start: int, d: Tensor, g: Tensor, dx: Tensor, dw: Tensor
@@ -174,12 +175,13 @@ class MatmulForm(Form):
         """Add the near pairs' gradients, and take these pairs out of g."""
         near = self._near(d, x_stat)
         for row, column in _portions(near, x.shape[1]):
-            delta, of_x, of_w = self._sides(x, w, x_stat, row, column, start)
             some_g, some_d = g[row, column][:, None], d[row, column][:, None]
             if self.is_cosine:
-                dx.index_add_(0, row, some_g * x_stat[row, None] * (delta - some_d * of_x))
-                dw.index_add_(0, column, some_g * self.w_stat[column, None] * (-delta - some_d * of_w))
+                of_x, of_w = self._angle(x, w, row, column, start).gradients(some_g)
+                dx.index_add_(0, row, of_x.to(dx.dtype))
+                dw.index_add_(0, column, of_w.to(dw.dtype))
             else:
+                delta = self._delta(x, w, row, column, start)
                 share = some_g / torch.where(some_d == 0, math.inf, some_d) * delta
                 dx.index_add_(0, row, share)
                 dw.index_add_(0, column, share, alpha=-1)
@@ -309,6 +311,36 @@ def _vjp(function: Callable[..., Tensor], inputs: list[Tensor], g: Tensor) -> li
     with torch.enable_grad():
         result = function(*leaves)
     return list(torch.autograd.grad(result, leaves, g))
+
+
+class _Angle(NamedTuple):
+    """x (P, N) and w (P, N) scaled to its length, in float64; |x|^2 and |x| / |w|, (P, 1); and 1 - cos, (P,)."""
+
+    x: Tensor
+    w: Tensor
+    square: Tensor
+    ratio: Tensor
+    d: Tensor
+
+    def gradients(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """By x and by w, times g (P, 1); 0 where either is the zero vector."""
+        delta, d = self.x - self.w, self.d[:, None]
+        by_x = torch.where(self.ratio == 0, 0.0, g / self.square)
+        return by_x * (delta - d * self.x), -by_x * self.ratio * (delta + d * self.w)
+
+
+def _angle(x: Tensor, w: Tensor, difference: Tensor | None = None) -> _Angle:
+    """Half the squared distance of unit vectors, of which float32 would leave little between almost one direction.
+
+    A difference of the unit vectors that has more digits than they have stands in their place.
+    """
+    x, w = x.double(), w.double()
+    square, of_w = x.square().sum(1, keepdim=True), w.square().sum(1, keepdim=True)
+    none = (square == 0) | (of_w == 0)
+    ratio = torch.where(none, 0.0, (square / torch.where(none, 1.0, of_w)).sqrt())
+    w = ratio * w if difference is None else x - square.sqrt() * difference
+    d = (x - w).square().sum(1, keepdim=True) / (2 * torch.where(none, 1.0, square))
+    return _Angle(x, w, square, ratio, torch.where(none & ~d.isnan(), 1.0, d).squeeze(1))
 
 
 def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slice]]:

@@ -17,6 +17,8 @@
 //   finish(sums, ...) -> d, aux      aux is a second number per pair that the gradient wants
 //   coefficients(g, d, aux, ...)     turns g = dl/dd and d into the two numbers c1, c2 per pair that `grad` reads
 //   grad(x, w, c1, c2, dx, dw)       adds one vector of coordinates' gradient to both sides
+//   Far, if not void                 the operator for blocks with pairs of d near 1, whose gradients would cancel: forward
+//                                    it sums up 1 - d, without subtracting, and its `coefficients` read that
 // and gives 0 for coordinates that are 0 on both sides, which pads the last vector.
 #include <algorithm>
 #include <cmath>
@@ -24,6 +26,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <type_traits>
 #include <vector>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -258,6 +261,7 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 struct Base {
   static constexpr int SUMS = 1, STAT = 0, WIDE = 2;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
+  using Far = void;
   float option = 0;
   idx features = 1;
   float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
@@ -280,15 +284,58 @@ struct MeanAbsolute : Manhattan {
   INLINE void coefficients(float& g, float&, float, float, float) const { g /= features; }
 };
 
-// sum |x - w| / (sum |x| + sum |w|): the numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
+// |x| + |w| - |x - w|, exactly: 2 min(|x|, |w|) where signs agree, else 0.
+INLINE vf overlap(vf x, vf w) { return vmin(vabs(x) + signed_by(x, w), vabs(w) + signed_by(w, x)); }
+
+// sum |x - w| / (sum |x| + sum |w|). Where one vector is far larger than the other, the numerator's gradient sign(x - w)
+// and the denominator's, d sign(x), differ by 1 - d only: sign(x - w) - sign(x) + (1 - d) sign(x) has all digits.
+struct BrayCurtisFar : Base {
+  static constexpr int STAT = 1;
+  static constexpr bool HAS_SIZES = true;
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += overlap(x, w); }
+  INLINE float finish(const float* s, const Pair& pair, float*) const { return over(s[0], pair.x_stat + pair.w_stat); }
+  INLINE void coefficients(float& g, float& rest, float, float x_stat, float w_stat) const {
+    g = over(g, x_stat + w_stat);
+    rest = -rest;
+  }
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    vf t = signum(x - w);
+    dx += (t - signum(x)) * c1;
+    dw -= (t + signum(w)) * c1;
+  }
+};
+
+// The numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
 struct BrayCurtis : Manhattan {
+  using Far = BrayCurtisFar;
   static constexpr int STAT = 1;
   static constexpr bool HAS_SIZES = true;
   INLINE float finish(const float* s, const Pair& pair, float*) const { return over(s[0], pair.x_stat + pair.w_stat); }
   INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const { g = over(g, x_stat + w_stat); }
 };
 
+struct BrayCurtisSignedFar : Base {  // as BrayCurtisFar, of sum |x + w| - sum |x - w|
+  static constexpr int SUMS = 2;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true;
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    s[0] += flip(2.0f * vmin(vabs(x), vabs(w)), (vf)((vi)x ^ (vi)w));
+    s[1] += vabs(x + w);
+  }
+  INLINE float finish(const float* s, const Pair&, float*) const { return over(s[0], s[1]); }
+  INLINE void coefficients(float& g, float& rest, float total, float, float) const {
+    g = over(g, total);
+    rest *= g;
+  }
+  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
+    vf both = x + w;
+    vf t = signed_by(c1, x - w), s = signed_by(c1, both), u = signed_by(c2, both);
+    dx += (t - s) + u;
+    dw += u - (t + s);
+  }
+};
+
 struct BrayCurtisSigned : Base {
+  using Far = BrayCurtisSignedFar;
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE void add(vf* s, vf x, vf w, float) const {
@@ -464,8 +511,7 @@ struct SmoothChebyshev : Base {
   }
   // d comes as the largest |x - w| here: d itself would have lost what it is short of that, far from 0.
   INLINE void coefficients(float& g, float& most, float total, float, float) const {
-    g /= total;
-    most = is_near(most) ? 0 : most;
+    g /= is_near(most) ? total * std::exp(-option * most) : total;  // or g / total may leave float where grad does not
   }
   INLINE void grad(vf x, vf w, vf c1, vf shift, vf& dx, vf& dw) const {
     vf delta = x - w;
@@ -510,7 +556,31 @@ struct CanberraRobust : Canberra {
 };
 
 // sum s^gamma |x - w|/s over sum s^gamma, s = |x| + |w|. The caller has scaled the largest entry to about 1.
+struct CanberraWeightedFar : Base {  // as BrayCurtisFar, of weighted averages
+  static constexpr int SUMS = 2, WIDE = 1;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true;
+  INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    vf size = vabs(x) + vabs(w), weight = raised(size);
+    s[0] += weight * (overlap(x, w) * reciprocal(vmax(splat(1e-37f), size)));
+    s[1] += weight;
+  }
+  INLINE float finish(const float* s, const Pair&, float*) const { return over(s[0], s[1]); }
+  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-34f ? g / total : 0; }
+  INLINE void grad(vf x, vf w, vf c1, vf rest, vf& dx, vf& dw) const {
+    vf a = vabs(x), b = vabs(w), size = a + b;
+    vf inverse = reciprocal(vmax(splat(1e-37f), size));
+    vf scaled = c1 * raised(size) * inverse;
+    vf share = overlap(x, w) * inverse;
+    vf of_size = (1.0f - option) * share + option * rest;
+    vf gap = signed_by(scaled, x - w), of_x = signed_by(scaled, x), of_w = signed_by(scaled, w);
+    dx += (gap - of_x) + of_x * of_size;
+    dw += of_w * of_size - (gap + of_w);
+  }
+};
+
 struct CanberraWeighted : Base {
+  using Far = CanberraWeightedFar;
   static constexpr int SUMS = 2, STAT = 1, WIDE = 1;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
@@ -739,9 +809,29 @@ void add_size_gradient(const Problem& in, const float* g_over_total, const float
   add(of_column, in.w, in.columns, dw);
 }
 
+bool any_far(const Problem& in, const float* d) {
+  const vf limit = splat(1.0f / 64);  // below, 1 - d has lost two digits
+  bool found = false;
+#pragma omp parallel for num_threads(in.threads) schedule(static) reduction(|| : found)
+  for (idx b = 0; b < in.rows; ++b) {
+    vi far = {};
+    for (idx k = 0; k < in.columns; k += LANES)
+      far |= vabs(1.0f - load_some(d + b * in.columns + k, in.columns - k)) < limit;
+    found = found || any(far);
+  }
+  return found;
+}
+
 // g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
 template <class Op>
 void backward(const Op& op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
+  if constexpr (!std::is_void<typename Op::Far>::value)
+    if (any_far(in, d)) {
+      typename Op::Far far;
+      static_cast<Base&>(far) = op;
+      forward(far, in, nullptr, d, nullptr);
+      return backward(far, in, g, d, aux, dx, dw);
+    }
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b)
     for (idx k = 0; k < in.columns; ++k) {
@@ -889,15 +979,27 @@ float direct_square(const float* x, const float* w, idx n) {
   return sum(total[0] + total[1]);
 }
 
-// Half the squared distance of the unit vectors x a and w b. x a - w b as (x - w b/a) a: 0 for equal vectors, also where
-// the compiler makes one rounding of a product and a sum.
-float direct_cosine(const float* x, const float* w, float a, float b, idx n) {
-  vf total = {};
-  for (idx j = 0; j < n; j += LANES) {
-    vf delta = (load_some(x + j, n - j) - load_some(w + j, n - j) * (b / a)) * a;
-    total += delta * delta;
+// 1 - cos as half the squared distance of x / |x| and w / |w|, in double: rounding the unit vectors to float would leave
+// little of it between vectors of almost one direction. The gradient by x is (x - ratio w - d x) / square.
+struct Angle {
+  double square, ratio, d;  // |x|^2, |x| / |w|
+};
+
+Angle angle(const float* x, const float* w, idx n) {
+  double of_x = 0, of_w = 0, gap = 0;
+#pragma omp simd reduction(+ : of_x, of_w)
+  for (idx j = 0; j < n; ++j) {
+    of_x += (double)x[j] * x[j];
+    of_w += (double)w[j] * w[j];
   }
-  return a == 0 || b == 0 ? 1 + 0 * (a + b) : sum(total) / 2;  // NaN stays
+  if (of_x == 0 || of_w == 0) return {of_x, 0, 1 + 0 * (of_x + of_w)};  // NaN stays
+  const double ratio = std::sqrt(of_x / of_w);
+#pragma omp simd reduction(+ : gap)
+  for (idx j = 0; j < n; ++j) {
+    double delta = x[j] - ratio * w[j];
+    gap += delta * delta;
+  }
+  return {of_x, ratio, gap / (2 * of_x)};
 }
 
 // Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.
@@ -924,7 +1026,7 @@ void expand(const Problem& in, float* d) {
           if (near[i]) {
             const float *x = in.x + b * in.n, *w = in.w + (k + i) * in.n;
             float square = COSINE ? 0 : direct_square(x, w, in.n);
-            if (COSINE) row[k + i] = direct_cosine(x, w, x_stat[i], w_stat[i], in.n);
+            if (COSINE) row[k + i] = (float)angle(x, w, in.n).d;
             else row[k + i] = is_in_range(square) ? std::sqrt(square) : exact_norm({x, w, in.n, 0, 0, 0}, 2);
           }
     }
@@ -935,7 +1037,7 @@ void expand(const Problem& in, float* d) {
 // Near pairs get c = 0 and are added directly.
 template <bool COSINE>
 void expand_backward(const Problem& in, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw) {
-  struct Near { idx b, k; float g, d; };
+  struct Near { idx b, k; float g, d; Angle angle; };
   std::vector<std::vector<Near>> found(in.rows);
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b) {
@@ -949,7 +1051,9 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
         vi near = is_near<COSINE>(dv, x_stat, w_stat);
         if (any(near)) {
           for (idx i = 0; i < LANES && i < count; ++i)
-            if (near[i] && gv[i] != 0 && dv[i] != 0) found[b].push_back({b, k + i, gv[i], dv[i]});
+            if (near[i] && gv[i] != 0 && dv[i] != 0)
+              found[b].push_back({b, k + i, gv[i], dv[i],
+                                  COSINE ? angle(in.x + b * in.n, in.w + (k + i) * in.n, in.n) : Angle{}});
           gv = where(near, splat(0.0f), gv);
         }
         vf c = where(near, splat(0.0f), COSINE ? gv * x_stat * w_stat : gv / dv);
@@ -977,13 +1081,15 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
     for (const auto& row : found)
       for (const Near& pair : row) {
         const float *x = in.x + pair.b * in.n, *w = in.w + pair.k * in.n;
-        const float a = in.x_stat[pair.b], b = in.w_stat[pair.k];
+        const auto [square, ratio, d] = pair.angle;
+        // The zero vector has no direction, and no gradient; beside it, the other has none either.
+        const double by_x = ratio == 0 ? 0 : pair.g / square, by_w = by_x * ratio;
         float *to_x = dx + pair.b * in.n, *to_w = dw + pair.k * in.n;
         for (idx j = chunk * span; j < std::min(in.n, (chunk + 1) * span); ++j) {
           if (COSINE) {
-            float delta = (x[j] - w[j] * (b / a)) * a;
-            to_x[j] += pair.g * a * (delta - pair.d * (x[j] * a));
-            to_w[j] -= pair.g * b * (delta + pair.d * (w[j] * b));
+            double of_x = x[j], of_w = ratio * w[j], delta = of_x - of_w;
+            to_x[j] += (float)(by_x * (delta - d * of_x));
+            to_w[j] -= (float)(by_w * (delta + d * of_w));
           } else {
             float t = pair.g / pair.d * (x[j] - w[j]);
             to_x[j] += t;

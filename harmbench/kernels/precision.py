@@ -15,6 +15,8 @@ def full_float32() -> Iterator[None]:
     |x|^2 + |w|^2 - 2 x.w is a small difference of large numbers down to `NEAR`, where a form begins to recompute. Three
     digits in the product would leave one in the distance, and HarMax raises that to a power.
 
+    Under torch.compile the session's own setting holds: a graph cannot change it.
+
     >>> import torch
     >>> torch.set_float32_matmul_precision("high")
     >>> with full_float32():
@@ -24,6 +26,9 @@ def full_float32() -> Iterator[None]:
     'tf32'
     >>> torch.set_float32_matmul_precision("highest")
     """
+    if torch.compiler.is_compiling():
+        yield
+        return
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     if not all(hasattr(backend, "fp32_precision") for backend in backends):  # torch before 2.9
         whole = torch.get_float32_matmul_precision()

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,12 @@ from torch import Tensor
 
 from harmbench import kernels
 from harmbench.distances import DISTANCES, Distance
+from harmbench.distances._functions import differences, unit
 from harmbench.errors import HarmbenchError, OptionError
-from harmbench.kernels import build, choice, forms, native
+from harmbench.kernels import build, choice, forms
+from tests.contracts import accuracy
+from tests.contracts.accuracy import B, K, N
 
-B, K, N = 37, 23, 75  # no multiple of any vector or tile
 EXTRA = (
     "minkowski[p=1]",
     "minkowski[p=2]",
@@ -29,7 +31,6 @@ EXTRA = (
 )
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()] + list(EXTRA)
 ISAS = build.available_isas()
-MakeForm = Callable[[kernels.Mapped], forms.Form]
 FORMS = [*(f"native-{isa}" for isa in ISAS), *(f"matmul-{isa}" for isa in ISAS), "matmul-torch", "chunked"]
 
 
@@ -50,52 +51,18 @@ def fresh_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
     build.library.cache_clear()
 
 
-def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
-    rng = torch.Generator().manual_seed(0)
-    x, w = torch.randn(B, N, generator=rng), torch.randn(K, N, generator=rng)
-    on_centres = w[torch.arange(B) % K]
-    steps = torch.arange(1.0, B + 1)[:, None]
-    return {
-        "ordinary": (x, w),
-        "tiny": (x * 1e-30, w * 1e-30),
-        "huge": (x * 1e30, w * 1e30),
-        "of mixed size": (x * 10.0 ** ((steps - 19) / 2), w),
-        "equal": (on_centres.clone(), w),
-        "near": (on_centres + 1e-4 * x, w),
-        "clustered": (5 + 1e-3 * x, 5 + 1e-3 * w),
-        "collinear": (x[:1] * steps, 1.5 * x[:1] * steps[:K]),
-        "behind a ReLU": (x.relu(), w.relu()),
-        "zero": (torch.zeros(B, N), torch.zeros(K, N)),
-    }
-
-
-def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> MakeForm:
+def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> accuracy.MakeForm:
     """What makes the form for mapped vectors."""
     kind, _, how = name.partition("-")
-    operator = distance.operator
-    assert operator is not None
     if how == "torch":
         patch.setattr("harmbench.kernels.native.is_available", lambda: False)
     elif how:
         patch.setenv("HARMBENCH_ISA", how)
         assert build.library().isa == how, build.library().problem
-    if kind == "matmul" and operator.kind != "gemm":
-        pytest.skip("not a matrix product")
-    if kind == "native" and operator.name not in native.CODES:
-        pytest.skip("always a matrix product")
-    chosen = choice.Choice(kind, "to be tested")  # type: ignore[arg-type]
-    return lambda mapped: forms.form_for(chosen, operator, mapped._replace(difference=None), distance.between)
-
-
-def _results(
-    distance: Distance, form: forms.Form | None, vectors: Mapping[str, Tensor], g: Tensor
-) -> dict[str, Tensor]:
-    """Distances and all gradients, in float64; of the formula where there is no form."""
-    leaves = {name: v.detach().clone().requires_grad_() for name, v in vectors.items()}
-    inputs = list(leaves.values())
-    d = distance.between(*inputs) if form is None else forms.apply(form, distance.operator, *inputs)
-    found = {"distances": d.detach(), **dict(zip(leaves, torch.autograd.grad(d, inputs, g.to(d.dtype)), strict=True))}
-    return {name: v.double() for name, v in found.items()}
+    make = accuracy.form_of(kind, distance)
+    if make is None:
+        pytest.skip("no such form of this distance")
+    return make
 
 
 def _error(found: Tensor, true: Tensor, by_entry: bool) -> float:
@@ -104,39 +71,21 @@ def _error(found: Tensor, true: Tensor, by_entry: bool) -> float:
     return float(torch.where(gap == 0, 0.0, gap / scale.clamp_min(1e-300)).amax())
 
 
-def _mapped(distance: Distance, x: Tensor, w: Tensor) -> kernels.Mapped:
-    rng = torch.Generator().manual_seed(1)
-    parameters = {
-        name: start + 0.1 * torch.randn(start.shape, generator=rng)
-        for name, start in distance.initial_parameters(N).items()
-    }
-    return distance.mapped(x, w, parameters, False)
-
-
-def _disagreements(distance: Distance, make: MakeForm) -> list[str]:
-    """Where a form is further from float64 than 1e-5, and than some times what float32 does to the formula itself."""
-    g = torch.randn(B, K, generator=torch.Generator().manual_seed(2))
-    found = []
-    for kind, vectors in _inputs().items():
-        mapped = _mapped(distance, *vectors)
-        x, w, _, option = mapped
-        leaves = {"gradient of x": x, "gradient of w": w, **({} if option is None else {"gradient of option": option})}
-        true = _results(distance, None, {name: v.double() for name, v in leaves.items()}, g)
-        formula, fast = _results(distance, None, leaves, g), _results(distance, make(mapped), leaves, g)
-        for what in true:
-            by_entry = what == "distances"
-            allowed = max(1e-5, 16 * _error(formula[what], true[what], by_entry))
-            error = _error(fast[what], true[what], by_entry)
-            if not error <= allowed:
-                found.append(f"{kind}: {what} off by {error:.1e}, allowed {allowed:.1e}")
-    return found
+def _disagreements(address: str, make: accuracy.MakeForm) -> list[str]:
+    """Where a form is further from float64 than C roundings times the condition (see `accuracy`)."""
+    return [
+        f"{kind}: {what} off by {error:.3g} roundings, allowed {accuracy.C:g}"
+        for kind in accuracy.INPUTS
+        for what, error in accuracy.errors(address, make, kind).items()
+        if not error <= accuracy.C
+    ]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_fast_form_is_the_formula(address: str, form: str, fresh_library: pytest.MonkeyPatch) -> None:
-    distance = DISTANCES.parse(address)
-    assert _disagreements(distance, _form(form, distance, fresh_library)) == []
+    """Distances and gradients within 16 roundings, about 1e-6, times the condition; `accuracy` derives the measure."""
+    assert _disagreements(address, _form(form, DISTANCES.parse(address), fresh_library)) == []
 
 
 class _WithoutRepair(forms.MatmulForm):
@@ -158,11 +107,22 @@ class _OneSided(forms.NativeForm):
         dw.neg_()
 
 
-@pytest.mark.parametrize(("wrong", "where"), [(_WithoutRepair, "near"), (_OneSided, "ordinary")])
-def test_the_contract_catches_a_wrong_kernel(wrong: type[forms.Form], where: str) -> None:
-    distance = DISTANCES.parse("euclidean")
-    found = _disagreements(distance, lambda _: wrong(distance.operator))  # type: ignore[call-arg]
-    assert any(line.startswith(where) for line in found)
+class _SlightlyOff(forms.NativeForm):
+    """Deliberately wrong: one part in a hundred thousand, which training would never show."""
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        d, aux = super().forward(x, w, rows)
+        return d * 1.00001, aux
+
+
+def _quotient_of_sums(x: Tensor, w: Tensor) -> Tensor:
+    """Deliberately wrong: Bray-Curtis as it is written, whose gradient cancels where one vector is far larger."""
+    return differences(x, w).abs().sum(-1) / (x.abs().sum(-1)[:, None] + w.abs().sum(-1)).clamp_min(1e-38)
+
+
+def _rounded_unit_vectors(x: Tensor, w: Tensor) -> Tensor:
+    """Deliberately wrong: cosine from float32 unit vectors, noise between vectors of almost one direction."""
+    return differences(unit(x), unit(w)).square().sum(-1) / 2
 
 
 class _OtherOrder(forms.NativeForm):
@@ -175,24 +135,45 @@ class _OtherOrder(forms.NativeForm):
         super().backward(x, w, rows, d, -aux, g, dx, dw)
 
 
-def test_the_contract_catches_a_wrong_finish_and_a_wrong_option() -> None:
-    poincare, minkowski = DISTANCES.parse("poincare"), DISTANCES.parse("minkowski[p=learnable]")
-    finish, learnt = poincare.operator.finish, minkowski.operator  # type: ignore[union-attr]
+def _undoubting(operator: kernels.Operator, _: kernels.Mapped) -> forms.Form:
+    """Deliberately wrong: near pairs from a base distance that has lost them."""
+    assert operator.finish is not None
+    return forms.FinishedForm(forms.MatmulForm(operator.finish.base), operator.finish._replace(doubtful=None))
+
+
+def _unsized(operator: kernels.Operator, _: kernels.Mapped) -> forms.Form:
+    """Deliberately wrong: lengths pass no gradient."""
+    finish = operator.finish
     assert finish is not None
-    assert learnt is not None
-    undoubting = forms.FinishedForm(forms.MatmulForm(finish.base), finish._replace(doubtful=None))
-    assert any(line.startswith("near: gradient of x") for line in _disagreements(poincare, lambda _: undoubting))
     unsized = finish._replace(size=lambda v: finish.size(v).detach() + 0 * v.sum(-1))  # type: ignore[misc]
-    found = _disagreements(poincare, lambda _: forms.FinishedForm(forms.MatmulForm(finish.base), unsized))
-    assert any(line.startswith("ordinary: gradient of w") for line in found)
-    found = _disagreements(minkowski, lambda mapped: _OtherOrder(learnt, mapped.option))
-    assert any(line.startswith("ordinary: gradient of option") for line in found)
+    return forms.FinishedForm(forms.MatmulForm(finish.base), unsized)
+
+
+WRONG = [
+    ("euclidean", lambda o, _: _WithoutRepair(o), "near: distances"),
+    ("euclidean", lambda o, _: _OneSided(o), "ordinary: gradient of w"),
+    ("manhattan", lambda o, _: _SlightlyOff(o), "ordinary: distances"),
+    ("bray_curtis", lambda *_: forms.ChunkedForm(_quotient_of_sums), "of mixed size: gradient of x"),
+    ("bray_curtis", lambda *_: forms.ChunkedForm(_quotient_of_sums), "far larger: gradient of x"),
+    ("cosine", lambda *_: forms.ChunkedForm(_rounded_unit_vectors), "collinear: gradient of x"),
+    ("cosine", lambda *_: forms.ChunkedForm(_rounded_unit_vectors), "near: distances"),
+    ("poincare", _undoubting, "near: gradient of x"),
+    ("poincare", _unsized, "ordinary: gradient of w"),
+    ("minkowski[p=learnable]", lambda o, mapped: _OtherOrder(o, mapped.option), "ordinary: gradient of option"),
+]
+
+
+@pytest.mark.parametrize(("address", "wrong", "where"), WRONG, ids=[f"{a}, {where}" for a, _, where in WRONG])
+def test_the_contract_catches_a_wrong_kernel(address: str, wrong: Callable[..., forms.Form], where: str) -> None:
+    operator = DISTANCES.parse(address).operator
+    found = _disagreements(address, lambda mapped: wrong(operator, mapped))
+    assert any(line.startswith(where) for line in found), found
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_nan_is_not_repaired(address: str) -> None:
     distance = DISTANCES.parse(address)
-    x, w = _inputs()["ordinary"]
+    x, w = (v.clone() for v in accuracy.INPUTS["ordinary"])
     x[3, 5] = float("nan")
     d = distance(x, w)
     if address == "hamming[variant=hard]":  # a comparison with NaN is false, the surrogate's NaN stays
@@ -240,7 +221,7 @@ def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
         name: start + 0.3 * torch.randn(start.shape, generator=rng)
         for name, start in distance.initial_parameters(N).items()
     }
-    x, w = _inputs()["near"]
+    x, w = (v.clone() for v in accuracy.INPUTS["near"])
     x[5] = w[5]
     g = torch.randn(B, K, generator=rng)
 
@@ -290,7 +271,7 @@ def test_an_instruction_set_that_is_not_there(fresh_library: pytest.MonkeyPatch)
 
 
 def test_a_second_derivative_is_refused_in_words() -> None:
-    x, w = (v.requires_grad_() for v in _inputs()["ordinary"])
+    x, w = (v.clone().requires_grad_() for v in accuracy.INPUTS["ordinary"])
     (of_x,) = torch.autograd.grad(DISTANCES.parse("manhattan")(x, w).sum(), x, create_graph=True)
     with pytest.raises(HarmbenchError, match="HARMBENCH_KERNELS=reference"):
         of_x.sum().backward()
@@ -300,7 +281,7 @@ def test_without_a_compiler_everything_works_and_the_reason_is_told(
     fresh_library: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fresh_library.setenv("CXX", "no-such-compiler")
-    x, w = _inputs()["ordinary"]
+    x, w = accuracy.INPUTS["ordinary"]
     for address in ("manhattan", "euclidean"):
         distance = DISTANCES.parse(address)
         torch.testing.assert_close(distance(x, w), distance.between(x, w))
@@ -323,7 +304,7 @@ def test_a_cache_folder_that_cannot_be_written(
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     fresh_library.setenv("XDG_CACHE_HOME", str(in_the_way))  # holds for every user, root included
-    x, w = _inputs()["ordinary"]
+    x, w = accuracy.INPUTS["ordinary"]
     manhattan = DISTANCES.parse("manhattan")
     torch.testing.assert_close(manhattan(x, w), manhattan.between(x, w))
     lines = capfd.readouterr().err.splitlines()

@@ -1,0 +1,63 @@
+"""`harmbench bench heads`: what is measured, what is skipped and why, and what is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from harmbench import bench
+from harmbench.cli.bench import app
+from harmbench.distances import DISTANCES
+
+SMALL = bench.Shape(64, 64, 32)
+LARGE = bench.Shape(64, 64, 4096)  # larger than the problem whose memory is measured first
+
+
+def _measure(address: str, *forms: bench.Form, shape: bench.Shape = SMALL) -> list[bench.Cost | bench.Skipped]:
+    return list(bench.measure([DISTANCES.parse(address)], [shape], forms, seconds=0.0))
+
+
+def test_every_form_is_measured_with_its_spread():
+    lines = _measure("manhattan", *bench.FORMS)
+    assert [line.form for line in lines] == list(bench.FORMS)
+    assert all(0 < line.low <= line.ratio <= line.high and line.rounds >= 5 for line in lines)
+
+
+def test_cdist_is_left_out_where_torch_has_no_such_norm():
+    assert [line.form for line in _measure("canberra", *bench.FORMS)] == ["fast", "reference"]
+
+
+def test_a_formula_that_does_not_fit_is_skipped_with_the_memory_it_would_need(monkeypatch):
+    monkeypatch.setattr(bench, "_free_memory", lambda device: 1e6)
+    monkeypatch.setattr(bench, "_peak_memory", lambda step, device: 400.0)
+    (line,) = _measure("canberra", "reference", shape=LARGE)
+    assert line == bench.Skipped("64x64x4096", "canberra", "reference", "would need 1.6 GB")
+    assert "| canberra | reference | would need 1.6 GB |" in bench.as_markdown([line], {})
+    assert json.loads(bench.as_json([line], {}))["skipped"][0]["reason"] == "would need 1.6 GB"
+
+
+@pytest.mark.skipif(bench._peak_memory(lambda: None, torch.device("cpu")) is None, reason="memory cannot be read here")
+def test_the_memory_of_a_formula_is_foretold(monkeypatch):
+    shape = bench.Shape(128, 256, 256)
+    (cost,) = _measure("manhattan", "reference", shape=shape)
+    monkeypatch.setattr(bench, "_free_memory", lambda device: 0.0)
+    monkeypatch.setattr(bench, "_PROBE", 1 << 20)
+    (skipped,) = _measure("manhattan", "reference", shape=shape)
+    assert isinstance(cost, bench.Cost)
+    assert isinstance(skipped, bench.Skipped)
+    assert cost.extra_mb is not None
+    assert cost.extra_mb / 2.5 < 1e3 * float(skipped.reason.split()[2]) < cost.extra_mb * 2.5
+
+
+def test_the_command_writes_both_files_and_names_itself(tmp_path):
+    out = tmp_path / "table"
+    ended = CliRunner().invoke(
+        app,
+        ["heads", "--metrics", "cosine", "--shapes", "8x4x3", "--forms", "fast", "--seconds", "0", "--out", str(out)],
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "| cosine | fast |" in out.with_suffix(".md").read_text()
+    assert json.loads(out.with_suffix(".json").read_text())["about"]["command"]
