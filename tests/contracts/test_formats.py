@@ -197,7 +197,7 @@ def refuse(constant: str) -> None:
 def test_json_is_strict_and_holds_the_whole_report(run):
     report = composed(run)
     found = json.loads(rendered("json", report), parse_constant=refuse)
-    assert found.pop("schema_version") == 1
+    assert found.pop("schema_version") == 2
     assert Report.model_validate(found) == report
 
 
