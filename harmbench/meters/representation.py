@@ -102,7 +102,7 @@ class Geometry:
     >>> x, y = (torch.from_numpy(part) for part in load_iris(return_X_y=True))
     >>> iris = Geometry(Examined(x.double(), y, torch.eye(3)[y], torch.zeros(3, 4), has_centres=True))
     >>> round(iris.explained(1), 4), iris.components(0.95), round(iris.class_separation(), 3)
-    (0.9246, 2, 0.869)
+    (0.9246, 2.0, 0.869)
     """
 
     def __init__(self, examined: Examined) -> None:

@@ -21,15 +21,14 @@ from harmbench.runner.train import EVALUATION_BATCH
 
 # Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
 # one each. What is done once to a vector, or once to a pair, is left out, unless it is a matrix product.
+MATRIX_PRODUCT = 2  # multiply, add: every distance of the kind `gemm`
 PAIR_FLOPS = {
-    "euclidean": 2,  # x.w by a matrix product: multiply, add
-    "cosine": 2,
-    "mahalanobis": 2,
     "manhattan": 3,  # subtract, absolute value, add
     "mean_absolute": 3,
     "chebyshev": 3,  # subtract, absolute value, maximum
-    "minkowski": 4,  # and a power
-    "smooth_chebyshev": 5,  # and a product, an exponential
+    "minkowski": 4,  # subtract, absolute value, power, add
+    "minkowski_learnt": 4,
+    "smooth_chebyshev": 5,  # subtract, absolute value, product, exponential, add
     "canberra": 5,  # subtract, absolute value, sum of sizes, divide, add
     "canberra_robust": 6,  # and a maximum
     "canberra_weighted": 8,  # and a power, a product, a second sum
@@ -105,7 +104,9 @@ def distance_flops(head: DistanceHead, rows: int) -> int | None:
     1474560
     """
     operator = head.distance.operator
-    per_coordinate = PAIR_FLOPS.get(operator.name) if operator else None
+    if operator is None:
+        return None
+    per_coordinate = MATRIX_PRODUCT if operator.kind == "gemm" else PAIR_FLOPS.get(operator.name)
     if per_coordinate is None:
         return None
     classes, features = head.weight.shape
