@@ -198,11 +198,6 @@ class MachineState(Record):
     busy_elsewhere: float
     cores: int
 
-    @property
-    def drift(self) -> float:
-        """Relative change of the fixed workload's time from before to after."""
-        return self.after / self.before - 1
-
 
 class TrialRecord(Record):
     """What became of one trial."""

@@ -205,8 +205,9 @@ def _machine_summary(run: RunData) -> Iterator[str]:
     if not watched:
         return
     usual = median((machine.before + machine.after) / 2 for _, machine in watched)
-    off = [max(abs(m.drift), abs(m.before / usual - 1), abs(m.after / usual - 1)) for _, m in watched]
-    drifted = [change for change in off if change > DRIFT]
+    ratios = [(m.after / m.before, m.before / usual, m.after / usual) for _, m in watched]
+    off = [max(max(ratio, 1 / ratio) for ratio in found) for found in ratios]
+    drifted = [factor for factor in off if factor > 1 + DRIFT]
     crowded = [
         trial
         for trial, machine in watched
@@ -217,7 +218,7 @@ def _machine_summary(run: RunData) -> Iterator[str]:
     if drifted:
         found.append(
             f"beside {len(drifted)} of {len(watched)} trials a fixed workload took over {DRIFT:.0%} more or less time "
-            f"than usual or than a moment before (worst {max(drifted):.0%})"
+            f"than usual or than a moment before (at worst {max(drifted):.3g} times)"
         )
     if crowded:
         found.append(f"{len(crowded)} of {len(watched)} trials shared it with more work than it has cores")
