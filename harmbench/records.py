@@ -4,6 +4,7 @@ Results are one JSON object per line (`trials.jsonl`), a `TrialRecord` each: raw
 schema carries a version:
 
     1   2026-11   first
+    2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Component = Literal["cpu", "gpu", "ram"]
 COMPONENTS: tuple[Component, ...] = ("cpu", "gpu", "ram")
@@ -37,7 +38,7 @@ class Protocol(Record):
 
     Time runs from left to right; only `train` is inside the measured window, `evaluate` interrupts it:
 
-        load | warm-up | train | evaluate | train | evaluate | ... | evaluate (validation, then test, once)
+        load | warm-up | train | evaluate | train | ... | evaluate (validation, then test, once) | examine
     """
 
     steps: int | None = Field(default=None, ge=1, description="optimiser steps; give this or epochs")
@@ -54,10 +55,12 @@ class Protocol(Record):
         default=None, gt=0, description="class centres start normal with this spread; as nn.Linear's rows unless given"
     )
     precision: Literal["float32", "bfloat16"] = "float32"
-    warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window")
+    warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window; at least")
+    warmup_max_steps: int = Field(default=30, ge=0, description="warm-up goes on up to here until step time settles")
     evaluations: int = Field(default=10, ge=1, description="validations, evenly spread over the steps")
     target: float = Field(default=0.95, gt=0, le=1, description="validation accuracy that counts as converged")
     select: Literal["best", "last"] = "best"
+    examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
     deterministic: bool = True
     threads: int = Field(default=1, ge=1, description="CPU threads of a trial")
 
@@ -170,6 +173,32 @@ class CurvePoint(Record):
     validation_nll: float | None
 
 
+class Curve(Record):
+    """A value over the steps: each point is a mean since the point before, up to and with its step."""
+
+    name: str
+    unit: str
+    steps: tuple[int, ...]
+    values: tuple[float | None, ...]
+
+
+class MachineState(Record):
+    """How the machine was while a trial ran.
+
+    Attributes:
+        before, after: seconds of a small fixed workload on the trial's device, before training and after the trial.
+        load_average: of the last minute, at the start; None where the system keeps none.
+        busy_elsewhere: mean number of cores that other processes kept busy during the trial.
+        cores: of the machine.
+    """
+
+    before: float
+    after: float
+    load_average: float | None
+    busy_elsewhere: float
+    cores: int
+
+
 class TrialRecord(Record):
     """What became of one trial."""
 
@@ -189,6 +218,9 @@ class TrialRecord(Record):
     phases: tuple[PhaseTotal, ...] = ()
     energy_origins: dict[Component, EnergyOrigin] = Field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    wall_seconds: float | None = None
+    machine: MachineState | None = None
 
     def value(self, name: str) -> float | None:
         """The value of a measurement; None where it is missing."""

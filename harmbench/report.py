@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from harmbench.carbon import Grid
@@ -29,6 +30,7 @@ from harmbench.store import RunData
 from harmbench.suite import check_claims
 
 MISSING = "n/a"
+DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]
     for group in groups:
         yield _best(group)
     yield from _energy_summary(run, grid)
+    yield from _machine_summary(run)
     gone = sorted({f"{m.name} ({m.reason})" for t in run.trials for m in t.measurements if _unmeasurable(m)})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
@@ -196,6 +199,36 @@ def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
         )
 
 
+def _machine_summary(run: RunData) -> Iterator[str]:
+    """A caveat where the machine changed its speed or was not the run's alone."""
+    watched = [(trial, trial.machine) for trial in run.trials if trial.machine]
+    if not watched:
+        return
+    usual = median((machine.before + machine.after) / 2 for _, machine in watched)
+    ratios = [(m.after / m.before, m.before / usual, m.after / usual) for _, m in watched]
+    off = [max(max(ratio, 1 / ratio) for ratio in found) for found in ratios]
+    drifted = [factor for factor in off if factor > 1 + DRIFT]
+    crowded = [
+        trial
+        for trial, machine in watched
+        if (machine.load_average or 0) > machine.cores + 0.5  # the run itself keeps up to `threads` cores busy
+        or (trial.device == "cpu" and machine.busy_elsewhere + trial.spec.protocol.threads > machine.cores + 0.25)
+    ]
+    found = []
+    if drifted:
+        found.append(
+            f"beside {len(drifted)} of {len(watched)} trials a fixed workload took over {DRIFT:.0%} more or less time "
+            f"than usual or than a moment before (at worst {max(drifted):.3g} times)"
+        )
+    if crowded:
+        found.append(f"{len(crowded)} of {len(watched)} trials shared it with more work than it has cores")
+    if found:
+        yield (
+            f"**The machine was not steady**: {'; '.join(found)}. Times, and joules that follow from time, compare the "
+            "machine's moments as well as the heads."
+        )
+
+
 def _total_joules(run: RunData, component: Component) -> float | None:
     values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
     return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
@@ -246,7 +279,10 @@ def _panel(group: Group, rows: Sequence[str]) -> Panel:
 
 def _tables(group: Group, grid: Grid) -> Iterator[Table]:
     yield _main_table(group, grid)
-    yield _detail_table(group)
+    yield _measure_table("Calibration and learning", group, LEARNING)
+    yield _measure_table("Steps and memory", group, STEPS)
+    if _known(group.cells, REPRESENTATION):
+        yield _representation_table(group)
 
 
 def _main_table(group: Group, grid: Grid) -> Table:
@@ -324,32 +360,99 @@ def _trials(cell: Cell) -> str:
     return ", ".join(parts) + (f": {'; '.join(reasons)}" if reasons else "")
 
 
-DETAILS: tuple[tuple[str, str, str, float], ...] = (
+Shown = tuple[tuple[str, str, str, float], ...]  # measure, label, unit, factor
+
+LEARNING: Shown = (
     ("test_macro_f1", "macro F1", "%", 100),
     ("test_nll", "NLL", "nat", 1),
     ("test_calibration_error", "calibration error", "%", 100),
-    ("gradient_spike_rate", "gradient spikes", "% of steps", 100),
+    ("gradient_norm_cv_head", "gradient norm CV, head", "", 1),
+    ("gradient_norm_cv_trunk", "gradient norm CV, trunk", "", 1),
+    ("gradient_spike_rate", "gradient spikes", "% of looks", 100),
     ("nonfinite_step_share", "non-finite steps", "%", 100),
     ("clipped_step_share", "clipped steps", "%", 100),
     ("loss_roughness", "loss roughness", "", 1),
     ("gradient_cosine", "gradient cosine", "", 1),
+)
+STEPS: Shown = (
     ("step_seconds_p50", "step p50", "ms", 1000),
     ("step_seconds_p95", "step p95", "ms", 1000),
+    ("step_seconds_p99", "step p99", "ms", 1000),
+    ("data_wait_share", "data wait", "% of step", 100),
+    ("flops_per_step", "operations", "MFLOP/step", 1e-6),
+    ("head_flops_per_step", "of the head", "MFLOP/step", 1e-6),
+    ("mfu", "MFU", "%", 100),
     ("peak_memory", "peak memory", "MB", 1e-6),
+)
+REPRESENTATION: Shown = (
+    ("pca_variance_1", "variance on PC 1", "%", 100),
+    ("pca_variance_2", "PC 1-2", "%", 100),
+    ("pca_variance_5", "PC 1-5", "%", 100),
+    ("pca_components_90", "PCs for 90 %", "", 1),
+    ("pca_components_95", "PCs for 95 %", "", 1),
+    ("effective_rank", "effective rank", "", 1),
+    ("participation_ratio", "participation ratio", "", 1),
+    ("nc1", "NC1", "", 1),
+    ("nc2_norm_cv", "NC2 norms", "", 1),
+    ("nc2_angle", "NC2 angles", "", 1),
+    ("nc3", "NC3", "", 1),
+    ("nc4", "NC4", "%", 100),
+    ("weight_mean_cosine", "weight-mean cosine", "", 1),
+    ("centre_mean_distance", "centre-mean distance", "", 1),
+    ("class_separation", "variance between classes", "%", 100),
+    ("near_zero_weight_share", "near-zero weights", "%", 100),
 )
 
 
-def _detail_table(group: Group) -> Table:
+def _known(cells: Sequence[Cell], shown: Shown) -> Shown:
+    """Those that a trial has measured or said why not: older runs, and other choices of meters, lack some."""
+    names = {m.name for cell in cells for trial in cell.trials for m in trial.measurements}
+    return tuple(entry for entry in shown if entry[0] in names)
+
+
+def _measure_table(title: str, group: Group, shown: Shown) -> Table:
+    known = _known(group.cells, shown)
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
-        *(Column(label=label, unit=unit) for _, label, unit, _ in DETAILS),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in known),
     )
-    rows = tuple(
-        (cell.head, cell.loss, *(_plain(_scaled(cell.interval(name), factor)) for name, _, _, factor in DETAILS))
-        for cell in group.cells
+    rows = tuple((cell.head, cell.loss, *_shown_values(cell, known)) for cell in group.cells)
+    return Table(title=title, columns=columns, rows=rows)
+
+
+def _shown_values(cell: Cell, shown: Shown) -> Iterator[str]:
+    return (_plain(_scaled(cell.interval(name), factor)) for name, _, _, factor in shown)
+
+
+def _representation_table(group: Group) -> Table:
+    """Beside the accuracy, and without the trials that collapsed: a collapsed model looks perfect here."""
+    known = _known(group.cells, REPRESENTATION)
+    columns = (
+        Column(label="head", numeric=False),
+        Column(label="loss", numeric=False),
+        Column(label="test accuracy", unit="%"),
+        Column(label="collapsed", unit="trials"),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in known),
     )
-    return Table(title="Calibration, learning, steps, memory", columns=columns, rows=rows)
+    return Table(
+        title="Representation",
+        caption="Of held-out features, over the trials that did not collapse. None of it is good or bad by itself.",
+        columns=columns,
+        rows=tuple(_representation_row(cell, known) for cell in group.cells),
+    )
+
+
+def _representation_row(cell: Cell, shown: Shown) -> tuple[str, ...]:
+    collapsed = cell.by_seed("collapsed")
+    sound = replace(cell, trials=tuple(trial for trial in cell.trials if trial.value("collapsed") == 0))
+    return (
+        cell.head,
+        cell.loss,
+        _percent(cell.interval("test_accuracy")),
+        f"{sum(collapsed.values()):.0f}/{len(collapsed)}" if collapsed else MISSING,
+        *_shown_values(sound, shown),
+    )
 
 
 # --- notes and environment -------------------------------------------------------------------------------------
@@ -376,12 +479,7 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         "Steps to target: median number of steps until validation accuracy reaches "
         f"{protocol['target']:g}, read at the validations; runs that never do are counted, not dropped."
     )
-    yield (
-        "Gradient stability is harmbench's own definition, the papers give none. CV: standard deviation over mean of "
-        "the global gradient norm before clipping. Spike: a norm above 5 times the median of the 101 before it. "
-        "Roughness: standard deviation of successive loss differences over that of the smoothed loss. Cosine: of "
-        "successive gradients."
-    )
+    yield from _meter_notes(run)
     yield (
         "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
         "estimated from the whole machine's load and nominal power: it follows time and whatever else runs, not the "
@@ -395,6 +493,36 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
     )
     for entry in run.header.get("excluded", []):
         yield f"Left out: {entry['what']}: {entry['reason']}."
+
+
+def _meter_notes(run: RunData) -> Iterator[str]:
+    """Definitions of what the meters of this run measured."""
+    notes = {m.name: m.reason for t in run.trials for m in t.measurements if m.value is not None}
+    if "gradient_norm_cv" in notes:
+        looked = notes["gradient_norm_cv"]
+        spike = notes.get("gradient_spike_rate") or "above a multiple of the median of those before it"
+        yield (
+            "Gradient stability is harmbench's own definition, the papers give none. The gradient is looked at "
+            f"{looked.removeprefix('at ') or 'every step'}. CV: standard deviation over mean of its norm before "
+            f"clipping. Spike: a norm {spike.partition(';')[0]}. Cosine: of successive gradients. Roughness: standard "
+            "deviation of successive loss differences over that of the smoothed loss. The trunk is the backbone, the "
+            "head has the loss's own parameters. All fall with the gradient itself: read them beside the accuracy."
+        )
+    if "flops_per_step" in notes:
+        yield (
+            "A step is taking its batch, forward, backward and optimiser; warm-up, which goes on until step time "
+            "settles, and the first step are left out. Operations of trunk and linear head are counted by torch; those "
+            "of a distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU is "
+            "their rate over the data sheet's peak."
+        )
+    if "collapsed" in notes:
+        yield (
+            "Representation: of held-out test samples, as the head reads them. Effective rank: exp of the entropy of "
+            "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
+            "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
+            "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
+            "under half of the classes are ever predicted, or the effective rank is below 1.5."
+        )
 
 
 def _environment(run: RunData) -> Iterator[tuple[str, str]]:
@@ -418,7 +546,23 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
     if run.trials:
         spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
         yield "first trial", run.trials[0].started
-        yield "time in trials", f"{spent:.0f} s"
+        yield "time in trials", f"{spent:.0f} s" + _by_phase(run)
+    speeds = [(t.machine.before + t.machine.after) / 2 for t in run.trials if t.machine]
+    if speeds:
+        usual, least, most = (1000 * seconds for seconds in (median(speeds), min(speeds), max(speeds)))
+        yield "fixed workload", f"median {usual:.3g} ms, {least:.3g} to {most:.3g} ms beside the trials"
+
+
+def _by_phase(run: RunData) -> str:
+    """Shares of the trials' own time, and how much of it the phases account for."""
+    timed = [trial for trial in run.trials if trial.wall_seconds]
+    wall = sum(trial.wall_seconds or 0.0 for trial in timed)
+    seconds: dict[str, float] = defaultdict(float)
+    for trial in timed:
+        for phase in trial.phases:
+            seconds[phase.phase] += phase.seconds
+    shares = ", ".join(f"{phase} {spent / wall:.0%}" for phase, spent in seconds.items())
+    return f": {shares}; together {sum(seconds.values()) / wall:.1%} of the trials' wall time" if wall else ""
 
 
 # --- tidy data -------------------------------------------------------------------------------------------------

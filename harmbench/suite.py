@@ -194,7 +194,15 @@ class SuiteSpec(Record):
     losses: tuple[str, ...] = Field(min_length=1)
     seeds: int = Field(default=3, ge=1)
     protocol: Protocol
-    meters: tuple[str, ...] = ("quality", "convergence", "gradient_stability", "throughput", "memory", "energy")
+    meters: tuple[str, ...] = (
+        "quality",
+        "convergence",
+        "gradient_stability",
+        "throughput",
+        "memory",
+        "energy",
+        "representation",
+    )
     exclude: tuple[Exclusion, ...] = ()
     claims: tuple[Claim, ...] = ()
 

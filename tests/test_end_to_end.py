@@ -29,7 +29,7 @@ protocol: {steps: 40, evaluations: 4, target: 0.5}
 """
 COMMAND = [sys.executable, "-m", "harmbench"]
 # What a trial took is not part of what it found.
-TIMED = ("second", "joules", "throughput", "memory")
+TIMED = ("second", "joules", "throughput", "memory", "wait", "warm_up")
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path
     run = tmp_path / "run"
     assert harmbench("run", suite, "--out", run, "--seeds", 1, cwd=tmp_path).returncode == 0
     for trial in store.read(run).trials:
-        assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate"]
+        assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate", "examine"]
+        assert sum(phase.seconds for phase in trial.phases) == pytest.approx(trial.wall_seconds, rel=0.02)
         train = next(phase for phase in trial.phases if phase.phase == "train")
         assert train.windows == 4
         assert trial.curve[-1].train_seconds == pytest.approx(train.seconds)

@@ -280,3 +280,10 @@ def test_the_latest_is_the_one_written_to_last(tmp_path):
 def test_no_runs_have_no_latest(tmp_path):
     with pytest.raises(RunFolderError, match="no runs here; `harmbench run vision` makes one"):
         latest(tmp_path / "nowhere")
+
+
+def test_a_run_of_an_older_schema_still_reads():
+    run = store.read(Path(__file__).parent.parent / "reports" / "example-vision")
+    assert run.unreadable_lines == 0
+    assert len(run.trials) == run.planned > 0
+    assert {type(trial.wall_seconds) for trial in run.trials if trial.schema_version == 1} <= {type(None)}

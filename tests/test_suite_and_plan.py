@@ -258,6 +258,8 @@ OTHER = {
     "versions": {"harmbench": "0", "torch": "1", "timm": "0"},
 }
 OTHER_PROTOCOL = {
+    "warmup_max_steps": 12,
+    "examine_samples": 500,
     "steps": 99,
     "epochs": 5.0,
     "batch_size": 32,

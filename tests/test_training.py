@@ -385,6 +385,6 @@ def test_a_diverged_trial_is_a_result(monkeypatch):
     monkeypatch.setattr(trials, "load", lambda order: spoiled(4, trial))
     record = trials.run_trial(an_order(trial), trials.Link())
     assert (record.status, record.reason) == ("diverged", "loss nan at step 4")
-    assert record.value("nonfinite_step_share") > 0
+    assert record.value("nonfinite_step_share") == 1 / 4, "steps after the end of the trial count"
     assert record.value("clipped_step_share") is None
-    assert [phase.phase for phase in record.phases] == ["load", "warm-up", "train"]
+    assert [phase.phase for phase in record.phases] == ["load", "warm-up", "train", "examine"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harmbench.records import Component, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol
+from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol
 from harmbench.registry import Component as RegistryComponent
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -23,12 +24,58 @@ class Step:
         loss: mean loss of the batch, a scalar on the device, detached.
         parameters: trainable parameters, with the gradients of this step (after clipping, if any).
         clip_norm: global gradient norm before clipping, where the protocol clips; else None.
+        head: those of the parameters that belong to head and loss; the rest are the trunk.
     """
 
     index: int
     loss: Tensor
     parameters: Sequence[nn.Parameter]
     clip_norm: Tensor | None
+    head: Sequence[nn.Parameter] = ()
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The selected state, and what it makes of held-out samples; float64 on the CPU.
+
+    Attributes:
+        features: (M, N), as the head reads them, in evaluation mode.
+        targets: (M,), classes 0..K-1.
+        logits: (M, K).
+        weights: (K, N): class centres of a distance head, rows of a linear one.
+        has_centres: whether the weights are centres.
+    """
+
+    features: Tensor
+    targets: Tensor
+    logits: Tensor
+    weights: Tensor
+    has_centres: bool
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of one training step, forward and backward.
+
+    Attributes:
+        trunk: of the backbone, counted.
+        head: of the head; None where there is no formula for it.
+        how: where the numbers come from.
+        is_counted: whether all of it was counted, and none by formula.
+    """
+
+    trunk: int
+    head: int | None
+    how: str
+    is_counted: bool
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How many steps warm-up took, and whether the step time had settled by then."""
+
+    steps: int
+    settled: bool
 
 
 @dataclass(frozen=True)
@@ -39,41 +86,60 @@ class Outcome:
         protocol: of the trial.
         batch_size: samples of each step.
         steps: number of steps taken.
-        step_seconds: duration of each step in the measured window, without the meters.
+        step_seconds: duration of each step in the measured window, its batch included, without the meters.
+        batch_seconds: of each step, how long it waited for its batch.
+        warm_up: what came before the window.
         curve: one point for each validation.
-        phases: seconds and joules.
+        phases: seconds and joules of the phases before `examine`, which is still going on.
         energy_origins: where the joules come from.
         best: point of the curve whose state was selected.
         test_logits: (M, K) of the selected state, float32 on the CPU.
         test_targets: (M,).
-        peak_memory_bytes: of the trial.
+        device_name: as the maker calls it.
+        examine: looks at the selected state, once however often it is called.
+        count_flops: likewise, for one training step.
     """
 
     protocol: Protocol
     batch_size: int
     steps: int
     step_seconds: Sequence[float]
+    batch_seconds: Sequence[float]
+    warm_up: WarmUp
     curve: Sequence[CurvePoint]
     phases: Sequence[PhaseTotal]
     energy_origins: dict[Component, EnergyOrigin]
     best: CurvePoint
     test_logits: Tensor
     test_targets: Tensor
-    peak_memory_bytes: int
+    device_name: str
+    examine: Callable[[], Examined]
+    count_flops: Callable[[], Flops]
 
 
 class Watcher:
     """Watches one trial. Subclasses override what they need."""
 
+    def on_start(self, device: torch.device) -> None:
+        """Called once, right before the first step, outside the training window."""
+
     def on_step(self, step: Step) -> None:
         """Called after each step, outside the step's timing."""
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        """The values, once the trial has ended well."""
+        """The values, once the trial has ended well; called in the phase `examine`, outside every other."""
         return []
 
     def partial(self) -> list[Measurement]:
-        """The values that make sense of a trial that diverged."""
+        """The values that make sense of a trial that diverged.
+
+        Training goes on for a few steps before a loss that is not finite is noticed. Those steps are not part of the
+        trial: what came after the first such loss must not count.
+        """
+        return []
+
+    def curves(self) -> list[Curve]:
+        """Values over the steps, of a bounded number of points, however the trial ended."""
         return []
 
 

@@ -1,49 +1,67 @@
-"""How smoothly a trial trains."""
+"""How smoothly a trial trains.
+
+on_step: keep the loss, and at two successive steps of every few: copy the gradient, four or six inner products
+every 32 steps: fetch the numbers in one transfer, and fold them in: stops at the first loss that is not finite
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Step, Watcher
-from harmbench.records import Measurement
+from harmbench.meters._curve import CurveKeeper
+from harmbench.records import Curve, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FLUSH_STEPS = 32  # steps kept on the device before one transfer: a transfer each step would stall a GPU
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
+FEW = 10  # looks that a spike is compared with, at least
+
+Group = Literal["", "_head", "_trunk"]
+GROUPS: tuple[Group, ...] = ("", "_head", "_trunk")
 
 
 class GradientStability(Meter):
     """Gradient stability over the training window. Our own definition: the papers name the quantity and give none.
 
-    With g_t the gradient of all trainable parameters at step t, before clipping, and l_t the loss of the batch:
+    Looks at the gradient at two successive steps of every `every`, and at each step's loss. With g_t the gradient of
+    all trainable parameters at step t, before clipping, and l_t the loss of the batch:
     - gradient_norm_cv: standard deviation of |g_t| over its mean;
-    - gradient_spike_rate: share of steps with |g_t| above `spike` times the median of up to `window` steps before, of
-      those steps that have at least 10 before them;
-    - clipped_step_share: share of steps whose gradient was clipped;
-    - nonfinite_step_share: share of steps with a gradient or loss that is not finite;
-    - loss_roughness: standard deviation of l_t - l_(t-1) over that of the exponentially smoothed l_t (weight 0.1);
-    - gradient_cosine: mean cosine of g_t and g_(t-1).
+    - gradient_spike_rate: share of looks with |g_t| above `spike` times the median of up to `window` looks before, of
+      those looks that have at least 10 before them;
+    - gradient_cosine: mean cosine of g_t and g_(t-1);
+    - clipped_step_share: share of looks at a gradient that was clipped;
+    - nonfinite_step_share: share of steps with a loss, or at a look a gradient, that is not finite;
+    - loss_roughness: standard deviation of l_t - l_(t-1) over that of the exponentially smoothed l_t (weight 0.1).
 
-    Steps that are not finite count in their own share and are left out of the rest. Memory is constant: one gradient
-    is kept, and `window` norms.
+    The first three also for the head (with the loss's own parameters) and for the trunk alone, `_head` and `_trunk`;
+    their norms are kept as curves too. Steps that are not finite count in their own share and are left out of the
+    rest; a loss that is not finite ends the trial, and what comes after it does not count. Memory is constant: one
+    gradient is kept, and `window` norms.
     """
 
     name: ClassVar[str] = "gradient_stability"
 
     spike: float = Field(default=5.0, gt=1, allow_inf_nan=False)
     window: int = Field(default=101, ge=11)
+    every: int = Field(default=16, ge=1)
+
+    @property
+    def sampling(self) -> str:
+        """Which steps are looked at."""
+        return f"at 2 of every {self.every} steps" if self.every > 2 else "at every step"
 
     def watcher(self) -> Watcher:
-        return _GradientWatcher(self.spike, self.window)
+        return _GradientWatcher(self)
 
 
 class _Moments:
@@ -62,98 +80,232 @@ class _Moments:
     def std(self) -> float:
         return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else math.nan
 
+    @property
+    def variation(self) -> float | None:
+        return self.std / self.mean if self.mean else None
+
+
+class _Look(NamedTuple):
+    """What is fetched of one look: squares and products of unclipped or clipped gradients, as the optimiser saw them.
+
+    Attributes:
+        trunk, head: squared norms.
+        trunk_product, head_product: inner products with the step before; NaN where that was not looked at.
+        clip_norm: norm before clipping; NaN where the protocol does not clip.
+    """
+
+    trunk: float
+    head: float
+    trunk_product: float
+    head_product: float
+    clip_norm: float
+
+    def squared(self, group: Group) -> float:
+        return {"": self.trunk + self.head, "_head": self.head, "_trunk": self.trunk}[group]
+
+    def product(self, group: Group) -> float:
+        both = self.trunk_product + self.head_product
+        return {"": both, "_head": self.head_product, "_trunk": self.trunk_product}[group]
+
+
+class _GroupStatistics:
+    """What is kept of one group of parameters."""
+
+    def __init__(self, group: Group, meter: GradientStability) -> None:
+        self._spike = meter.spike
+        self._recent: deque[float] = deque(maxlen=meter.window)
+        self.norms, self.cosines = _Moments(), _Moments()
+        self.spikes = self.chances = 0
+        self.keeper = CurveKeeper(f"gradient_norm{group}", "1")
+
+    def add(self, step: int, norm: float, cosine: float) -> None:
+        self.norms.add(norm)
+        self.keeper.add(step, norm)
+        if len(self._recent) >= FEW:
+            self.chances += 1
+            self.spikes += norm > self._spike * median(self._recent)
+        self._recent.append(norm)
+        if math.isfinite(cosine):
+            self.cosines.add(cosine)
+
 
 class _GradientWatcher(Watcher):
-    def __init__(self, spike: float, window: int) -> None:
-        self._spike = spike
-        self._recent: deque[float] = deque(maxlen=window)
-        self._pending: list[Tensor] = []
-        self._gradient: Tensor | None = None
-        self._spare: Tensor | None = None
-        self._norm: Tensor | None = None
-        self._norms, self._differences, self._smoothed, self._cosines = (_Moments() for _ in range(4))
+    def __init__(self, meter: GradientStability) -> None:
+        self._meter = meter
+        self._gradients: _Gradients | None = None
+        self._losses: list[Tensor] = []  # of the steps since the last transfer
+        self._taken = 0  # steps seen
+        self._before: tuple[int, _Look] | None = None
+        self._groups = {group: _GroupStatistics(group, meter) for group in GROUPS}
+        self._differences, self._smoothed = _Moments(), _Moments()
         self._smooth: float | None = None
         self._last_loss: float | None = None
-        self._clips = False
-        self._steps = self._spikes = self._spike_chances = self._nonfinite = self._clipped = 0
+        self._clips = self._has_head = self._is_over = False
+        self._steps = self._finite_looks = self._nonfinite = self._clipped = 0
 
     def on_step(self, step: Step) -> None:
-        self._gradient, previous = flat_gradient(step.parameters, out=self._spare), self._gradient
-        self._spare, last_norm = previous, self._norm  # two buffers take turns: no allocation per step
-        self._norm = torch.linalg.vector_norm(self._gradient)
-        # The cosine does not see clipping, which only scales.
-        cosine = torch.full_like(self._norm, math.nan)
-        if previous is not None and last_norm is not None:
-            cosine = torch.dot(self._gradient, previous) / (self._norm * last_norm)
-        self._clips = step.clip_norm is not None
-        raw_norm = self._norm if step.clip_norm is None else step.clip_norm
-        self._pending.append(torch.stack([raw_norm.float(), self._norm, cosine, step.loss.float()]))
-        if len(self._pending) == FLUSH_STEPS:
+        self._taken += 1
+        self._losses.append(step.loss)
+        if self._is_looked_at(self._taken):
+            if self._gradients is None:
+                self._gradients = _Gradients(step.parameters, step.head)
+                self._clips, self._has_head = step.clip_norm is not None, bool(step.head)
+            keep = self._is_looked_at(self._taken + 1)
+            self._gradients.look(self._taken, step.clip_norm, keep=keep)
+        if len(self._losses) == FLUSH_STEPS:
             self._flush()
 
-    def _flush(self) -> None:
-        if self._pending:
-            for raw_norm, norm, cosine, loss in torch.stack(self._pending).tolist():
-                self._add(raw_norm, norm, cosine, loss)
-            self._pending.clear()
+    def _is_looked_at(self, step: int) -> bool:
+        return (step - 1) % self._meter.every < 2
 
-    def _add(self, raw_norm: float, norm: float, cosine: float, loss: float) -> None:
+    def _flush(self) -> None:
+        """Fetch what waits on the device, and fold it in, step by step."""
+        if not self._losses:
+            return
+        losses = torch.stack(self._losses).tolist()
+        looks = self._gradients.fetch() if self._gradients else {}
+        for step, loss in enumerate(losses, start=self._taken - len(losses) + 1):
+            if not self._is_over:
+                self._add(step, loss, looks.get(step))
+        self._losses.clear()
+
+    def _add(self, step: int, loss: float, look: _Look | None) -> None:
         self._steps += 1
-        if not (math.isfinite(raw_norm) and math.isfinite(loss)):
+        self._is_over = not math.isfinite(loss)
+        if self._is_over or (look is not None and not math.isfinite(look.squared(""))):
             self._nonfinite += 1
             return
-        self._clipped += norm < raw_norm * (1 - 1e-4)
-        self._norms.add(raw_norm)
-        if len(self._recent) >= 10:
-            self._spike_chances += 1
-            self._spikes += raw_norm > self._spike * median(self._recent)
-        self._recent.append(raw_norm)
-        if self._steps > 1 and math.isfinite(cosine):
-            self._cosines.add(cosine)
+        if look is not None:
+            self._add_look(step, look)
         if self._last_loss is not None:
             self._differences.add(loss - self._last_loss)
         self._last_loss = loss
         self._smooth = loss if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * loss
         self._smoothed.add(self._smooth)
 
+    def _add_look(self, step: int, look: _Look) -> None:
+        norm = math.sqrt(look.squared(""))
+        scale = 1.0 if math.isnan(look.clip_norm) or norm == 0 else look.clip_norm / norm
+        self._finite_looks += 1
+        self._clipped += scale > 1 + 1e-4
+        before = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
+        for group, statistics in self._groups.items():
+            # The cosine does not see clipping, which only scales.
+            lengths = math.sqrt(look.squared(group) * before.squared(group)) if before else 0.0
+            cosine = look.product(group) / lengths if lengths else math.nan
+            statistics.add(step, scale * math.sqrt(look.squared(group)), cosine)
+        self._before = step, look
+
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         return self.partial()
 
     def partial(self) -> list[Measurement]:
         self._flush()
-        clipped = _share(self._clipped, self._steps) if self._clips else None
+        sampling, looks = self._meter.sampling, self._groups[""].norms.count
+        few = f"too few steps ({self._steps}, looked {sampling})" if looks <= FEW else ""
+        found = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
+        clipped = _share(self._clipped, self._finite_looks) if self._clips else None
+        unclipped = "" if self._clips else "the protocol does not clip"
+        smooth = self._smoothed.std if self._differences.count > 1 else 0.0
+        roughness = self._differences.std / smooth if smooth else None
         return [
-            Measurement.of("gradient_norm_cv", _ratio(self._norms.std, self._norms.mean), "1", "lower"),
-            Measurement.of("gradient_spike_rate", _share(self._spikes, self._spike_chances), "1", "lower", _few(self)),
-            Measurement.of(
-                "clipped_step_share", clipped, "1", "neither", "" if self._clips else "the protocol does not clip"
-            ),
+            *found,
+            Measurement.of("clipped_step_share", clipped, "1", "neither", unclipped or sampling),
             Measurement.of("nonfinite_step_share", _share(self._nonfinite, self._steps), "1", "lower"),
-            Measurement.of("loss_roughness", _ratio(self._differences.std, self._smoothed.std), "1", "lower"),
-            Measurement.of(
-                "gradient_cosine", self._cosines.mean if self._cosines.count else None, "1", "neither", _few(self)
-            ),
+            Measurement.of("loss_roughness", roughness, "1", "lower", few if roughness is None else ""),
         ]
 
+    def _of_group(self, group: Group, few: str) -> list[Measurement]:
+        own, sampling = self._groups[group], self._meter.sampling
+        spike = f"above {self._meter.spike:g} times the median of up to {self._meter.window} looks before; {sampling}"
+        values = {
+            "gradient_norm_cv": (own.norms.variation, "lower", sampling),
+            "gradient_spike_rate": (_share(own.spikes, own.chances), "lower", spike),
+            "gradient_cosine": (own.cosines.mean if own.cosines.count else None, "neither", sampling),
+        }
+        found = []
+        for name, (value, better, note) in values.items():
+            is_missing = value is None or not math.isfinite(value) or (bool(group) and not self._has_head)
+            why = "the head is not told apart" if group and not self._has_head else few or "undefined"
+            shown = None if is_missing else value
+            found.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
+        return found
 
-def flat_gradient(parameters: Sequence[nn.Parameter], out: Tensor | None = None) -> Tensor:
-    """All gradients in one vector, a copy in float32; a parameter without one counts as zeros.
+    def curves(self) -> list[Curve]:
+        self._flush()
+        shown = GROUPS if self._has_head else GROUPS[:1]
+        return [self._groups[group].keeper.curve() for group in shown if self._steps]
 
-    Args:
-        parameters: of the model.
-        out: vector to write into, of the right length; a new one unless given.
+
+class _Gradients:
+    """Norms of gradients, and their products with those of the step before.
+
+    Beside a small step calls are dear, not numbers: one call takes all norms, and squares and sums wait for the
+    transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh memory.
     """
-    parts = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten().float() for p in parameters]
-    return torch.cat(parts, out=out) if out is not None else torch.cat(parts)
+
+    def __init__(self, parameters: Sequence[nn.Parameter], head: Sequence[nn.Parameter]) -> None:
+        in_head = {id(parameter) for parameter in head}
+        trunk = [parameter for parameter in parameters if id(parameter) not in in_head]
+        self._parameters, self._cut = [*trunk, *head], len(trunk)
+        self._copies = [torch.empty_like(parameter, requires_grad=False) for parameter in self._parameters]
+        self._copied: set[int] = set()  # places in the lists
+        self._pending: list[_Pending] = []
+
+    def look(self, step: int, clip_norm: Tensor | None, *, keep: bool) -> None:
+        """Take the numbers of a `_Look` on the device. A parameter without gradient counts as zeros.
+
+        Args:
+            step: that the gradients belong to.
+            clip_norm: norm before clipping, if the protocol clips.
+            keep: whether the next step is looked at too.
+        """
+        now = {place: p.grad for place, p in enumerate(self._parameters) if p.grad is not None}
+        shared = [place for place in now if place in self._copied]
+        products = [torch.dot(now[place].reshape(-1), self._copies[place].reshape(-1)) for place in shared]
+        norms = torch._foreach_norm(list(now.values())) if now else []
+        numbers = [*norms, *products, *([] if clip_norm is None else [clip_norm])]
+        self._pending.append(_Pending(step, list(now), shared, bool(self._copied), numbers))
+        self._copied = set(now) if keep else set()
+        if self._copied:
+            torch._foreach_copy_([self._copies[place] for place in now], list(now.values()))
+
+    def fetch(self) -> dict[int, _Look]:
+        """The looks since the last transfer, by step."""
+        numbers = [number for pending in self._pending for number in pending.numbers]
+        values = iter(torch.stack(numbers).tolist() if numbers else [])
+        looks = {pending.step: self._assembled(pending, values) for pending in self._pending}
+        self._pending.clear()
+        return looks
+
+    def _assembled(self, pending: _Pending, values: Iterator[float]) -> _Look:
+        squares, products = [0.0, 0.0], [0.0, 0.0]
+        for place in pending.places:
+            squares[place >= self._cut] += next(values) ** 2
+        for place in pending.shared:
+            products[place >= self._cut] += next(values)
+        has_clip = len(pending.numbers) > len(pending.places) + len(pending.shared)
+        clip_norm = next(values) if has_clip else math.nan
+        trunk_product, head_product = products if pending.follows else (math.nan, math.nan)
+        return _Look(squares[0], squares[1], trunk_product, head_product, clip_norm)
+
+
+class _Pending(NamedTuple):
+    """Numbers of a look that wait on the device.
+
+    Attributes:
+        places: of the parameters that have a gradient, whose norms come first.
+        shared: those that had one at the step before too, whose products follow.
+        follows: whether the step before was looked at.
+        numbers: norms, products, and the norm before clipping where the protocol clips.
+    """
+
+    step: int
+    places: list[int]
+    shared: list[int]
+    follows: bool
+    numbers: list[Tensor]
 
 
 def _share(count: int, total: int) -> float | None:
     return count / total if total else None
-
-
-def _ratio(above: float, below: float) -> float | None:
-    return above / below if below else None
-
-
-def _few(watcher: _GradientWatcher) -> str:
-    return f"too few steps ({watcher._steps})" if watcher._steps < 11 else ""

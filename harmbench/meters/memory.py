@@ -1,18 +1,35 @@
-"""How much memory a trial takes."""
+"""How much memory training takes."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import ctypes
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from harmbench.meters._base import Meter, Outcome, Watcher
+import psutil
+
+from harmbench._torch import torch
+from harmbench.meters._base import Meter, Outcome, Step, Watcher
 from harmbench.records import Measurement
+
+if TYPE_CHECKING:
+    from torch import device as Device  # noqa: N812
+
+WATCHED_STEPS = 8  # every step does the same work; the second is the first to hold gradients and optimiser state
+_RESET_MARK = Path("/proc/self/clear_refs")
+_TOO_LATE = "the process was larger before training, and this system cannot forget that"
 
 
 class Memory(Meter):
-    """Peak memory of the trial.
+    """Peak memory of the first eight steps: its growth above what was there before, and in all.
 
-    On CUDA, the most bytes torch had allocated at once. On the CPU, the peak resident size of the trial's own
-    process above its size at the start, data and model included, libraries not.
+    On CUDA, what torch's allocator had handed out. On a CPU, the resident size of the trial's own process, libraries
+    included in the total: on Linux, freed memory is given back to the system and the kernel's high-water mark is
+    reset before the first step, so that warm-up, which did the same work on a copy, does not hide the growth.
+    Elsewhere the mark cannot be reset, and a training that stays below it has no value. What was there before is
+    the data and the model; the growth is activations, gradients and the optimiser's state.
     """
 
     name: ClassVar[str] = "memory"
@@ -22,5 +39,57 @@ class Memory(Meter):
 
 
 class _MemoryWatcher(Watcher):
+    def __init__(self) -> None:
+        self._device: Device | None = None  # where memory is counted by torch
+        self._base = self._mark = self._peak = 0
+        self._is_reset = False
+
+    def on_start(self, device: Device) -> None:
+        if device.type == "cuda":
+            self._device, self._is_reset = device, True
+            torch.cuda.reset_peak_memory_stats(device)
+            self._base = torch.cuda.memory_allocated(device)
+            return
+        _give_back()
+        self._is_reset = _reset_mark()
+        self._base, self._mark = psutil.Process().memory_info().rss, _high_water()
+
+    def on_step(self, step: Step) -> None:
+        if step.index <= WATCHED_STEPS:
+            self._peak = torch.cuda.max_memory_allocated(self._device) if self._device else _high_water()
+
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        return [Measurement.of("peak_memory", outcome.peak_memory_bytes, "B", "lower")]
+        is_seen = self._is_reset or self._peak > self._mark
+        growth = max(0, self._peak - self._base) if is_seen else None
+        how = "torch's allocator" if self._device else "resident size of the process"
+        note = f"{how}, first {WATCHED_STEPS} steps" if is_seen else _TOO_LATE
+        return [
+            Measurement.of("peak_memory", growth, "B", "lower", note),
+            Measurement.of("peak_memory_total", self._peak if is_seen else None, "B", "lower", note),
+        ]
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def _reset_mark() -> bool:
+    """Let the kernel's high-water mark begin anew; False where it cannot."""
+    try:
+        _RESET_MARK.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _high_water() -> int:
+    """Largest resident size in bytes since the mark was reset, or since the start of the process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from statistics import quantiles
 from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
+from harmbench.meters._peaks import peak_flops
 from harmbench.records import Measurement
 
 
 class Throughput(Meter):
-    """Samples per second in steady state, and the median and 95th percentile of the step time.
+    """Samples per second in steady state, percentiles of the step time, the wait for data, operations and MFU.
 
-    A step is one forward, backward and optimiser step, by the clock on a CPU, by events in the stream on CUDA. Warm-up
-    steps, validations and the meters themselves are outside. Throughput is the batch size over the mean step time.
+    A step is taking the batch, forward, backward and the optimiser, by the clock on a CPU, by events in the stream on
+    CUDA. Warm-up steps, validations and the meters themselves are outside, and so is the first step, which allocates
+    the optimiser's state. Throughput is the batch size over the mean step time.
+
+    Operations (FLOPs) of a step are those of the model, forward and backward: torch counts matrix products and
+    convolutions; those of a distance head come from a formula (docs/protocol.md) and are marked as modelled. MFU, the
+    model FLOPs utilisation, is their rate over the peak of the device's data sheet, dense, at the trial's precision.
     """
 
     name: ClassVar[str] = "throughput"
@@ -24,10 +31,46 @@ class Throughput(Meter):
 
 class _ThroughputWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        seconds = outcome.step_seconds
-        cuts = quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else [seconds[0]] * 19
+        seconds = steady(outcome.step_seconds)
+        waited = sum(steady(outcome.batch_seconds)) / sum(seconds)
+        few = f"of {len(seconds)} steps" if len(seconds) < 100 else ""
+        warm = "" if outcome.warm_up.settled else "the step time had not settled"
         return [
             Measurement.of("throughput", outcome.batch_size * len(seconds) / sum(seconds), "sample/s", "higher"),
-            Measurement.of("step_seconds_p50", cuts[9], "s", "lower"),
-            Measurement.of("step_seconds_p95", cuts[18], "s", "lower"),
+            Measurement.of("step_seconds_p50", percentile(seconds, 50), "s", "lower"),
+            Measurement.of("step_seconds_p95", percentile(seconds, 95), "s", "lower"),
+            Measurement.of("step_seconds_p99", percentile(seconds, 99), "s", "lower", few),
+            Measurement.of("data_wait_share", waited, "1", "lower"),
+            Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
+            *_flops(outcome, sum(seconds) / len(seconds)),
         ]
+
+
+def steady(seconds: Sequence[float]) -> Sequence[float]:
+    """All but the first; the first where there is no other."""
+    return seconds[1:] or seconds
+
+
+def percentile(seconds: Sequence[float], percent: int) -> float:
+    """Percentile with linear interpolation.
+
+    >>> percentile([1.0, 2.0, 3.0], 50)
+    2.0
+    """
+    return quantiles(seconds, n=100, method="inclusive")[percent - 1] if len(seconds) > 1 else seconds[0]
+
+
+def _flops(outcome: Outcome, step_seconds: float) -> Iterator[Measurement]:
+    """Operations of the head and of the whole step, and their rate over the device's peak."""
+    flops = outcome.count_flops()
+    total = None if flops.head is None else flops.trunk + flops.head
+    origin = "measured" if flops.is_counted else "modelled"
+    for name, value in (("head_flops_per_step", flops.head), ("flops_per_step", total)):
+        more = {} if value is None else {"origin": origin}
+        yield Measurement.of(name, value, "FLOP", "lower", flops.how, **more)
+    peak = peak_flops(outcome.device_name, outcome.protocol.precision)
+    if total is None or isinstance(peak, str):
+        yield Measurement.of("mfu", None, "1", "higher", flops.how if total is None else str(peak))
+    else:
+        note = f"{flops.how}; peak {peak / 1e12:g} TFLOP/s of the data sheet"
+        yield Measurement.of("mfu", total / step_seconds / peak, "1", "higher", note, origin="modelled")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +15,23 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+SETTLING_STEPS = 5
+SETTLED = 0.1
+
+
+def is_settled(seconds: Sequence[float]) -> bool:
+    """Whether step time is steady: the medians of the last five steps and of the five before differ by at most 10 %.
+
+    >>> is_settled([9.0] * 5 + [1.0] * 5), is_settled([9.0] + [1.0] * 9)
+    (False, True)
+    """
+    if len(seconds) < 2 * SETTLING_STEPS:
+        return False
+    before = statistics.median(seconds[-2 * SETTLING_STEPS : -SETTLING_STEPS])
+    now = statistics.median(seconds[-SETTLING_STEPS:])
+    return abs(now - before) <= SETTLED * max(now, before)
 
 
 class StepTimer:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from harmbench.datasets import Splits
-from harmbench.meters import Step, Watcher
+from harmbench.meters import Step, WarmUp, Watcher
 from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, derived_seed, optimizer_for, schedule_for
-from harmbench.runner.timing import StepTimer
+from harmbench.runner.timing import StepTimer, is_settled, synchronise
 
 EVALUATION_BATCH = 1024
 LOSS_CHECK_STEPS = 16  # steps between looks at the losses: a look at each would stall a GPU
@@ -36,6 +37,7 @@ class Trained:
 
     curve: list[CurvePoint] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
+    batch_seconds: list[float] = field(default_factory=list)
     best: CurvePoint | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
@@ -66,15 +68,24 @@ def training_step(
     return loss.detach(), norm
 
 
-def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> None:
-    """A few steps and one validation batch on a copy that is thrown away: kernels, caches and threads get ready."""
+def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> WarmUp:
+    """Steps and one validation batch on a copy that is thrown away: kernels, caches and threads get ready.
+
+    At least `warmup_steps`, and on until the step time settles or `warmup_max_steps` are taken; none if the first is 0.
+    """
     trial_model = copy.deepcopy(model)
     optimizer = optimizer_for(trial_model, protocol)
     size = min(protocol.batch_size, len(splits.train_targets))
-    for _ in range(protocol.warmup_steps):
+    most = max(protocol.warmup_steps, protocol.warmup_max_steps) if protocol.warmup_steps else 0
+    seconds: list[float] = []
+    while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
+        start = time.perf_counter()
         training_step(trial_model, optimizer, splits.train_inputs[:size], splits.train_targets[:size], protocol)
-    if protocol.warmup_steps:
+        synchronise(splits.train_inputs.device)
+        seconds.append(time.perf_counter() - start)
+    if most:
         predict(trial_model, splits.validation_inputs[:EVALUATION_BATCH], protocol)
+    return WarmUp(len(seconds), is_settled(seconds))
 
 
 class Training:
@@ -99,13 +110,15 @@ class Training:
         on_progress: Callable[[int, int], None],
     ) -> None:
         self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
+        self._step_watchers = [each for each in watchers if type(each).on_step is not Watcher.on_step]
         self._ledger, self._on_progress = ledger, on_progress
         self._train_size = len(splits.train_targets)
         self._steps = spec.protocol.budget(self._train_size)
         self._parameters = list(model.parameters())
+        self._head = [*model.head.parameters(), *model.objective.parameters()]
         self._optimizer = optimizer_for(model, spec.protocol)
         self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
-        self._timer = StepTimer(splits.train_inputs.device)
+        self._timer, self._batch_timer = (StepTimer(splits.train_inputs.device) for _ in range(2))
         self._losses: list[Tensor] = []  # since the last validation
         self._checked = 0  # how many of them were looked at
         self._trained = Trained()
@@ -120,28 +133,36 @@ class Training:
         stops = evaluation_steps(self._steps, protocol.evaluations)
         order = derived_seed(self._spec, "order")
         torch.manual_seed(derived_seed(self._spec, "train"))
+        batches = batch_indices(self._train_size, protocol.batch_size, self._steps, order)
         self._model.train()
+        for watcher in self._watchers:
+            watcher.on_start(self._splits.train_inputs.device)
         self._ledger.enter("train")
-        for step, batch in enumerate(batch_indices(self._train_size, protocol.batch_size, self._steps, order), start=1):
-            self._take(step, batch.to(self._splits.train_inputs.device))
+        for step in range(1, self._steps + 1):
+            size = self._take(step, batches)
             if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
                 self._check_losses(step)
             if step in stops:
                 self._ledger.enter("evaluate")
-                self._validate(step, step * len(batch) / self._train_size)
+                self._validate(step, step * size / self._train_size)
                 if step < self._steps:
                     self._ledger.enter("train")
-        self._trained.step_seconds = self._timer.seconds()
+        self._trained.step_seconds, self._trained.batch_seconds = self._timer.seconds(), self._batch_timer.seconds()
         return self._trained
 
-    def _take(self, step: int, indices: Tensor) -> None:
+    def _take(self, step: int, batches: Iterator[Tensor]) -> int:
+        """One step; returns the size of its batch."""
         with self._timer:
-            inputs, targets = self._splits.train_inputs[indices], self._splits.train_targets[indices]
+            with self._batch_timer:
+                indices = next(batches).to(self._splits.train_inputs.device)
+                inputs, targets = self._splits.train_inputs[indices], self._splits.train_targets[indices]
             loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
         self._schedule.step()
         self._losses.append(loss)
-        for watcher in self._watchers:
-            watcher.on_step(Step(step, loss, self._parameters, norm))
+        seen = Step(step, loss, self._parameters, norm, self._head)
+        for watcher in self._step_watchers:
+            watcher.on_step(seen)
+        return len(targets)
 
     def _check_losses(self, step: int) -> None:
         fresh = torch.stack(self._losses[self._checked :]).tolist()

@@ -1,29 +1,31 @@
-"""One trial: seed -> data -> backbone + head -> loss -> meters -> train -> select -> test once.
+"""One trial: seed -> data -> backbone + head -> loss -> meters -> train -> select -> test once -> examine.
 
 Everything is seeded inside, so a trial alone gives bit for bit what it gives in company.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-import resource
-import sys
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from harmbench import kernels
 from harmbench.datasets import DATASETS, Splits
-from harmbench.meters import METERS, Outcome
-from harmbench.records import Component, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
+from harmbench.environment import cpu_name
+from harmbench.meters import METERS, Outcome, WarmUp, Watcher
+from harmbench.records import Component, Curve, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
+from harmbench.runner.examine import count_flops, examine
 from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.timing import synchronise
-from harmbench.runner.train import DivergedError, Training, predict, warm_up
+from harmbench.runner.train import DivergedError, Trained, Training, predict, warm_up
 
 
 class TrialOrder(Record):
@@ -49,29 +51,31 @@ class Link:
         """Told after each validation."""
 
 
-def run_trial(order: TrialOrder, link: Link) -> TrialRecord:
+def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.perf_counter) -> TrialRecord:
     """Run one trial in this process and say what became of it.
 
     Args:
         order: the trial, and where it runs.
         link: for joules and progress.
+        clock: monotonic, in seconds, for the phases.
 
     Raises:
         whatever a component raises; a loss that is not finite is no error but the status `diverged`.
     """
+    begun = clock()
     spec, device = order.spec, torch.device(order.device)
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    memory = PeakMemory(device)
-    settle(spec, device)
-    ledger = PhaseLedger(time.perf_counter, link.read_energy, lambda: synchronise(device))
-    watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
-
+    ledger = PhaseLedger(clock, link.read_energy, lambda: synchronise(device))
     ledger.enter("load")
+    machine = MachineWatch(device)
+    settle(spec, device)
+    watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
     splits = load(order).to(device)
     channels, height, width = splits.train_inputs.shape[1:]
     model = build(spec, (channels, height, width), splits.num_classes).to(device)
     ledger.enter("warm-up")
-    warm_up(model, splits, spec.protocol)
+    machine.before()
+    warmed = warm_up(model, splits, spec.protocol)
     known: dict[str, Any] = {
         "id": spec.id,
         "spec": spec,
@@ -86,28 +90,57 @@ def run_trial(order: TrialOrder, link: Link) -> TrialRecord:
     try:
         trained = Training(spec, model, splits, watchers, ledger, link.progress).run()
     except DivergedError as end:
-        ledger.close()
-        partial = tuple(value for watcher in watchers for value in watcher.partial())
-        return TrialRecord(**known, status="diverged", reason=str(end), measurements=partial, phases=ledger.totals())
-    model.load_state_dict(trained.best_state)
-    test_logits = predict(model, splits.test_inputs, spec.protocol)
+        ledger.enter("examine")
+        values = [value for watcher in watchers for value in watcher.partial()]
+        known |= {"status": "diverged", "reason": str(end)}
+    else:
+        model.load_state_dict(trained.best_state)
+        test_logits = predict(model, splits.test_inputs, spec.protocol)
+        ledger.enter("examine")
+        outcome = outcome_of(order, splits, model, warmed, trained, ledger, test_logits)
+        values = [value for watcher in watchers for value in watcher.measurements(outcome)]
+        known |= {"status": "ok", "curve": tuple(trained.curve)}
+    known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
+    return TrialRecord(**known, phases=ledger.totals(), wall_seconds=clock() - begun)
+
+
+def outcome_of(
+    order: TrialOrder,
+    splits: Splits,
+    model: Classifier,
+    warmed: WarmUp,
+    trained: Trained,
+    ledger: PhaseLedger,
+    test_logits: torch.Tensor,
+) -> Outcome:
+    """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
+    protocol = order.spec.protocol
+    size = min(protocol.batch_size, len(splits.train_targets))
+    on_cuda = splits.train_inputs.device.type == "cuda"
     assert trained.best is not None
-    outcome = Outcome(
-        protocol=spec.protocol,
-        batch_size=min(spec.protocol.batch_size, len(splits.train_targets)),
+    return Outcome(
+        protocol=protocol,
+        batch_size=size,
         steps=len(trained.step_seconds),
         step_seconds=trained.step_seconds,
+        batch_seconds=trained.batch_seconds,
+        warm_up=warmed,
         curve=trained.curve,
         phases=ledger.totals(),
         energy_origins=order.energy_origins,
         best=trained.best,
         test_logits=test_logits.cpu(),
         test_targets=splits.test_targets.cpu(),
-        peak_memory_bytes=memory.peak(),
+        device_name=torch.cuda.get_device_name(order.device) if on_cuda else cpu_name(),
+        examine=functools.cache(functools.partial(examine, model, splits, protocol)),
+        count_flops=functools.cache(functools.partial(count_flops, model, splits.train_inputs[:size], protocol)),
     )
-    values = tuple(value for watcher in watchers for value in watcher.measurements(outcome))
-    return TrialRecord(**known, status="ok", measurements=values, phases=outcome.phases, curve=tuple(trained.curve))
+
+
+def curves(watchers: Sequence[Watcher]) -> tuple[Curve, ...]:
+    """What the watchers followed over the steps."""
+    return tuple(curve for watcher in watchers for curve in watcher.curves())
 
 
 def load(order: TrialOrder) -> Splits:
@@ -143,20 +176,3 @@ def settle(spec: TrialSpec, device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
         torch.cuda.set_device(device)
-
-
-class PeakMemory:
-    """Peak memory of this process from now on."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._at_start = psutil.Process().memory_info().rss
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-
-    def peak(self) -> int:
-        """Bytes: allocated by torch on CUDA, resident above the size at the start on the CPU."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device))
-        unit = 1 if sys.platform == "darwin" else 1024
-        return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - self._at_start)

@@ -14,7 +14,7 @@ from harmbench import report as reports
 from harmbench import suite as suites
 from harmbench.carbon import grid
 from harmbench.formats import FORMATS, Column, Report, Section, Table
-from harmbench.records import Measurement, TrialRecord
+from harmbench.records import MachineState, Measurement, TrialRecord
 from harmbench.store import RunData
 from tests.samples import COUNTED, record, spec
 
@@ -197,7 +197,7 @@ def refuse(constant: str) -> None:
 def test_json_is_strict_and_holds_the_whole_report(run):
     report = composed(run)
     found = json.loads(rendered("json", report), parse_constant=refuse)
-    assert found.pop("schema_version") == 1
+    assert found.pop("schema_version") == 2
     assert Report.model_validate(found) == report
 
 
@@ -336,3 +336,61 @@ def test_co2_grows_with_the_intensity_of_the_region():
         assert poland["value"] / france["value"] == pytest.approx(ratio)
         assert "France" in france["note"]
         assert france["unit"] == "gCO2e"
+
+
+# What meters look at in a trained model, and how the machine was.
+
+
+def watched(seed: int, collapsed: float, variance: float, **machine: float) -> TrialRecord:
+    """A trial with representation and machine."""
+    values = {"collapsed": collapsed, "pca_variance_1": variance, "gradient_norm_cv": 0.5, "gradient_spike_rate": 0.0}
+    notes = {"gradient_norm_cv": "at 2 of every 9 steps", "gradient_spike_rate": "above 4 times the median of 7; more"}
+    found = [Measurement.of(name, value, "1", "neither", notes.get(name, "")) for name, value in values.items()]
+    state = {"before": 1.0, "after": 1.0, "load_average": 1.0, "busy_elsewhere": 0.0, "cores": 4, **machine}
+    trial = record(spec(seed=seed), order=seed)
+    measurements = (*trial.measurements, *found)
+    return trial.model_copy(update={"measurements": measurements, "machine": MachineState(**state)})
+
+
+def test_collapsed_trials_are_counted_and_left_out_of_the_representation():
+    report = composed(run_of([watched(0, 0, 0.2), watched(1, 1, 0.9), watched(2, 0, 0.2)]))
+    table = next(table for table in report.sections[0].tables if table.title == "Representation")
+    labels = [column.label for column in table.columns]
+    assert labels == ["head", "loss", "test accuracy", "collapsed", "variance on PC 1"]
+    assert table.rows[0][2:] == ("95", "1/3", "20")
+    assert any(note.startswith("Representation: ") for note in report.notes)
+
+
+def test_a_cell_that_always_collapses_shows_no_representation():
+    report = composed(run_of([watched(seed, 1, 0.9) for seed in range(3)]))
+    table = next(table for table in report.sections[0].tables if table.title == "Representation")
+    assert table.rows[0][3:] == ("3/3", "n/a")
+
+
+def test_a_run_without_representation_has_no_table_of_it():
+    assert all(table.title != "Representation" for section in composed().sections for table in section.tables)
+
+
+def test_the_note_on_gradients_is_the_meters_own():
+    (note,) = [note for note in composed(run_of([watched(0, 0, 0.2)])).notes if note.startswith("Gradient stability")]
+    assert "looked at 2 of every 9 steps." in note
+    assert "Spike: a norm above 4 times the median of 7." in note
+
+
+CAVEATS = {
+    "steady": ({"after": 1.09}, ""),
+    "slower at the end": ({"after": 1.5}, "beside 1 of 5 trials"),
+    "slower all along": ({"before": 2.0, "after": 2.0}, "at worst 2 times"),
+    "quicker": ({"before": 0.5, "after": 0.5}, "at worst 2 times"),
+    "much waits": ({"load_average": 4.6}, "1 of 5 trials shared it"),
+    "others at work": ({"busy_elsewhere": 3.5}, "1 of 5 trials shared it"),
+    "no load average": ({"load_average": None}, ""),
+}
+
+
+@pytest.mark.parametrize(("machine", "said"), CAVEATS.values(), ids=CAVEATS)
+def test_a_machine_that_drifts_or_is_shared_is_a_caveat(machine, said):
+    report = composed(run_of([watched(seed, 0, 0.2, **(machine if seed == 3 else {})) for seed in range(5)]))
+    caveats = [line for line in report.summary if "machine was not steady" in line]
+    assert len(caveats) == bool(said)
+    assert said in "".join(caveats)

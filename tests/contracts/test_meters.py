@@ -16,7 +16,7 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 
 from harmbench.datasets import DATASETS
-from harmbench.meters import METERS, Outcome, Step, Watcher
+from harmbench.meters import METERS, Examined, Flops, Outcome, Step, WarmUp, Watcher
 from harmbench.records import COMPONENTS, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build
@@ -37,15 +37,31 @@ def outcome(**more) -> Outcome:
         "batch_size": 64,
         "steps": 100,
         "step_seconds": [0.05] * 100,
+        "batch_seconds": [0.005] * 100,
+        "warm_up": WarmUp(12, settled=True),
         "curve": [point(50, accuracy=0.8), point(100, accuracy=0.92)],
         "phases": [PhaseTotal(phase="train", seconds=6.0, joules=joules, windows=2)],
         "energy_origins": COUNTED,
         "best": point(100, accuracy=0.92),
         "test_logits": torch.from_numpy(RNG.normal(size=(40, 4))).float(),
         "test_targets": torch.from_numpy(RNG.integers(0, 4, 40)),
-        "peak_memory_bytes": 5_000_000,
+        "device_name": "NVIDIA H200",
+        "examine": examined,
+        "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
     }
     return Outcome(**{**fields, **more})
+
+
+def examined(**more) -> Examined:
+    """Forty features of four classes."""
+    fields = {
+        "features": torch.from_numpy(RNG.normal(size=(40, 6))),
+        "targets": torch.arange(40) % 4,
+        "logits": torch.from_numpy(RNG.normal(size=(40, 4))),
+        "weights": torch.from_numpy(RNG.normal(size=(4, 6))),
+        "has_centres": True,
+    }
+    return Examined(**{**fields, **more})
 
 
 def measured(meter: str, found: Outcome, watcher: Watcher | None = None):
@@ -53,10 +69,12 @@ def measured(meter: str, found: Outcome, watcher: Watcher | None = None):
     return {measurement.name: measurement for measurement in watcher.measurements(found)}
 
 
-def train(watchers: Sequence[Watcher], steps: int = 30, distance: str = "euclidean", **protocol) -> Classifier:
-    """The MLP on digits, trained for a few steps."""
+def train(
+    watchers: Sequence[Watcher], steps: int = 30, distance: str = "euclidean", backbone: str = "mlp", **protocol
+) -> Classifier:
+    """An MLP on digits, trained for a few steps."""
     torch.set_num_threads(1)
-    trial = spec(distance, protocol={"steps": steps, "evaluations": 2, **protocol})
+    trial = spec(distance, backbone=backbone, protocol={"steps": steps, "evaluations": 2, **protocol})
     model = build(trial, tuple(SPLITS.train_inputs.shape[1:]), SPLITS.num_classes)
     Training(trial, model, SPLITS, watchers, ledger(), lambda step, steps: None).run()
     return model
@@ -89,6 +107,9 @@ def test_nothing_to_measure_is_missing_with_a_reason(meter):
         phases=[PhaseTotal(phase="train", seconds=6.0, joules=nothing, windows=2)],
         curve=[point(100, accuracy=0.1, nll=None, train_loss=None, train_joules=nothing)],
         test_logits=torch.full((40, 4), torch.nan),
+        examine=lambda: examined(features=torch.full((40, 6), torch.nan, dtype=torch.double)),
+        count_flops=lambda: Flops(6_000_000, None, "no formula for a plugin's distance", is_counted=False),
+        device_name="some processor",
     )
     for measurement in meter.watcher().measurements(empty):
         assert measurement.value is not None or len(measurement.reason) > 3
@@ -243,17 +264,75 @@ def test_a_miss_is_censored_and_says_how_far_it_went():
 # Throughput.
 
 
-def test_throughput_is_numpys():
-    seconds = RNG.lognormal(size=57)
-    found = measured("throughput", outcome(step_seconds=list(seconds), batch_size=32))
-    assert found["throughput"].value == pytest.approx(32 / seconds.mean())
-    assert found["step_seconds_p50"].value == pytest.approx(np.percentile(seconds, 50))
-    assert found["step_seconds_p95"].value == pytest.approx(np.percentile(seconds, 95))
+def test_throughput_is_numpys_without_the_first_step():
+    seconds, waits = RNG.lognormal(size=(2, 257))
+    found = measured("throughput", outcome(step_seconds=list(seconds), batch_seconds=list(waits), batch_size=32))
+    assert found["throughput"].value == pytest.approx(32 / seconds[1:].mean())
+    for percent in (50, 95, 99):
+        assert found[f"step_seconds_p{percent}"].value == pytest.approx(np.percentile(seconds[1:], percent))
+    assert found["data_wait_share"].value == pytest.approx(waits[1:].sum() / seconds[1:].sum())
 
 
 def test_throughput_of_one_step():
-    found = measured("throughput", outcome(step_seconds=[0.5]))
-    assert [m.value for m in found.values()] == [128, 0.5, 0.5]
+    found = measured("throughput", outcome(step_seconds=[0.5], batch_seconds=[0.1]))
+    names = ("throughput", "step_seconds_p50", "step_seconds_p95", "step_seconds_p99", "data_wait_share")
+    assert [found[name].value for name in names] == [128, 0.5, 0.5, 0.5, 0.2]
+    assert found["step_seconds_p99"].reason == "of 1 steps"
+
+
+def test_warm_up_that_did_not_settle_says_so():
+    found = measured("throughput", outcome(warm_up=WarmUp(30, settled=False)))["warm_up_steps"]
+    assert (found.value, found.reason) == (30, "the step time had not settled")
+
+
+UTILISATION = {
+    "counted": ("NVIDIA H200", 3_000_000, True, "float32", 9e6 / 0.05 / 67e12, "measured"),
+    "by formula": ("NVIDIA H200", 3_000_000, False, "bfloat16", 9e6 / 0.05 / 989e12, "modelled"),
+    "of another device": ("NVIDIA A100-SXM4-80GB", 3_000_000, True, "bfloat16", 9e6 / 0.05 / 312e12, "measured"),
+    "a processor": ("AMD EPYC", 3_000_000, True, "float32", None, "measured"),
+    "no such units": ("Tesla T4", 3_000_000, True, "bfloat16", None, "measured"),
+    "no formula": ("NVIDIA H200", None, False, "float32", None, "missing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("device", "head", "counted", "precision", "mfu", "origin"), UTILISATION.values(), ids=UTILISATION
+)
+def test_mfu_is_the_rate_over_the_listed_peak(device, head, counted, precision, mfu, origin):
+    flops, protocol = Flops(6_000_000, head, "how", counted), Protocol(steps=100, precision=precision)
+    found = measured("throughput", outcome(device_name=device, count_flops=lambda: flops, protocol=protocol))
+    assert found["mfu"].value == (mfu and pytest.approx(mfu))
+    assert (found["flops_per_step"].value, found["flops_per_step"].origin) == (head and 9e6, origin)
+    assert mfu is not None or found["mfu"].reason
+
+
+# Memory.
+
+
+def test_memory_is_what_the_steps_took():
+    watcher = METERS.parse("memory").watcher()
+    watcher.on_start(torch.device("cpu"))
+    ballast = torch.ones(20_000_000)  # 80 MB
+    watcher.on_step(Step(1, ballast[0], [], None))
+    del ballast
+    found = measured("memory", outcome(), watcher)
+    assert found["peak_memory"].value == pytest.approx(80e6, rel=0.05)
+    assert found["peak_memory_total"].value > 80e6
+    again = METERS.parse("memory").watcher()
+    again.on_start(torch.device("cpu"))
+    again.on_step(Step(1, torch.zeros(()), [], None))
+    assert measured("memory", outcome(), again)["peak_memory"].value < 20e6, "what was before counts"
+
+
+def test_memory_that_was_exceeded_before_is_missing(monkeypatch):
+    monkeypatch.setattr("harmbench.meters.memory._reset_mark", lambda: False)
+    torch.ones(20_000_000)  # once and gone
+    watcher = METERS.parse("memory").watcher()
+    watcher.on_start(torch.device("cpu"))
+    watcher.on_step(Step(1, torch.zeros(()), [], None))
+    found = measured("memory", outcome(), watcher)["peak_memory"]
+    assert found.value is None
+    assert "larger before training" in found.reason
 
 
 # Energy.
@@ -297,38 +376,50 @@ class Recorder(Watcher):
     """Keeps what the meter sees, in float64."""
 
     def __init__(self) -> None:
+        self.trunk = 0  # length of its part, where the head is told apart
         self.gradients: list[np.ndarray] = []
         self.clip_norms: list[float | None] = []
         self.losses: list[float] = []
 
     def on_step(self, step: Step) -> None:
+        if step.head:
+            self.trunk = sum(p.numel() for p in step.parameters) - sum(p.numel() for p in step.head)
         flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in step.parameters]
         self.gradients.append(np.concatenate([g.double().numpy().ravel() for g in flat]))
         self.clip_norms.append(None if step.clip_norm is None else step.clip_norm.item())
         self.losses.append(step.loss.item())
 
 
-def stability(recorded: Recorder, spike: float = 5.0, window: int = 101) -> dict[str, float]:
+def stability(recorded: Recorder, spike: float = 5.0, window: int = 101, every: int = 16) -> dict[str, float]:
     """The definition in the meter's docstring, word for word, over the whole recording at once."""
-    seen = np.array([np.linalg.norm(g) for g in recorded.gradients])
-    norms = np.array([s if c is None else c for s, c in zip(seen, recorded.clip_norms, strict=True)])
     losses = np.array(recorded.losses)
-    fine = np.isfinite(norms) & np.isfinite(losses)
-    good, kept = norms[fine], losses[fine]
-    spikes = [good[t] > spike * np.median(good[max(0, t - window) : t]) for t in range(10, len(good))]
+    ended = np.flatnonzero(~np.isfinite(losses))
+    steps = ended[0] + 1 if len(ended) else len(losses)
+    looked = [t for t in range(steps) if t % every in (0, 1)] if every > 2 else list(range(steps))
+    norms = np.array([np.linalg.norm(g) for g in recorded.gradients])
+    bad = {t for t in range(steps) if not np.isfinite(losses[t]) or (t in looked and not np.isfinite(norms[t]))}
+    looked = [t for t in looked if t not in bad]
+    clips = np.array([n if c is None else c for n, c in zip(norms, recorded.clip_norms, strict=True)])
+    kept = np.array([losses[t] for t in range(steps) if t not in bad])
     smooth = [kept[0]]
     for loss in kept[1:]:
         smooth.append(0.9 * smooth[-1] + 0.1 * loss)
-    pairs = zip(recorded.gradients, recorded.gradients[1:], fine, fine[1:], strict=False)
-    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b, ok, ok_too in pairs if ok and ok_too]
-    return {
-        "gradient_norm_cv": good.std(ddof=1) / good.mean(),
-        "gradient_spike_rate": float(np.mean(spikes)),
-        "clipped_step_share": float(np.mean(fine & (norms > seen * 1.001))),
-        "nonfinite_step_share": float(np.mean(~fine)),
+    found = {
+        "clipped_step_share": float(np.mean(clips[looked] > norms[looked] * 1.001)),
+        "nonfinite_step_share": len(bad) / steps,
         "loss_roughness": np.diff(kept).std(ddof=1) / np.std(smooth, ddof=1),
-        "gradient_cosine": float(np.mean(cosines)),
     }
+    trunk = recorded.trunk
+    parts = {"": slice(None), "_trunk": slice(0, trunk), "_head": slice(trunk, None)}
+    for group, part in parts.items() if trunk else [("", slice(None))]:
+        own = [recorded.gradients[t][part] * clips[t] / norms[t] for t in looked]
+        good = np.array([np.linalg.norm(g) for g in own])
+        spikes = [good[i] > spike * np.median(good[max(0, i - window) : i]) for i in range(10, len(good))]
+        pairs = [(own[i], own[i + 1]) for i in range(len(own) - 1) if looked[i + 1] == looked[i] + 1]
+        found[f"gradient_norm_cv{group}"] = good.std(ddof=1) / good.mean()
+        found[f"gradient_spike_rate{group}"] = float(np.mean(spikes))
+        found[f"gradient_cosine{group}"] = float(np.mean([a @ b / math.sqrt((a @ a) * (b @ b)) for a, b in pairs]))
+    return found
 
 
 def values(watcher: Watcher) -> dict[str, float]:
@@ -340,14 +431,15 @@ def is_its_definition(watcher: Watcher, recorded: Recorder, *options: float) -> 
     expected = stability(recorded, *options)
     if None in recorded.clip_norms:
         expected["clipped_step_share"] = math.nan
-    assert values(watcher) == pytest.approx(expected, rel=2e-4, abs=1e-9, nan_ok=True)
+    found = values(watcher)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=2e-4, abs=1e-9, nan_ok=True)
 
 
 RUNS = {
     "plain": ({}, "gradient_stability"),
-    "often clipped": ({"grad_clip": 0.5}, "gradient_stability"),
-    "never clipped": ({"grad_clip": 1e6}, "gradient_stability"),
-    "rough": ({"lr": 0.03, "batch_size": 4, "optimizer": "sgd"}, "gradient_stability[spike=1.5,window=11]"),
+    "often clipped": ({"grad_clip": 0.5}, "gradient_stability[every=3]"),
+    "never clipped": ({"grad_clip": 1e6}, "gradient_stability[every=1]"),
+    "rough": ({"lr": 0.03, "batch_size": 4, "optimizer": "sgd"}, "gradient_stability[spike=1.5,window=11,every=2]"),
 }
 
 
@@ -355,56 +447,130 @@ RUNS = {
 def test_gradient_stability_is_its_definition(protocol, meter):
     component = METERS.parse(meter)
     watcher, recorder = component.watcher(), Recorder()
-    train([watcher, recorder], steps=70, **protocol)
-    is_its_definition(watcher, recorder, component.spike, component.window)
+    train([watcher, recorder], steps=110, backbone="mlp[hidden=32]", **protocol)
+    is_its_definition(watcher, recorder, component.spike, component.window, component.every)
 
 
-def feed(watcher: Watcher, gradients: Sequence[float], losses: Sequence[float]) -> None:
-    """Steps of one parameter of two numbers."""
-    for index, (gradient, loss) in enumerate(zip(gradients, losses, strict=True), start=1):
-        parameter = nn.Parameter(torch.zeros(2))
-        parameter.grad = torch.tensor([gradient, 0.5 * gradient + 0.1])
-        watcher.on_step(Step(index, torch.tensor(loss), [parameter], None))
+EVERY_STEP = "gradient_stability[every=1]"
 
 
-def test_steps_that_are_not_finite_count_and_disturb_nothing_else():
+def feed(watcher: Watcher, gradients: np.ndarray, losses: Sequence[float]) -> None:
+    """Steps of one parameter: the gradients (T, n), or (T,) for one of two numbers, of which the second is constant."""
+    rows = np.stack([gradients, np.full_like(gradients, 0.1)], axis=1) if gradients.ndim == 1 else gradients
+    parameter = nn.Parameter(torch.zeros(rows.shape[1]))
+    for index, (row, loss) in enumerate(zip(rows, losses, strict=True), start=1):
+        parameter.grad = torch.from_numpy(row).float()
+        watcher.on_step(Step(index, torch.tensor(float(loss)), [parameter], None))
+
+
+def test_gradients_that_are_not_finite_count_and_disturb_nothing_else():
     gradients, losses = RNG.normal(size=60), RNG.normal(size=60)
     gradients[[5, 6, 30]] = math.inf, math.nan, math.nan
-    losses[[6, 30]] = math.nan
-    watcher, recorder = METERS.parse("gradient_stability").watcher(), Recorder()
+    watcher, recorder = METERS.parse(EVERY_STEP).watcher(), Recorder()
     for each in (watcher, recorder):
-        feed(each, gradients.tolist(), losses.tolist())
-    is_its_definition(watcher, recorder)
-    assert values(watcher)["nonfinite_step_share"] == 3 / 60
+        feed(each, gradients, losses)
+    found, expected = values(watcher), stability(recorder, every=1)
+    for name in ("gradient_norm_cv", "gradient_spike_rate", "loss_roughness"):
+        assert found[name] == pytest.approx(expected[name], rel=2e-4)
+    assert found["nonfinite_step_share"] == 3 / 60
 
 
-def test_spikes_are_found_where_they_were_put():
+@pytest.mark.parametrize("meter", ["gradient_stability", EVERY_STEP])
+@pytest.mark.parametrize("end", [45, 50, 64])
+def test_what_follows_the_first_loss_that_is_not_finite_does_not_count(meter, end):
+    gradients, losses = RNG.normal(size=80), RNG.normal(size=80)
+    losses[end - 1 :] = math.nan
+    gradients[end:] = 1e6
+    cut, whole = METERS.parse(meter).watcher(), METERS.parse(meter).watcher()
+    feed(whole, gradients, losses)
+    feed(cut, gradients[:end], losses[:end])
+    assert values(whole) == pytest.approx(values(cut), nan_ok=True)
+    assert values(whole)["nonfinite_step_share"] == 1 / end
+    assert whole.curves() == cut.curves()
+
+
+@pytest.mark.parametrize(("meter", "chances"), [("gradient_stability", 4), (EVERY_STEP, 90)])
+def test_a_spike_is_counted_once(meter, chances):
+    gradients = np.ones(100)
+    gradients[80] = 50.0  # step 81, which both look at
+    watcher = METERS.parse(meter).watcher()
+    feed(watcher, gradients, np.ones(100))
+    assert values(watcher)["gradient_spike_rate"] == 1 / chances
+
+
+def test_a_spike_before_there_is_anything_to_compare_with_is_none():
     gradients = np.ones(50)
-    gradients[[4, 20, 40]] = 50.0  # the first comes before there are ten steps to compare with
-    watcher = METERS.parse("gradient_stability").watcher()
-    feed(watcher, gradients.tolist(), [1.0] * 50)
+    gradients[[4, 20, 40]] = 50.0
+    watcher = METERS.parse(EVERY_STEP).watcher()
+    feed(watcher, gradients, np.ones(50))
     assert values(watcher)["gradient_spike_rate"] == 2 / 40
+
+
+@pytest.mark.parametrize("meter", ["gradient_stability", EVERY_STEP])
+def test_constant_gradients_do_not_vary(meter):
+    watcher = METERS.parse(meter).watcher()
+    feed(watcher, np.full((120, 7), 0.3), np.ones(120))
+    found = values(watcher)
+    assert found["gradient_norm_cv"] == pytest.approx(0, abs=1e-9)
+    assert found["gradient_cosine"] == pytest.approx(1)
+    assert (found["gradient_spike_rate"], found["nonfinite_step_share"]) == (0, 0)
+
+
+def test_white_noise_gives_what_theory_expects():
+    size, steps = 50, 4000
+    watcher = METERS.parse(EVERY_STEP).watcher()
+    feed(watcher, RNG.normal(size=(steps, size)), RNG.normal(size=steps))
+    mean = math.sqrt(2) * math.exp(math.lgamma((size + 1) / 2) - math.lgamma(size / 2))  # of the chi distribution
+    found = values(watcher)
+    assert found["gradient_norm_cv"] == pytest.approx(math.sqrt(size - mean**2) / mean, rel=0.05)
+    assert found["gradient_cosine"] == pytest.approx(0, abs=4 / math.sqrt(size * steps))
+    # Differences have twice the variance, the smoothed losses alpha / (2 - alpha) of it.
+    assert found["loss_roughness"] == pytest.approx(math.sqrt(2 / (0.1 / 1.9)), rel=0.06)
+    assert found["gradient_spike_rate"] == 0
+
+
+def test_curves_are_of_bounded_length_and_hold_the_mean():
+    watcher = METERS.parse(EVERY_STEP).watcher()
+    gradients = RNG.uniform(1, 2, size=1000)
+    feed(watcher, gradients, np.ones(1000))
+    (curve,) = watcher.curves()
+    assert len(curve.steps) <= 128
+    assert curve.steps[-1] == 1000
+    firsts = [np.hypot(gradients[a:b], 0.1).mean() for a, b in zip((0, *curve.steps), curve.steps, strict=False)]
+    assert curve.values == pytest.approx(firsts)
+
+
+def test_head_and_trunk_have_curves_of_their_own():
+    watcher = METERS.parse("gradient_stability").watcher()
+    train([watcher], steps=30)
+    whole, head, trunk = (np.array(curve.values) for curve in watcher.curves())
+    assert whole == pytest.approx(np.hypot(head, trunk))
 
 
 def test_a_loss_that_does_not_move_has_no_roughness():
     watcher = METERS.parse("gradient_stability").watcher()
-    feed(watcher, [1.0] * 20, [1.0] * 20)
+    feed(watcher, np.ones(120), np.ones(120))
     found = {m.name: m for m in watcher.partial()}
     assert (found["loss_roughness"].value, found["loss_roughness"].reason) == (None, "undefined")
     assert found["clipped_step_share"].reason == "the protocol does not clip"
+    assert found["gradient_cosine_head"].reason == "the head is not told apart"
 
 
 def test_few_steps_say_so():
     watcher = METERS.parse("gradient_stability").watcher()
-    feed(watcher, [1.0] * 3, [1.0, 2.0, 1.0])
-    assert {m.name: m.reason for m in watcher.partial()}["gradient_spike_rate"] == "too few steps (3)"
+    feed(watcher, np.ones(3), [1.0, 2.0, 1.0])
+    reason = {m.name: m.reason for m in watcher.partial()}["gradient_spike_rate"]
+    assert reason == "too few steps (3, looked at 2 of every 16 steps)"
 
 
-@pytest.mark.parametrize("wrong", ["gradient_stability[spike=2]", "gradient_stability[spike=1.2,window=11]"])
+@pytest.mark.parametrize("wrong", ["[spike=2,every=1]", "[spike=1.2,window=11,every=1]", ""])
 def test_another_definition_is_caught(wrong):
-    gradients, losses = RNG.normal(size=(2, 60)).tolist()
-    watcher, recorder = METERS.parse(wrong).watcher(), Recorder()
+    gradients, losses = RNG.normal(size=(2, 120))
+    watcher, recorder = METERS.parse(f"gradient_stability{wrong}").watcher(), Recorder()
     for each in (watcher, recorder):
         feed(each, gradients, losses)
+    expected, found = stability(recorder, every=1), values(watcher)
     with pytest.raises(AssertionError, match="comparison failed"):
-        is_its_definition(watcher, recorder)
+        assert found["gradient_spike_rate"] + found["gradient_norm_cv"] == pytest.approx(
+            expected["gradient_spike_rate"] + expected["gradient_norm_cv"], rel=2e-4
+        )

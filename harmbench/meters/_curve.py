@@ -1,0 +1,44 @@
+"""A curve of bounded length, however many steps there are."""
+
+from __future__ import annotations
+
+from harmbench.records import Curve
+
+MAX_POINTS = 128
+
+
+class CurveKeeper:
+    """Means of a stream of values over runs of equal length, which double when there are too many of them.
+
+    Args:
+        name, unit: of the curve.
+
+    >>> keeper = CurveKeeper("loss", "nat")
+    >>> for step in range(1, 301):
+    ...     keeper.add(step, 1.0)
+    >>> len(keeper.curve().steps), keeper.curve().steps[:2]
+    (75, (4, 8))
+    """
+
+    def __init__(self, name: str, unit: str) -> None:
+        self._name, self._unit = name, unit
+        self._width = 1  # values that make a point
+        self._points: list[tuple[int, float, int]] = []  # last step, sum, number of values
+
+    def add(self, step: int, value: float) -> None:
+        """Take in a finite value."""
+        if self._points and self._points[-1][2] < self._width:
+            _, total, count = self._points.pop()
+            self._points.append((step, total + value, count + 1))
+            return
+        if len(self._points) == MAX_POINTS:
+            pairs = zip(self._points[::2], self._points[1::2], strict=True)
+            self._points = [(late, one + other, n + m) for (_, one, n), (late, other, m) in pairs]
+            self._width *= 2
+        self._points.append((step, value, 1))
+
+    def curve(self) -> Curve:
+        """The points so far; the last may stand for fewer values than the rest."""
+        steps = tuple(step for step, _, _ in self._points)
+        values = tuple(total / count for _, total, count in self._points)
+        return Curve(name=self._name, unit=self._unit, steps=steps, values=values)

@@ -1,0 +1,288 @@
+"""What the trained features look like.
+
+    features (M, N), centred ---> singular values ---> PCA shares, ranks
+    features by class ----------> class means -------> neural collapse, separation
+    class means and weights ----> self-duality, alignment
+    predictions ----------------> whether the model has collapsed at all
+
+M is at most a thousand or so: an exact decomposition in float64 on the CPU takes a second at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from harmbench._torch import torch
+from harmbench.meters._base import Examined, Meter, Outcome, Watcher
+from harmbench.records import Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHARES = range(1, 11)  # numbers of principal components whose share of the variance is given
+NEAR_ZERO = 0.01  # times the root mean square of the weights
+CHANCE_ERRORS = 3  # standard errors above chance that an accuracy must reach
+MIN_RANK = 1.5  # effective rank below which the features lie on a line
+MIN_PREDICTED = 0.5  # share of the classes that must be predicted at least once
+
+Value = float | str  # a number, or why there is none
+
+
+class Representation(Meter):
+    """Geometry of the features of held-out samples, in the selected state: PCA, ranks, neural collapse, alignment.
+
+    Looks at `examine_samples` samples of the test part, after the test, in the phase `examine`. X (M, N) are the
+    features that the head reads, centred; s_i the singular values of X; mu_k the mean feature of class k, mu_G the
+    mean of the mu_k, m_k = mu_k - mu_G; w_k the head's weights (a distance head's class centres).
+    - pca_variance_k: sum of the k largest s_i^2 over the sum of all;
+    - pca_components_90, _95: least k with a share of 90 or 95 %;
+    - effective_rank: exp of the entropy of s_i / sum s (Roy and Vetterli 2007: of the s_i, not of their squares);
+    - participation_ratio: (sum s_i^2)^2 / sum s_i^4, over the whole spectrum;
+    - nc1: tr(S_W pinv(S_B)) / K, S_W the covariance within classes, S_B that of the class means (Papyan, Han and
+      Donoho 2020, arXiv 2008.08186, as nc2 to nc4);
+    - nc2_norm_cv: standard deviation of |m_k| over its mean; nc2_angle: mean of |cos(m_j, m_k) + 1 / (K - 1)|, j != k;
+    - nc3: |W / |W| - (m_k) / |(m_k)||^2 in the Frobenius norm; of a distance head, W less the mean of its centres;
+    - nc4: share of samples whose predicted class is that of the nearest mu_k;
+    - weight_mean_cosine: mean of cos(w_k, m_k), with W as in nc3;
+    - centre_mean_distance: mean |w_k - mu_k| over mean |m_k|, of distance heads;
+    - class_separation: share of the variance of X that lies between the classes;
+    - near_zero_weight_share: share of weights of less than 1 % of their root mean square;
+    - collapsed: 1 where accuracy is not above chance (the share of the largest class) by 3 standard errors, where
+      under half of the classes are ever predicted, or where the effective rank is below 1.5; else 0.
+
+    A collapsed model looks perfect on most of these: read them beside the accuracy and `collapsed` only. Class means
+    come from the same held-out samples, of which each class needs two; the papers on neural collapse take the training
+    part.
+    """
+
+    name: ClassVar[str] = "representation"
+
+    def watcher(self) -> Watcher:
+        return _RepresentationWatcher()
+
+
+class _RepresentationWatcher(Watcher):
+    def measurements(self, outcome: Outcome) -> list[Measurement]:
+        seen = Geometry(outcome.examine())
+        found = [_measurement(f"pca_variance_{k}", seen, lambda k=k: seen.explained(k)) for k in SHARES]  # type: ignore[misc]
+        found += [
+            _measurement("pca_components_90", seen, lambda: seen.components(0.90)),
+            _measurement("pca_components_95", seen, lambda: seen.components(0.95)),
+            _measurement("effective_rank", seen, seen.effective_rank),
+            _measurement("participation_ratio", seen, seen.participation_ratio),
+            _measurement("nc1", seen, seen.nc1),
+            _measurement("nc2_norm_cv", seen, seen.nc2_norm_cv),
+            _measurement("nc2_angle", seen, seen.nc2_angle),
+            _measurement("nc3", seen, seen.nc3),
+            _measurement("nc4", seen, seen.nc4),
+            _measurement("weight_mean_cosine", seen, seen.weight_mean_cosine),
+            _measurement("centre_mean_distance", seen, seen.centre_mean_distance),
+            _measurement("class_separation", seen, seen.class_separation),
+            _measurement("near_zero_weight_share", seen, seen.near_zero_weight_share),
+        ]
+        signs = seen.signs_of_collapse()
+        return [*found, Measurement.of("collapsed", float(bool(signs)), "1", "neither", "; ".join(signs))]
+
+
+def _measurement(name: str, seen: Geometry, of: Callable[[], Value]) -> Measurement:
+    value = seen.problem or of()
+    missing = isinstance(value, str)
+    return Measurement.of(name, None if missing else value, "1", "neither", str(value) if missing else "")  # type: ignore[arg-type]
+
+
+class Geometry:
+    """The definitions of `Representation`, each a method; a text instead of a number says why there is none.
+
+    Args:
+        examined: features, targets, logits and weights.
+
+    >>> from sklearn.datasets import load_iris
+    >>> x, y = (torch.from_numpy(part) for part in load_iris(return_X_y=True))
+    >>> iris = Geometry(Examined(x.double(), y, torch.eye(3)[y], torch.zeros(3, 4), has_centres=True))
+    >>> round(iris.explained(1), 4), iris.components(0.95), round(iris.class_separation(), 3)
+    (0.9246, 2.0, 0.869)
+    """
+
+    def __init__(self, examined: Examined) -> None:
+        self._seen = examined
+        self._classes = examined.logits.shape[1]
+
+    @property
+    def problem(self) -> str:
+        """Why nothing at all can be said; empty where something can."""
+        if not self._seen.features.isfinite().all():
+            return "the features are not finite"
+        return "" if self._seen.weights.isfinite().all() else "the weights are not finite"
+
+    # Spectrum.
+
+    @cached_property
+    def _singular_values(self) -> Tensor:
+        """Of the centred features, falling; empty where the features differ by no more than float32 rounds."""
+        features = self._seen.features
+        values: Tensor = torch.linalg.svdvals(features - features.mean(0))
+        return values if values[0] > _rounding() * features.norm() else values[:0]
+
+    def _shares(self) -> Tensor:
+        squares = self._singular_values.square()
+        return squares / squares.sum()
+
+    def explained(self, k: int) -> Value:
+        """Share of the variance on the first k principal components."""
+        return self._shares()[:k].sum().item() if len(self._singular_values) else "the features do not vary"
+
+    def components(self, share: float) -> Value:
+        """Least number of principal components with this share of the variance."""
+        if not len(self._singular_values):
+            return "the features do not vary"
+        return float((self._shares().cumsum(0) < share).sum().item() + 1)
+
+    def effective_rank(self) -> Value:
+        """exp of the entropy of the normalised singular values."""
+        if not len(self._singular_values):
+            return "the features do not vary"
+        p = self._singular_values / self._singular_values.sum()
+        return float(torch.special.entr(p).sum().exp())
+
+    def participation_ratio(self) -> Value:
+        """Squared sum of the covariance's eigenvalues over the sum of their squares."""
+        return 1 / self._shares().square().sum().item() if len(self._singular_values) else "the features do not vary"
+
+    # Classes.
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        return torch.bincount(self._seen.targets, minlength=self._classes).double()
+
+    @cached_property
+    def _means(self) -> Tensor:
+        """Mean feature of each class, (K, N)."""
+        sums = self._seen.features.new_zeros(self._classes, self._seen.features.shape[1])
+        return sums.index_add_(0, self._seen.targets, self._seen.features) / self._counts[:, None]
+
+    @cached_property
+    def _centred(self) -> Tensor:
+        """Class means less their own mean, (K, N)."""
+        return self._means - self._means.mean(0)
+
+    @cached_property
+    def _within(self) -> Tensor:
+        """Features less the mean of their class, (M, N)."""
+        return self._seen.features - self._means[self._seen.targets]
+
+    @cached_property
+    def _class_problem(self) -> str:
+        """Why the class means tell nothing; empty where they do."""
+        few = (self._counts < 2).nonzero().flatten().tolist()  # a single sample has no spread within its class
+        if self._classes < 2:
+            return "there is only one class"
+        if few:
+            more = f" and of {len(few) - 1} more" if len(few) > 1 else ""
+            return f"under 2 of {len(self._seen.targets)} samples are of class {few[0]}{more}"
+        return "the class means do not differ" if self._lengths.max() <= _rounding() * self._means.norm() else ""
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """|m_k|, (K,)."""
+        lengths: Tensor = self._centred.norm(dim=1)
+        return lengths
+
+    def nc1(self) -> Value:
+        """Variance within classes, measured by that between them."""
+        if self._class_problem:
+            return self._class_problem
+        _, scales, directions = torch.linalg.svd(self._centred, full_matrices=False)
+        is_real = scales > _rounding() * max(self._centred.shape) * scales[0]
+        spread = (self._within @ directions[is_real].T).square().mean(0)
+        # S_B = D^T diag(scales^2) D / K, so tr(S_W pinv(S_B)) / K is a sum over the directions D, without any (N, N).
+        return float((spread / scales[is_real].square()).sum())
+
+    def nc2_norm_cv(self) -> Value:
+        """How far the class means are from equal lengths."""
+        return self._class_problem or (self._lengths.std() / self._lengths.mean()).item()
+
+    def nc2_angle(self) -> Value:
+        """How far the class means are from the angles of a simplex."""
+        if self._class_problem:
+            return self._class_problem
+        if self._lengths.min() == 0:
+            return "a class mean lies on the mean of all"
+        directions = self._centred / self._lengths[:, None]
+        gaps = (directions @ directions.T + 1 / (self._classes - 1)).abs()
+        return ((gaps.sum() - gaps.diagonal().sum()) / (self._classes * (self._classes - 1))).item()
+
+    def nc4(self) -> Value:
+        """Agreement of the prediction with the nearest class mean."""
+        if self._class_problem:
+            return self._class_problem
+        nearest = torch.cdist(self._seen.features, self._means).argmin(1)
+        return (nearest == self._seen.logits.argmax(1)).double().mean().item()
+
+    def class_separation(self) -> Value:
+        """Share of the variance between classes, the R^2 of the class means."""
+        if self._class_problem:
+            return self._class_problem
+        total = (self._seen.features - self._seen.features.mean(0)).square().sum()
+        return (1 - self._within.square().sum() / total).item()
+
+    # Weights.
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        """Rows of a linear head as they are; centres less their mean, as the features' origin means nothing to them."""
+        weights = self._seen.weights
+        return weights - weights.mean(0) if self._seen.has_centres else weights
+
+    def nc3(self) -> Value:
+        """Squared distance of weights and class means, both of unit norm."""
+        if self._class_problem:
+            return self._class_problem
+        size = self._weights.norm()
+        if size == 0:
+            return "all weights are equal"
+        return float((self._weights / size - self._centred / self._centred.norm()).square().sum())
+
+    def weight_mean_cosine(self) -> Value:
+        """Mean cosine of the weights of a class with its mean."""
+        if self._class_problem:
+            return self._class_problem
+        if self._lengths.min() == 0 or self._weights.norm(dim=1).min() == 0:
+            return "a class mean or weight has no direction"
+        return torch.cosine_similarity(self._weights, self._centred, eps=0).mean().item()
+
+    def centre_mean_distance(self) -> Value:
+        """Distance of a centre from the mean of its class, relative to that of the means from each other's mean."""
+        if not self._seen.has_centres:
+            return "a linear head has no centres"
+        offset = (self._seen.weights - self._means).norm(dim=1).mean()
+        return self._class_problem or (offset / self._lengths.mean()).item()
+
+    def near_zero_weight_share(self) -> Value:
+        """Share of the head's weights that are next to nothing."""
+        size = self._seen.weights.square().mean().sqrt()
+        return (self._seen.weights.abs() < NEAR_ZERO * size).double().mean().item() if size else "all weights are 0"
+
+    # Collapse.
+
+    def signs_of_collapse(self) -> list[str]:
+        """What shows that the model does not tell the classes apart; empty where nothing does."""
+        targets, predicted = self._seen.targets, self._seen.logits.argmax(1)
+        accuracy = (predicted == targets).double().mean().item()
+        chance = self._counts.max().item() / len(targets)
+        margin = CHANCE_ERRORS * (chance * (1 - chance) / len(targets)) ** 0.5
+        share = len(torch.unique(predicted)) / len(torch.unique(targets))
+        rank = self.problem or self.effective_rank()
+        signs = {
+            f"accuracy {accuracy:.3f} is not above chance, {chance:.3f} + {margin:.3f}": accuracy <= chance + margin,
+            f"{share:.0%} of the classes are ever predicted": share < MIN_PREDICTED,
+            f"effective rank: {rank if isinstance(rank, str) else format(rank, '.2f')}": isinstance(rank, str)
+            or rank < MIN_RANK,
+        }
+        return [sign for sign, shows in signs.items() if shows]
+
+
+def _rounding() -> float:
+    """Relative rounding of the features, which were float32."""
+    return float(torch.finfo(torch.float32).eps)

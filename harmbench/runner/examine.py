@@ -1,0 +1,115 @@
+"""After the test: a look at what the selected state makes of held-out samples, and at what a step of it costs.
+
+The samples come from the test part. Selection has seen the validation part and would flatter it; and no choice follows
+this look.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from harmbench.datasets import Splits
+from harmbench.heads import DistanceHead
+from harmbench.meters import Examined, Flops
+from harmbench.records import Protocol
+from harmbench.runner.model import Classifier
+from harmbench.runner.train import EVALUATION_BATCH
+
+# Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
+# one each. What is done once to a vector, or once to a pair, is left out, unless it is a matrix product.
+MATRIX_PRODUCT = 2  # multiply, add: every distance of the kind `gemm`
+PAIR_FLOPS = {
+    "manhattan": 3,  # subtract, absolute value, add
+    "mean_absolute": 3,
+    "chebyshev": 3,  # subtract, absolute value, maximum
+    "minkowski": 4,  # subtract, absolute value, power, add
+    "minkowski_learnt": 4,
+    "smooth_chebyshev": 5,  # subtract, absolute value, product, exponential, add
+    "canberra": 5,  # subtract, absolute value, sum of sizes, divide, add
+    "canberra_robust": 6,  # and a maximum
+    "canberra_weighted": 8,  # and a power, a product, a second sum
+    "bray_curtis": 3,  # its denominator is a sum of one number for each vector
+    "bray_curtis_signed": 6,
+}
+PASSES = 3  # forward, and backward once for the features and once for the centres
+
+
+def spread_sample(targets: Tensor, count: int) -> Tensor:
+    """Indices of `count` samples, or all if there are fewer, with classes in proportion; the same every time.
+
+    >>> spread_sample(torch.tensor([0, 1, 0, 1, 0, 1]), 4).tolist()
+    [0, 2, 1, 3]
+    """
+    by_class = targets.argsort(stable=True)
+    count = min(count, len(targets))
+    return by_class[torch.arange(count, device=targets.device) * len(targets) // count]
+
+
+def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
+    """Features, logits and weights for `examine_samples` samples of the test part, in evaluation mode."""
+    chosen = spread_sample(splits.test_targets, protocol.examine_samples)
+    device, was_training = splits.test_inputs.device.type, model.training
+    model.eval()
+    features, logits = [], []
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+        for block in torch.split(splits.test_inputs[chosen], EVALUATION_BATCH):
+            features.append(model.backbone(block))
+            logits.append(model.objective.logits(model.head(features[-1])))
+    model.train(was_training)
+    weights: Tensor = model.head.weight  # type: ignore[assignment]
+    return Examined(
+        features=torch.cat(features).double().cpu(),
+        targets=splits.test_targets[chosen].cpu(),
+        logits=torch.cat(logits).double().cpu(),
+        weights=weights.detach().double().cpu(),
+        has_centres=isinstance(model.head, DistanceHead),
+    )
+
+
+def count_flops(model: Classifier, inputs: Tensor, protocol: Protocol) -> Flops:
+    """Operations of one training step on these inputs, optimiser left out; the model stays as it is.
+
+    torch counts matrix products and convolutions of the trunk, and of a linear head. It does not see the kernels of
+    distance heads: those are a formula, (B, N) x (K, N) pairs at `PAIR_FLOPS` a coordinate.
+    """
+    model = copy.deepcopy(model).train()
+    device = inputs.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+        features, trunk = _counted(model.backbone, inputs)
+        if isinstance(model.head, DistanceHead):
+            head = distance_flops(model.head, len(features))
+            missing = f"no formula for {model.head.distance}"
+            return Flops(trunk, head, f"trunk counted, head {missing if head is None else 'by formula'}", False)
+        _, head = _counted(model.head, features.detach().requires_grad_())
+    return Flops(trunk, head, "matrix products and convolutions, counted", True)
+
+
+def _counted(module: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
+    """The output, and the operations of the way there and back."""
+    with FlopCounterMode(display=False) as counter:
+        output: Tensor = module(inputs)
+        if output.requires_grad:
+            output.backward(torch.ones_like(output))  # type: ignore[no-untyped-call]
+    return output, counter.get_total_flops()
+
+
+def distance_flops(head: DistanceHead, rows: int) -> int | None:
+    """Operations of a distance head's step on this number of rows; None where the distance has no formula here.
+
+    >>> distance_flops(DistanceHead(256, 10, "manhattan"), rows=64)
+    1474560
+    """
+    operator = head.distance.operator
+    if operator is None:
+        return None
+    per_coordinate = MATRIX_PRODUCT if operator.kind == "gemm" else PAIR_FLOPS.get(operator.name)
+    if per_coordinate is None:
+        return None
+    classes, features = head.weight.shape
+    # A full matrix maps every feature and every centre before any pair is looked at.
+    maps = sum(2 * (rows + classes) * features**2 for matrix in head.distance_parameters.values() if matrix.ndim == 2)
+    return PASSES * (per_coordinate * rows * classes * features + maps)

@@ -1,0 +1,80 @@
+"""How the machine is while a trial runs: does it keep its speed, and is it the trial's alone?
+
+A trial of reference now and then would cost as much as a trial and see the machine a few times in a run. A small fixed
+workload before and after each trial costs some ten milliseconds, and every trial says for itself how fast its machine
+was. What others take is no guess from a moment's look: it is the processor time of the whole trial, less our own.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+
+import psutil
+import torch
+
+from harmbench.records import MachineState
+from harmbench.runner.timing import synchronise
+
+REPEATS = 5
+SIZE = {"cpu": 256, "cuda": 2048}  # of the square matrices
+LENGTH = {"cpu": 1 << 18, "cuda": 1 << 26}  # of the vector
+
+
+class MachineWatch:
+    """Watches the machine from its making on.
+
+    Args:
+        device: of the trial.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        self._start, self._busy, self._own = time.perf_counter(), _busy_seconds(), _own_seconds()
+        self._before = 0.0
+
+    def before(self) -> None:
+        """Time the workload before training."""
+        self._before = calibrate(self._device)
+
+    def after(self) -> MachineState:
+        """Time it again, and say how the machine was in between."""
+        after = calibrate(self._device)
+        elapsed = time.perf_counter() - self._start
+        others = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
+        return MachineState(
+            before=self._before,
+            after=after,
+            load_average=self._load,
+            busy_elsewhere=max(0.0, others / elapsed),
+            cores=os.cpu_count() or 1,
+        )
+
+
+def calibrate(device: torch.device) -> float:
+    """Seconds of a fixed workload, the median of a few repeats: matrix products, and passes over a vector."""
+    size, length = SIZE.get(device.type, 256), LENGTH.get(device.type, 1 << 18)
+    matrix, vector = torch.ones(size, size, device=device), torch.ones(length, device=device)
+    seconds = []
+    for _ in range(REPEATS + 1):  # the first one wakes threads and caches
+        synchronise(device)
+        start = time.perf_counter()
+        for _ in range(4):
+            matrix @ matrix
+            vector.mul_(1.0)
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def _busy_seconds() -> float:
+    """Processor seconds of the whole machine, all cores together."""
+    times = psutil.cpu_times()._asdict()
+    return float(sum(times.get(kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal")))
+
+
+def _own_seconds() -> float:
+    times = psutil.Process().cpu_times()
+    return float(times.user + times.system)
