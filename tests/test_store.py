@@ -283,7 +283,7 @@ def test_no_runs_have_no_latest(tmp_path):
 
 
 def test_a_run_of_an_older_schema_still_reads():
-    run = store.read(Path(__file__).parent.parent / "reports" / "example-vision")
+    run = read(Path(__file__).parent.parent / "reports" / "example-vision")
     assert run.unreadable_lines == 0
     assert len(run.trials) == run.planned > 0
     assert {type(trial.wall_seconds) for trial in run.trials if trial.schema_version == 1} <= {type(None)}
