@@ -31,7 +31,7 @@ from harmbench import kernels
 from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import OptionError
 from harmbench.fused import harmonic_loss
-from harmbench.kernels import choice, harmonic
+from harmbench.kernels import harmonic
 
 Form = Literal["fast", "cdist", "reference"]
 FORMS: tuple[Form, ...] = ("fast", "cdist", "reference")
@@ -139,7 +139,7 @@ def measure(
                 if reason:
                     yield Skipped(str(shape), str(distance), form, reason)
                 elif loss is not None:
-                    how = _how(distance, shape, x) if form == "fast" else form
+                    how = _how(distance, x, w) if form == "fast" else form
                     yield _cost(shape, distance, form, how, loss, linear, x.device, seconds)
 
 
@@ -211,8 +211,8 @@ def _order(distance: Distance) -> float | None:
     return {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": float("inf")}.get(str(distance))
 
 
-def _how(distance: Distance, shape: Shape, x: Tensor) -> str:
-    return choice.choose(distance.operator, x.device, x.dtype, shape.rows, shape.classes, shape.features).form
+def _how(distance: Distance, x: Tensor, w: Tensor) -> str:
+    return harmonic.how(distance.pairs(x.detach(), w.detach())).split()[0]
 
 
 def _cost(

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import choose, harmonic, in_memory
+from harmbench.kernels import harmonic, in_memory
 from harmbench.losses import LOSSES
 
 
@@ -56,26 +57,16 @@ def harmonic_loss(
     chosen = DISTANCES.parse(distance) if isinstance(distance, str) else distance
     shape, x, targets = targets.shape, x.reshape(-1, x.shape[-1]), targets.reshape(-1)
     _check(x, centres, targets, weight, label_smoothing, reduction)
-    parameters = chosen.initial_parameters(x.shape[1]) if parameters is None else parameters
-    with torch.autocast(x.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
-        x, centres = x.to(dtype), centres.to(dtype)
-        parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
-        task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, x)
-        exponent = _exponent(n, x)
-        form = choose(chosen.operator, x, centres, exponent, targets, *parameters.values())
-        if form.form == "reference" or (chosen.operator is None and parameters):
-            losses = harmonic.of_distances(chosen.pairwise(x, centres, parameters, training), exponent, task)
-        else:
-            mapped = chosen.mapped(x, centres, parameters, training)
-            losses = harmonic.loss(form, chosen.operator, mapped, chosen.between, exponent, task)
+    pairs = chosen.pairs(x, centres, parameters, training=training)
+    task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, pairs.x)
+    losses = harmonic.loss(pairs, _exponent(n, pairs.x), task)
     return losses.reshape(shape) if reduction == "none" else losses
 
 
 def _check(
     x: Tensor, centres: Tensor, targets: Tensor, weight: Tensor | None, smoothing: float, reduction: str
 ) -> None:
-    if centres.ndim != 2 or x.shape[1] != centres.shape[1] or len(x) != len(targets):
+    if centres.ndim != 2 or x.shape[1] != centres.shape[1] or x.shape[0] != targets.shape[0]:
         raise ValueError(
             f"expected features (..., N), centres (K, N) and targets (...,), got {tuple(x.shape)}, "
             f"{tuple(centres.shape)} and {tuple(targets.shape)} once flattened"
@@ -101,21 +92,23 @@ def _task(
         targets = torch.where(counts, targets, -1)
         if has_values and torch.any((targets >= classes) | (counts & (targets < 0))):
             raise ValueError(f"targets must be in 0..{classes - 1} or ignore_index={ignored}")
-    targets = targets.long()
+    targets = targets.long().contiguous()
     if reduction == "none":
-        return harmonic.Task(targets, weight, smoothing, None)
+        return harmonic.Task(targets, None, weight, smoothing)
     if all_count and (reduction == "sum" or weight is None):
-        share = 1.0 if reduction == "sum" else 1.0 / max(len(targets), 1)
-        return harmonic.Task(targets, weight, smoothing, like.new_full((len(targets),), share))
+        return harmonic.Task(targets, 1.0 if reduction == "sum" else 1.0 / max(len(targets), 1), weight, smoothing)
     counted = (targets >= 0).to(like.dtype)
     if reduction == "mean":
         total = counted.sum() if weight is None else (weight[targets.clamp_min(0)] * counted).sum()
         counted = counted / total
-    return harmonic.Task(targets, weight, smoothing, counted)
+    return harmonic.Task(targets, counted, weight, smoothing)
 
 
-def _exponent(n: float | str | Tensor, x: Tensor) -> Tensor:
-    if isinstance(n, Tensor):
-        return n.to(x.device, x.dtype)
+def _exponent(n: float | str | Tensor, x: Tensor) -> float | Tensor:
+    return n.to(x.device, x.dtype) if isinstance(n, Tensor) else _known_exponent(n, x.shape[1])
+
+
+@lru_cache
+def _known_exponent(n: float | str, in_features: int) -> float:
     loss = LOSSES.members["harmonic"].from_options({"n": n})
-    return x.new_tensor(loss.exponent(x.shape[1], {}))  # type: ignore[attr-defined]
+    return loss.exponent(in_features, {})  # type: ignore[attr-defined, no-any-return]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harmbench.distances import DISTANCES, Distance
+from harmbench.kernels import Pairs
 from harmbench.losses import LOSSES, Loss
 
 
@@ -54,9 +55,13 @@ class DistanceHead(nn.Module):
             nn.init.normal_(self.weight, std=centre_std)
         self.distance_parameters = nn.ParameterDict(self.distance.initial_parameters(in_features))
 
+    def pairs(self, x: Tensor) -> Pairs:
+        """Distances of features (B, N), still to be computed."""
+        parameters = dict(self.distance_parameters.items())
+        return self.distance.pairs(x, self.weight, parameters, training=self.training)
+
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        distances = self.distance(rows, self.weight, dict(self.distance_parameters.items()), training=self.training)
+        distances = self.pairs(x.reshape(-1, x.shape[-1])).distances()
         return distances.reshape(*x.shape[:-1], len(self.weight))
 
     def extra_repr(self) -> str:
@@ -88,6 +93,10 @@ class Objective(nn.Module):
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Mean loss, a scalar, of scores (B, K) against class indices (B,)."""
         return self.loss.nll(self.logits(scores), targets)
+
+    def of_pairs(self, pairs: Pairs, targets: Tensor) -> Tensor:
+        """The same of a distance head's `pairs`, in one go where the loss and the kernels can."""
+        return self.loss.of_pairs(pairs, targets, self.in_features, dict(self.loss_parameters.items()))
 
 
 class HarmonicHead(nn.Module):

@@ -541,8 +541,9 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
     for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
         yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, origin.detail)))
     yield "protocol", ", ".join(f"{field} {value}" for field, value in run.header["suite"]["protocol"].items())
-    for status in {tuple(t.kernels.items()): t.kernels for t in run.trials if t.kernels}.values():
-        yield "kernels", ", ".join(f"{what} {status[what]}" for what in ("kernels", "instruction set", "compiler"))
+    told = ("kernels", "instruction set", "compiler")
+    for status in dict.fromkeys(tuple(t.kernels[what] for what in told) for t in run.trials if t.kernels):
+        yield "kernels", ", ".join(f"{what} {said}" for what, said in zip(told, status, strict=True))
     if run.trials:
         spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
         yield "first trial", run.trials[0].started

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import ValidationInfo, field_validator
 
 from harmbench._torch import torch
-from harmbench.kernels import Mapped, Operator, choose, distances
+from harmbench.kernels import Map, Mapped, Operator, Pairs, choose
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class Distance(Component):
         """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
         return Mapped(x, centres)
 
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        """`mapped` in the words of the compiled kernel, which then does it in passing; None where it has none."""
+        return None
+
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         """Distances (B, K) of mapped vectors, and of the learnt option if there is one: `pairwise` after `mapped`."""
         return self.pairwise(x, centres, {}, False)
@@ -114,18 +118,46 @@ class Distance(Component):
         >>> DISTANCES.parse("manhattan")(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
         tensor([[3., 1.]])
         """
+        return self.pairs(x, centres, parameters, training=training).distances()
+
+    def pairs(
+        self,
+        x: Tensor,
+        centres: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> Pairs:
+        """The same, still to be computed: a loss of distances may want them a block at a time.
+
+        Raises:
+            ValueError: where the shapes do not fit.
+
+        >>> import torch
+        >>> from harmbench.distances import DISTANCES
+        >>> DISTANCES.parse("manhattan").pairs(torch.zeros(1, 2), torch.ones(3, 2)).distances()
+        tensor([[2., 2., 2.]])
+        """
         if x.ndim != 2 or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
             raise ValueError(
                 f"{self}: expected features (B, N) and centres (K, N), got {tuple(x.shape)} and {tuple(centres.shape)}"
             )
-        parameters = self.initial_parameters(x.shape[1]) if parameters is None else parameters
-        with torch.autocast(x.device.type, enabled=False):
-            # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
-            dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
-            x, centres = x.to(dtype), centres.to(dtype)
-            parameters = {name: tensor.to(x.device, dtype) for name, tensor in parameters.items()}
-            chosen = choose(self.operator, x, centres, *parameters.values())
-            if chosen.form == "reference" or (self.operator is None and parameters):
-                return self.pairwise(x, centres, parameters, training)
-            mapped = self.mapped(x, centres, parameters, training)
-            return distances(chosen, self.operator, mapped, self.between)
+        given = self.initial_parameters(x.shape[1]) if parameters is None else parameters
+        # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
+        dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
+        x, centres = x.to(dtype), centres.to(dtype)
+        learnt = {name: tensor.to(x.device, dtype) for name, tensor in given.items()}
+        operator = self.operator
+        chosen = choose(operator, x, centres, *learnt.values())
+        if operator is None and learnt:
+            chosen = chosen.of_formula("blocks of the formula know no learnable parameters")
+        return Pairs(
+            x,
+            centres,
+            chosen,
+            operator,
+            map=lambda: self.map(centres, learnt, training),
+            mapped=lambda: self.mapped(x, centres, learnt, training),
+            between=self.between,
+            formula=lambda: self.pairwise(x, centres, learnt, training),
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, overlap, ratio, upper_half
-from harmbench.kernels import Mapped, Operator
+from harmbench.kernels import Map, Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,9 @@ class BrayCurtis(Distance):
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         return Mapped(_profile(x), _profile(centres)) if self.variant == "normalized" else Mapped(x, centres)
+
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        return Map("profile") if self.variant == "normalized" else None
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         same = BrayCurtis() if self.variant == "normalized" else self

@@ -10,7 +10,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences
-from harmbench.kernels import Mapped, Operator
+from harmbench.kernels import Map, Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,13 +59,22 @@ class Hamming(Distance):
             return (above > 0).to(soft.dtype) + (soft - soft.detach())  # the bracket is exactly 0
         return soft
 
+    def _threshold(self, centres: Tensor, training: bool) -> float | Tensor:
+        return self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+
     @property
     def operator(self) -> Operator:
         return Operator("elementwise", "mean_absolute")
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+        threshold = self._threshold(centres, training)
         return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
+
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        threshold = self._threshold(centres, training)
+        if isinstance(threshold, float):
+            threshold = centres.new_full(centres.shape[1:], threshold)
+        return Map("hard_codes" if self.variant == "hard" else "codes", threshold, self.temperature)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return differences(x, centres).abs().mean(-1)

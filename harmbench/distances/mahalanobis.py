@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, lp_norm
-from harmbench.kernels import Mapped, Operator
+from harmbench.kernels import Map, Mapped, Operator
 from harmbench.kernels.precision import full_float32
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Mahalanobis(Distance):
         if self.variant == "diagonal":
             return Mapped(x * factor, centres * factor, lambda b, k: (x[b] - centres[k]).detach() * frozen)
         return Mapped(x @ factor, centres @ factor, lambda b, k: (x[b] - centres[k]).detach() @ frozen)
+
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        return Map("scale", self.factor(parameters)) if self.variant == "diagonal" else None
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return lp_norm(differences(x, centres), 2.0)

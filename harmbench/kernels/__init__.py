@@ -4,12 +4,14 @@ A distance keeps its formula (`Distance.pairwise`) and names it to this package 
 it is decided in one place, by device, dtype and size, and `status` and `choose` say what was decided and why:
 
     operators.py    what a distance tells about itself (no torch)
+    pairs.py        distances still to be computed, for those who want them or a loss of them
     choice.py       which form, and the reason; the environment variables
-    build.py        native.cpp -> a library in the user's cache, once per machine
+    build.py        native.cpp and step.cpp -> a library in the user's cache, once per machine
     native.py       its functions, for tensors
     gpu.py          the same in Triton, for CUDA
     precision.py    float32 products that are float32
     forms.py        the forms: native, triton, matmul, chunked; and the autograd functions around them
+    harmonic.py     the harmonic loss of pairs: in one call where the compiled kernel can, else by a form
 
     HARMBENCH_KERNELS=auto|reference            `reference`: always the formula itself
     HARMBENCH_ISA=avx512|avx2|portable          another instruction set than the best of this CPU
@@ -18,24 +20,24 @@ it is decided in one place, by device, dtype and size, and `status` and `choose`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harmbench.kernels.operators import Finish, Mapped, Operator
+from harmbench.kernels.operators import Finish, Map, Mapped, Operator
+from harmbench.kernels.pairs import Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harmbench.kernels.choice import Choice
 
-__all__ = ["Finish", "Mapped", "Operator", "choose", "distances", "in_memory", "status"]
+__all__ = ["Finish", "Map", "Mapped", "Operator", "Pairs", "choose", "in_memory", "status"]
 
 
 def choose(operator: Operator | None, x: Tensor, w: Tensor, *others: Tensor) -> Choice:
     """The form that suits distances of x (B, N) to w (K, N), and why; `others` take part in what follows."""
     from harmbench.kernels import choice
 
-    chosen = choice.choose(operator, x.device, x.dtype, len(x), len(w), x.shape[1])
+    chosen = choice.choose(operator, x.device, x.dtype, x.shape[0], w.shape[0], x.shape[1])
     if chosen.form != "reference" and not in_memory(x, w, *others):
         return choice.Choice("reference", "torch.func transforms the formula")
     return chosen
@@ -49,14 +51,6 @@ def in_memory(*tensors: Tensor) -> bool:
     except NotImplementedError:
         return False
     return True
-
-
-def distances(chosen: Choice, operator: Operator | None, mapped: Mapped, between: Callable[..., Tensor]) -> Tensor:
-    """Distances (B, K) by the chosen form; `between` is the formula on mapped vectors, and on their learnt option."""
-    from harmbench.kernels import forms
-
-    form = forms.form_for(chosen, operator, mapped, between)
-    return forms.apply(form, operator, mapped.x, mapped.centres, mapped.option)
 
 
 def status() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From native.cpp to a loaded library: compiled once per machine, into the user's cache folder.
+"""From native.cpp and step.cpp to a loaded library: compiled once per machine, into the user's cache folder.
 
 Plain C functions, called through ctypes: no torch headers, so that compiling takes seconds and the library outlives
 changes of torch. One library per instruction set; its name holds a hash of all that went into it. Nothing here raises
@@ -31,6 +31,7 @@ _FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "portable": [],
 }
+_PARTS = ("native.cpp", "step.cpp")  # one source
 _SECONDS = 300
 
 
@@ -94,7 +95,7 @@ def library() -> Library:
     compiler = _find_compiler(os.environ.get("CXX", ""))
     if not compiler:
         return _without(isa, "", "no C++ compiler found; install g++ or clang++, or set CXX")
-    source = resources.files("harmbench.kernels").joinpath("native.cpp").read_bytes()
+    source = b"".join(resources.files("harmbench.kernels").joinpath(part).read_bytes() for part in _PARTS)
     version = _version(compiler)
     key = hashlib.sha256(repr((source, version, _COMMON, _FLAGS[isa], platform.machine())).encode()).hexdigest()[:16]
     path = folder / f"native-{isa}-{key}.so"
@@ -170,6 +171,7 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
         "hb_expand": "cppppiiipc",
         "hb_expand_backward": "cppppiiippppppc",
         "hb_harmonic": "ppiipfppffppc",
+        "hb_step": "cfcfpppiiipffppffppppppc",
     }.items():
         function = getattr(handle, name)
         function.argtypes = [types[letter] for letter in arguments]

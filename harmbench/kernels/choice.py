@@ -32,6 +32,10 @@ class Choice(NamedTuple):
     form: Literal["reference", "chunked", "native", "matmul", "triton"]
     reason: str
 
+    def of_formula(self, reason: str) -> Choice:
+        """The formula instead, if it is not chosen anyhow."""
+        return self if self.form == "reference" else Choice("reference", reason)
+
 
 def mode() -> str:
     """What HARMBENCH_KERNELS says: `auto` or `reference`.

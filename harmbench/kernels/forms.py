@@ -425,24 +425,30 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = _Gradients.apply(*ctx.saved_tensors, g.contiguous(), ctx.form)  # type: ignore[no-untyped-call]
-        return (*gradients, None)
+        arguments = (*ctx.saved_tensors, g.contiguous(), ctx.form)
+        if torch.is_grad_enabled():  # a second derivative may be asked for
+            return (*_Gradients.apply(*arguments), None)  # type: ignore[no-untyped-call]
+        return (*_gradients(*arguments), None)
+
+
+def _gradients(
+    x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    dx, dw = torch.zeros_like(x), torch.zeros_like(w)
+    form.begin(w)
+    for rows in row_blocks(len(x), len(w), d.device.type):
+        some_aux = None if aux is None else aux[rows]
+        form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
+    form.end(w, dw)
+    return dx, dw, form.of_option
 
 
 class _Gradients(torch.autograd.Function):
     """The gradients, as a function of its own so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(
-        x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, form: Form
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        dx, dw = torch.zeros_like(x), torch.zeros_like(w)
-        form.begin(w)
-        for rows in row_blocks(len(x), len(w), d.device.type):
-            some_aux = None if aux is None else aux[rows]
-            form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
-        form.end(w, dw)
-        return dx, dw, form.of_option
+    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+        return _gradients(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

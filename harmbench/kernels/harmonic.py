@@ -1,7 +1,9 @@
 """The harmonic loss in blocks of rows: distances -> loss -> gradients, each block while it is at hand.
 
-Nothing of size (B, K) is kept, let alone (B, K, N): memory is that of the gradients and of one block. Loss and
-gradient of a row keep their digits where the class is nearly certain:
+Nothing of size (B, K) is kept, let alone (B, K, N): memory is that of the gradients and of one block. Where the
+compiled kernel knows all of it, a block is one call (`OneCall`), so that small problems cost what their arithmetic
+costs; else it is a form's forward, the loss, and the form's backward (`ByForm`). Loss and gradient of a row keep their
+digits where the class is nearly certain:
 
     loss = log(1 + sum over k != c of (d_c / d_k)^n)
 
@@ -11,13 +13,20 @@ with logarithms of ratios of distances, and the target c split off: its probabil
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from harmbench.kernels import choice, forms, native
-from harmbench.kernels.operators import Mapped, Operator
+from harmbench.kernels import build, forms, in_memory, native
+from harmbench.kernels.operators import Map, Operator
+from harmbench.kernels.pairs import Pairs
+from harmbench.kernels.precision import without_autocast
+
+# Coordinates of all pairs up to which the kernel's own products beat those of torch, between which every number goes
+# through memory: measured on two cores.
+DIRECT = {"avx512": 1 << 27, "avx2": 1 << 25, "portable": 1 << 22}
 
 
 def floor_of(dtype: torch.dtype) -> float:
@@ -29,16 +38,16 @@ class Task(NamedTuple):
     """What a loss is asked for, besides its differentiable inputs.
 
     Attributes:
-        targets: class of each row (B,), int64; -1 where the row does not count.
+        targets: class of each row (B,), int64; -1, unless `factors` is a number, where the row does not count.
+        factors: what each row's loss counts in the scalar, (B,) or one number for all; None for a loss per row.
         weights: of the classes (K,), or None.
         smoothing: label smoothing, in [0, 1].
-        factors: (B,) what each row's loss counts in the scalar; None for a loss per row.
     """
 
     targets: Tensor
-    weights: Tensor | None
-    smoothing: float
-    factors: Tensor | None
+    factors: Tensor | float | None
+    weights: Tensor | None = None
+    smoothing: float = 0.0
 
 
 def row_losses(d: Tensor, n: float | Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
@@ -64,19 +73,17 @@ def _row_gradients(d: Tensor, n: Tensor, task: Task, rows: slice, factors: Tenso
     if d.device.type == "cpu" and d.dtype == torch.float32 and native.is_available():
         g = torch.empty_like(d)
         floor = floor_of(d.dtype)
-        losses, by_n = native.harmonic(
-            d, g, task.targets[rows], float(n), factors[rows], task.weights, task.smoothing, floor
-        )
+        losses, by_n = native.harmonic(d, g, task.targets[rows], float(n), factors, task.weights, task.smoothing, floor)
         return losses, g, by_n
     if _is_for_triton(d):
         from harmbench.kernels import gpu
 
         floor = floor_of(d.dtype)
-        return gpu.harmonic(d, task.targets[rows], n, factors[rows], task.weights, task.smoothing, floor)
+        return gpu.harmonic(d, task.targets[rows], n, factors, task.weights, task.smoothing, floor)
     with torch.enable_grad():
         d, n = d.detach().requires_grad_(), n.detach().requires_grad_()
         losses = row_losses(d, n, task.targets[rows], task.weights, task.smoothing)
-    g, by_n = torch.autograd.grad(losses, (d, n), factors[rows])
+    g, by_n = torch.autograd.grad(losses, (d, n), factors)
     return losses.detach(), g, by_n
 
 
@@ -88,109 +95,209 @@ def _is_for_triton(d: Tensor) -> bool:
     return not gpu.problem()
 
 
-def loss(
-    chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: forms.Between, n: Tensor, task: Task
-) -> Tensor:
-    """Loss of mapped vectors by the chosen form: a scalar, or (B,) where the task has no factors."""
-    form = forms.form_for(chosen, operator, mapped, between)
-    return apply(form, operator, mapped.x, mapped.centres, n, task, mapped.option)
+def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
+    """The loss of distances that are still to be computed: a scalar, or (B,) where the task has no factors."""
+    with without_autocast(pairs.x):
+        if not is_fused(pairs, n, task.targets):
+            losses = row_losses(pairs.distances(), n, task.targets, task.weights, task.smoothing)
+            if task.factors is None:
+                return losses
+            return losses @ task.factors if isinstance(task.factors, Tensor) else losses.sum() * task.factors
+        known = _known(pairs)
+        if known and (vectors := pairs.map()) is not None:
+            return _apply(OneCall(known, vectors), pairs.x, pairs.centres, n, task, vectors.values)
+        mapped = pairs.mapped()
+        scale = forms.rescale(pairs.operator, mapped.x, mapped.centres)  # HarMax is blind to the scale of distances
+        x, w = (mapped.x, mapped.centres) if scale == 1 else (mapped.x * scale, mapped.centres * scale)
+        if known and mapped.difference is None:
+            return _apply(OneCall(known), x, w, n, task)
+        form = forms.form_for(pairs.chosen, pairs.operator, mapped, pairs.between)
+        return _apply(ByForm(form), x, w, n, task, mapped.option)
 
 
-def of_distances(d: Tensor, n: Tensor, task: Task) -> Tensor:
-    """The same of distances (B, K) that are at hand."""
-    losses = row_losses(d, n, task.targets, task.weights, task.smoothing)
-    return losses if task.factors is None else losses @ task.factors
+def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
+    """Whether the loss is computed along with the distances, block by block, and not from the formula's."""
+    return pairs.chosen.form != "reference" and in_memory(*(v for v in others if isinstance(v, Tensor)))
 
 
-def apply(
-    form: forms.Form,
-    operator: Operator | None,
-    x: Tensor,
-    w: Tensor,
-    n: Tensor,
-    task: Task,
-    option: Tensor | None = None,
-) -> Tensor:
-    """`loss` by this form, of mapped x (B, N) and w (K, N), and the option that the form was made with."""
-    x, w = x.contiguous(), w.contiguous()
-    scale = forms.rescale(operator, x, w)  # HarMax does not see it: it is blind to the scale of distances
-    if scale != 1:
-        x, w = x * scale, w * scale
-    result: Tensor = _Harmonic.apply(x, w, n, option, form, task)  # type: ignore[no-untyped-call]
+def how(pairs: Pairs) -> str:
+    """How the loss of these is computed, for people to read."""
+    chosen = pairs.chosen
+    if not is_fused(pairs):
+        return f"{chosen.form} ({chosen.reason})"
+    if _known(pairs) and (chosen.form == "native" or pairs.map() is not None or pairs.mapped().difference is None):
+        return f"native (one call for distances, loss and gradients, {build.library().isa})"
+    return f"{chosen.form} ({chosen.reason}), block by block"
+
+
+def _known(pairs: Pairs) -> Operator | None:
+    """The operator of one call, if the kernel knows what comes before it; not where torch's products are quicker."""
+    x, operator = pairs.x, pairs.operator
+    if operator is None or x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
+        return None
+    if pairs.chosen.form == "native":
+        return None if operator.name == "minkowski_learnt" else operator  # a learnt number wants a gradient
+    if pairs.chosen.form != "matmul" or x.numel() * pairs.centres.shape[0] > DIRECT[build.library().isa]:
+        return None
+    if operator.name == "mahalanobis":
+        return Operator("gemm", "euclidean")
+    return operator if operator.name in ("euclidean", "cosine") else None
+
+
+def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learnt: Tensor | None = None) -> Tensor:
+    result: Tensor = _Harmonic.apply(x, w, n, learnt, way, task)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Pass(NamedTuple):
+class Gradients(NamedTuple):
+    """Where gradients are added: of x (B, N), of w (K, N), and of what else is learnt, if anything."""
+
+    x: Tensor
+    w: Tensor
+    learnt: Tensor | None
+
+
+class Block(NamedTuple):
+    """Loss of each row (R,), their sum times the rows' factors, and its gradient by n; both numbers as tensors ()."""
+
     losses: Tensor
-    dx: Tensor
-    dw: Tensor
-    dn: Tensor
-    of_option: Tensor | None
+    total: Tensor
+    by_n: Tensor
 
 
-def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors: Tensor) -> _Pass:
-    """One pass over all blocks, forward and backward."""
-    form.begin(w)
-    dx, dw, losses, by_n = torch.zeros_like(x), torch.zeros_like(w), [], []
-    for rows in forms.row_blocks(len(x), len(w), x.device.type):
-        d, aux = form.forward(x, w, rows)
-        some, g, of_n = _row_gradients(d, n, task, rows, factors)
-        form.backward(x, w, rows, d, aux, g, dx, dw)
-        losses.append(some)
-        by_n.append(of_n.sum())
-        del d, aux, g  # or the next block's would stand beside them
-    form.end(w, dw)
-    return _Pass(torch.cat(losses), dx, dw, torch.stack(by_n).sum(), form.of_option)
+class Way(ABC):
+    """How a block of rows goes from vectors to losses and gradients."""
+
+    def begin(self, w: Tensor) -> None:  # noqa: B027 - nothing to do in one call
+        """Look at the centres (K, N) once, before the first block."""
+
+    @abstractmethod
+    def block(
+        self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
+    ) -> Block:
+        """These rows of x (B, N); adds their gradients, unless there is nowhere to."""
+
+    def end(self, w: Tensor, to: Gradients) -> None:  # noqa: B027 - nothing to do in one call
+        """Add what the blocks left for the end."""
 
 
-def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Tensor:
-    """One pass over all blocks, forward only."""
-    form.begin(w)
-    parts = []
-    for rows in forms.row_blocks(len(x), len(w), x.device.type):
-        d, _ = form.forward(x, w, rows)
-        if _is_for_triton(d):
-            some, _, _ = _row_gradients(d, n, task, rows, torch.ones_like(task.targets, dtype=d.dtype))
-            parts.append(some)
-        else:
-            parts.append(row_losses(d, n, task.targets[rows], task.weights, task.smoothing))
-    return torch.cat(parts)
+class OneCall(Way):
+    """The compiled kernel, from the vectors before their map to the gradients."""
+
+    def __init__(self, operator: Operator, vectors: Map | None = None) -> None:
+        self._step = native.Step(operator, vectors)
+
+    def block(
+        self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
+    ) -> Block:
+        targets = task.targets
+        if rows.stop - rows.start < x.shape[0]:
+            x, targets = x[rows], targets[rows]
+            factors = factors[rows] if isinstance(factors, Tensor) else factors
+            to = None if to is None else to._replace(x=to.x[rows])
+        floor = floor_of(torch.float32)
+        nowhere = (None, None, None)
+        return Block(*self._step(x, w, float(n), targets, factors, task.weights, task.smoothing, floor, to or nowhere))
+
+
+class ByForm(Way):
+    """Distances, loss and gradients one after the other."""
+
+    def __init__(self, form: forms.Form) -> None:
+        self._form = form
+
+    def begin(self, w: Tensor) -> None:
+        self._form.begin(w)
+
+    def block(
+        self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
+    ) -> Block:
+        d, aux = self._form.forward(x, w, rows)
+        n = torch.as_tensor(n, dtype=d.dtype, device=d.device)
+        factors = factors[rows] if isinstance(factors, Tensor) else d.new_full((len(d),), factors)
+        if to is None and not _is_for_triton(d):
+            losses = row_losses(d, n, task.targets[rows], task.weights, task.smoothing)
+            return Block(losses, losses @ factors, torch.zeros_like(n))
+        losses, g, by_n = _row_gradients(d, n, task, rows, factors)
+        if to is not None:
+            self._form.backward(x, w, rows, d, aux, g, to.x, to.w)
+        return Block(losses, losses @ factors, by_n.sum())
+
+    def end(self, w: Tensor, to: Gradients) -> None:
+        self._form.end(w, to.w)
+        if to.learnt is not None and self._form.of_option is not None:
+            to.learnt.copy_(self._form.of_option)
+
+
+def _run(
+    way: Way, x: Tensor, w: Tensor, n: float | Tensor, learnt: Tensor | None, task: Task, factors: Any, *, learn: bool
+) -> tuple[Block, Gradients | None]:
+    """One pass over all blocks, forward only unless it is to `learn`."""
+    way.begin(w)
+    to = None
+    if learn:
+        to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learnt is None else torch.zeros_like(learnt))
+    # A block keeps nothing but its losses: the next one's distances would stand beside its own.
+    rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type)
+    blocks = [way.block(x, w, some, n, task, factors, to) for some in rows]
+    if to is not None:
+        way.end(w, to)
+    if len(blocks) == 1:
+        return blocks[0], to
+    losses, totals, by_n = zip(*blocks, strict=True)
+    return Block(torch.cat(losses), torch.stack(totals).sum(), torch.stack(by_n).sum()), to
 
 
 class _Harmonic(torch.autograd.Function):
     """Gradients come with the loss where the rows' factors are known by then, else in a second pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, n: Tensor, _: Tensor | None, form: forms.Form, task: Task) -> Tensor:
-        ctx.form, ctx.task, ctx.done = form, task, None
-        ctx.save_for_backward(x, w, n)
-        if task.factors is None or not any(ctx.needs_input_grad):
-            losses = _losses(form, x, w, n, task)
-        else:
-            ctx.done = _run(form, x, w, n, task, task.factors)
-            losses = ctx.done.losses
-        return losses if task.factors is None else losses @ task.factors
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, n: float | Tensor, learnt: Tensor | None, way: Way, task: Task
+    ) -> Tensor:
+        x, w = x.contiguous(), w.contiguous()
+        ctx.way, ctx.task, ctx.done = way, task, None
+        ctx.n = n.detach() if isinstance(n, Tensor) else n
+        ctx.save_for_backward(x, w, learnt)
+        learn = task.factors is not None and any(ctx.needs_input_grad)
+        factors = x.new_ones(len(x)) if task.factors is None else task.factors
+        found, to = _run(way, x, w, ctx.n, learnt, task, factors, learn=learn)
+        if to is not None:
+            ctx.done = found.by_n, to
+        return found.losses if task.factors is None else found.total
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = _Gradients.apply(*ctx.saved_tensors, upstream, ctx)  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled():  # a second derivative may be asked for
+            gradients: Any = _Gradients.apply(*ctx.saved_tensors, upstream, ctx)  # type: ignore[no-untyped-call]
+        else:
+            gradients = _gradients(*ctx.saved_tensors, upstream, ctx)
         return (*gradients, None, None)
+
+
+def _gradients(x: Tensor, w: Tensor, learnt: Tensor | None, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
+    """By x, w, n and what else is learnt."""
+    done, owner.done = owner.done, None  # given away: the caller may keep or change them
+    n, task = owner.n, owner.task
+    if done is None:
+        factors = upstream if task.factors is None else task.factors * upstream
+        factors = factors.expand(len(x)).contiguous()
+        found, to = _run(owner.way, x, w, n, learnt, task, factors, learn=True)
+        done = found.by_n, to
+    elif upstream.device.type != "cpu" or float(upstream) != 1:
+        for gradient in (done[0], *done[1]):
+            if gradient is not None:
+                gradient.mul_(upstream)
+    by_n, to = done
+    return to.x, to.w, by_n.reshape(n.shape) if isinstance(n, Tensor) else None, to.learnt
 
 
 class _Gradients(torch.autograd.Function):
     """A function of its own, so that asking for a second derivative meets a clear error."""
 
     @staticmethod
-    def forward(_: Any, x: Tensor, w: Tensor, n: Tensor, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
-        done, owner.done = owner.done, None  # given away: the caller may keep or change them
-        if done is None:
-            factors = upstream if owner.task.factors is None else owner.task.factors * upstream
-            done = _run(owner.form, x, w, n, owner.task, factors.contiguous())
-        elif upstream != 1:
-            for gradient in done[1:]:
-                if gradient is not None:
-                    gradient.mul_(upstream)
-        return done.dx, done.dw, done.dn.reshape(n.shape), done.of_option
+    def forward(_: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
+        return _gradients(*arguments)
 
     @staticmethod
     def backward(*_: Any) -> None:

@@ -57,13 +57,27 @@ INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p
 INLINE void store(float* p, vf v) { *reinterpret_cast<vf_unaligned*>(p) = v; }
 INLINE vf load_some(const float* p, idx count) {
   if (count >= LANES) return load(p);
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)(count > 0 ? (1u << count) - 1 : 0), p);
+#endif
   vf v = {};
   if (count > 0) std::memcpy(&v, p, count * sizeof(float));
   return v;
 }
 INLINE void store_some(float* p, vf v, idx count) {
-  if (count >= LANES) store(p, v);
-  else if (count > 0) std::memcpy(p, &v, count * sizeof(float));
+  if (count >= LANES) return store(p, v);
+#if defined(__AVX512F__)
+  return _mm512_mask_storeu_ps(p, (__mmask16)(count > 0 ? (1u << count) - 1 : 0), (__m512)v);
+#endif
+  if (count > 0) std::memcpy(p, &v, count * sizeof(float));
+}
+// `yes` in the first `count` lanes, `no` in the others; 0 < count < LANES.
+INLINE vf first(idx count, vf yes, vf no) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_mask_blend_ps((__mmask16)((1u << count) - 1), (__m512)no, (__m512)yes);
+#endif
+  for (int i = 0; i < LANES; ++i) yes[i] = i < count ? yes[i] : no[i];
+  return yes;
 }
 INLINE vf splat(float f) { return f - vf{}; }  // f + 0 would not do: compilers keep it, for the sake of -0
 INLINE vf vabs(vf v) { return (vf)((vi)v & 0x7fffffff); }
@@ -110,6 +124,9 @@ INLINE float sum(vf v) {
 #endif
 }
 INLINE float largest(vf v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#endif
   float m = v[0];
   for (int i = 1; i < LANES; ++i) m = v[i] > m ? v[i] : m;
   return m;
@@ -1180,7 +1197,7 @@ void hb_harmonic(float* d, float* g, idx rows, idx columns, const idx* targets, 
     all_weights = 0;
     for (idx k = 0; k < columns; ++k) all_weights += weights[k];
   }
-#pragma omp parallel for num_threads(threads) schedule(static) if (rows * columns > 4096)
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows > 32)
   for (idx b = 0; b < rows; ++b) {
     float *row = d + b * columns, *out = g ? g + b * columns : nullptr;
     const idx target = targets[b];
@@ -1196,8 +1213,7 @@ void hb_harmonic(float* d, float* g, idx rows, idx columns, const idx* targets, 
     vi is_nan = {};
     for (idx k = 0; k < columns; k += LANES) {
       vf v = load_some(row + k, columns - k);
-      if (columns - k < LANES)
-        for (idx i = columns - k; i < LANES; ++i) v[i] = infinite;
+      if (columns - k < LANES) v = first(columns - k, v, splat(infinite));
       is_nan |= v != v;
       least = vmin(least, v);
     }
@@ -1216,8 +1232,7 @@ void hb_harmonic(float* d, float* g, idx rows, idx columns, const idx* targets, 
       for (idx k = k0; k < std::min(k0 + 64 * LANES, columns); k += LANES) {
         idx count = columns - k;
         vf v = load_some(row + k, count), ratio = nearest / vmax(v, splat(floor));
-        if (count < LANES)
-          for (idx i = count; i < LANES; ++i) ratio[i] = 0;
+        if (count < LANES) ratio = first(count, ratio, vf{});
         vf log_ratio, e = power(ratio, n, &log_ratio);
         log_ratio *= 0.69314718f;  // 0 where the ratio is: padding, and the target
         if (out) store_some(out + k, e, count);

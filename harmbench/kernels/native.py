@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harmbench.kernels import build
-from harmbench.kernels.operators import Operator
+from harmbench.kernels.operators import Map, Operator
 
 CODES = {
     "manhattan": 0,
@@ -24,6 +24,8 @@ CODES = {
     "mean_absolute": 12,
     "minkowski_learnt": 13,
 }
+_COSINE = -1  # known to whole steps only
+_MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4}
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
 _BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
@@ -48,8 +50,7 @@ def _code(operator: Operator) -> int:
 def _threads(coordinates: int) -> int:
     """Threads for so much work: one where handing it out costs more than it saves.
 
-    The library's threads are not torch's. They wait awake for a while after each call, on the cores that torch's
-    next operator wants, so small calls stay on the caller's own thread.
+    Waking them takes some microseconds, and far longer where other processes hold the cores.
     """
     return 1 if coordinates < ALONE else torch.get_num_threads()
 
@@ -195,3 +196,77 @@ def harmonic(
         _threads(d.numel() * 16),
     )
     return losses, by_n
+
+
+class Step:
+    """Distances, harmonic loss and gradients of rows in one call; all that is the same for each call is looked up once.
+
+    Args:
+        operator, vectors: the distance, and the map in front of it.
+    """
+
+    def __init__(self, operator: Operator, vectors: Map | None) -> None:
+        values = None if vectors is None else vectors.values
+        self._operator, self._vectors, self._values = operator, vectors, values  # the values must live
+        self._front = (
+            _COSINE if operator.name == "cosine" else _code(operator),
+            operator.option,
+            0 if vectors is None else _MAPS[vectors.name],
+            0.0 if vectors is None else vectors.option,
+            None if values is None else values.data_ptr(),
+        )
+
+    def __call__(
+        self,
+        x: Tensor,
+        w: Tensor,
+        n: float,
+        targets: Tensor,
+        factors: Tensor | float,
+        weights: Tensor | None,
+        smoothing: float,
+        floor: float,
+        to: tuple[Tensor | None, Tensor | None, Tensor | None],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss of each row (R,), their total, and its gradient by n, as tensors ().
+
+        Args:
+            x, w: features (R, N) and centres (K, N).
+            n, targets, weights, smoothing, floor: as `harmonic` has them.
+            factors: what each row's loss counts in the total; one number, or one a row (R,).
+            to: where to add the gradients of x (zeros before), w and the map's values; Nones for no gradients.
+
+        Raises:
+            IndexError: for a target that is no class.
+        """
+        (rows, features), columns = x.shape, w.shape[0]
+        losses, total, by_n = x.new_empty(rows), x.new_empty(()), x.new_empty(())
+        share, each = (factors, None) if isinstance(factors, float) else (1.0, factors.data_ptr())
+        dx, dw, of_values = to
+        failed = _functions().hb_step(
+            *self._front,
+            x.data_ptr(),
+            w.data_ptr(),
+            rows,
+            columns,
+            features,
+            targets.data_ptr(),
+            n,
+            share,
+            each,
+            None if weights is None else weights.data_ptr(),
+            smoothing,
+            floor,
+            losses.data_ptr(),
+            total.data_ptr(),
+            by_n.data_ptr(),
+            None if dx is None else dx.data_ptr(),
+            None if dw is None else dw.data_ptr(),
+            None if of_values is None else of_values.data_ptr(),
+            _threads(rows * columns * features),
+        )
+        if failed == 2:
+            raise IndexError(f"targets must be in 0..{columns - 1}")
+        if failed:
+            raise NotImplementedError(f"no kernel for {self._operator} behind {self._vectors}")
+        return losses, total, by_n

@@ -51,6 +51,21 @@ class Finish(NamedTuple):
     exact: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
+class Map(NamedTuple):
+    """What is done to each vector before any pair is looked at, as the compiled kernel knows it.
+
+    Attributes:
+        name: `scale`, the product with `values`, which get a gradient; `codes`, tanh((v - values) / (2 option)) / 2;
+            `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|.
+        values: one number a coordinate (N,); None for zeros.
+        option: the one number of a map that has one.
+    """
+
+    name: Literal["scale", "codes", "hard_codes", "profile"]
+    values: Tensor | None = None
+    option: float = 1.0
+
+
 class Mapped(NamedTuple):
     """Vectors as the formula between pairs reads them.
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from harmbench._torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
+    """Where autocast does not reach the device of this tensor."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from harmbench.registry import Component
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harmbench.kernels import Pairs
+
 
 def at_least_float32(scores: Tensor) -> Tensor:
     """Half-precision scores as float32; logarithms and exponentials of theirs have two or three digits."""
@@ -57,3 +59,11 @@ class Loss(Component):
     def nll(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-probability of the targets (B,), a scalar."""
         return torch.nn.functional.cross_entropy(logits, targets)
+
+    def of_pairs(self, pairs: Pairs, targets: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        """`nll` of distances that are still to be computed; a loss that the kernels know never has them written."""
+        return self.nll(self.logits(pairs.distances(), in_features, parameters), targets)
+
+    def how(self, pairs: Pairs) -> str:
+        """What `of_pairs` runs, for people to read."""
+        return f"{pairs.chosen.form} ({pairs.chosen.reason}), then the loss by torch"

@@ -14,6 +14,8 @@ from harmbench.losses._base import Loss, at_least_float32
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harmbench.kernels import Pairs
+
 
 class Harmonic(Loss):
     """Harmonic loss: cross-entropy under HarMax, p_k proportional to d_k^-n (arXiv 2502.01628, section 2).
@@ -68,3 +70,16 @@ class Harmonic(Loss):
         own = logits.gather(-1, targets[:, None])
         others = logits.scatter(-1, targets[:, None], -math.inf).logsumexp(-1)
         return torch.nn.functional.softplus(others - own.squeeze(-1), threshold=80.0).mean()
+
+    def of_pairs(self, pairs: Pairs, targets: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        from harmbench.kernels import harmonic
+
+        n = self.exponent(in_features, parameters)
+        if not harmonic.is_fused(pairs, n, targets):
+            return super().of_pairs(pairs, targets, in_features, parameters)
+        return harmonic.loss(pairs, n, harmonic.Task(targets.contiguous(), 1.0 / max(targets.shape[0], 1)))
+
+    def how(self, pairs: Pairs) -> str:
+        from harmbench.kernels import harmonic
+
+        return harmonic.how(pairs) if harmonic.is_fused(pairs) else super().how(pairs)

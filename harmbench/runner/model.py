@@ -30,7 +30,17 @@ class Classifier(nn.Module):
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
-        return self.objective(self.head(self.backbone(inputs)), targets)  # type: ignore[no-any-return]
+        features = self.backbone(inputs)
+        if isinstance(self.head, DistanceHead):
+            return self.objective.of_pairs(self.head.pairs(features), targets)
+        return self.objective(self.head(features), targets)  # type: ignore[no-any-return]
+
+    def how(self, rows: int) -> str:
+        """What computes head and loss of a batch of so many rows, for people to read."""
+        if not isinstance(self.head, DistanceHead):
+            return "torch"
+        features = self.head.weight.new_zeros(rows, self.objective.in_features)
+        return self.objective.loss.how(self.head.pairs(features))
 
 
 def build(spec: TrialSpec, input_shape: tuple[int, int, int], num_classes: int) -> Classifier:

@@ -84,7 +84,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "environment": order.environment,
         "device": order.device,
         "energy_origins": order.energy_origins,
-        "kernels": kernels_used(),
+        "kernels": kernels_used(model, min(spec.protocol.batch_size, len(splits.train_targets))),
         "sizes": sizes(splits, model),
     }
     try:
@@ -149,9 +149,13 @@ def load(order: TrialOrder) -> Splits:
     return dataset.load(Path(order.data_dir), order.download, derived_seed(order.spec, "share"))
 
 
-def kernels_used() -> dict[str, str]:
-    """What computes the distances here; where the library lies is nobody's business, that there is none is."""
-    return {what: said for what, said in kernels.status().items() if not Path(said).is_file()}
+def kernels_used(model: Classifier, rows: int) -> dict[str, str]:
+    """What there is here, and what computes head and loss of a batch.
+
+    Where the library lies is nobody's business, that there is none is.
+    """
+    there = {what: said for what, said in kernels.status().items() if not Path(said).is_file()}
+    return {**there, "head and loss": model.how(rows)}
 
 
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:

@@ -1,0 +1,269 @@
+// One step of head and loss in one call: map -> distances -> loss -> gradients of a block of rows. Small problems cost
+// what their arithmetic costs, and no Python, no autograd node and no second pass of torch over (rows, classes) between.
+// Compiled behind native.cpp, as one source with it; it calls that file's C functions, and its `forward` and `backward`.
+//
+//   maps       what is done to each vector before any pair is looked at, and the gradient of that
+//   distances  three ways: an operator of native.cpp, scaled vectors, dot products
+//   step       the C function
+
+namespace {
+
+typedef std::unique_ptr<float[]> Floats;
+
+Floats floats(idx count) { return Floats(new float[count]); }
+Floats zeros(idx count) { return Floats(new float[count]()); }
+
+// f(j, count) for each vector of coordinates.
+template <class F>
+INLINE void along(idx n, F f) {
+  idx j = 0;
+  for (; j + LANES <= n; j += LANES) f(j, (idx)LANES);
+  if (j < n) f(j, n - j);
+}
+
+// ---- maps -----------------------------------------------------------------------------------------------------
+
+enum { NO_MAP, SCALE, CODES, HARD_CODES, PROFILE };
+
+struct Map {
+  int kind;
+  float option;
+  const float* values;  // one number a coordinate, or null for zeros
+  INLINE vf at(idx j, idx count) const { return values ? load_some(values + j, count) : vf{}; }
+};
+
+// tanh(v), by its series near 0, which keeps the digits of small numbers.
+INLINE vf hyperbolic_tangent(vf v) {
+  vf size = vabs(v), square = v * v;
+  vf p = splat(-5.70498872745e-3f);
+  p = p * square + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  vf far = flip(1.0f - 2.0f / (exponential(2.0f * size) + 1.0f), v);
+  return where(size < 0.625f, v + v * square * p, where(v != v, v, far));
+}
+
+INLINE vf soft_code(const Map& map, vf v, vf threshold) {
+  return 0.5f * hyperbolic_tangent((v - threshold) * (0.5f / map.option));
+}
+
+// 1 / sum |v|, and 0 for the zero vector.
+INLINE float inverse_size(const float* v, idx n) {
+  vf total = {};
+  along(n, [&](idx j, idx count) { total += vabs(load_some(v + j, count)); });
+  return over(1, sum(total));
+}
+
+void apply(const Map& map, const float* v, idx rows, idx n, float* out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < rows; ++b) {
+    const float *row = v + b * n, inverse = map.kind == PROFILE ? inverse_size(row, n) : 0;
+    along(n, [&](idx j, idx count) __attribute__((always_inline)) {
+      vf a = load_some(row + j, count), of = map.at(j, count), result;
+      if (map.kind == SCALE) result = a * of;
+      else if (map.kind == PROFILE) result = vabs(a) * inverse;
+      else result = soft_code(map, a, of);
+      if (map.kind == HARD_CODES) result = where(a > of, splat(1.0f), splat(0.0f)) + (result - result);  // NaN stays
+      store_some(out + b * n + j, result, count);
+    });
+  }
+}
+
+// The gradient by mapped rows becomes that by the rows, in place; not for SCALE.
+void apply_backward(const Map& map, const float* v, idx rows, idx n, float* g, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < rows; ++b) {
+    const float *row = v + b * n, inverse = map.kind == PROFILE ? inverse_size(row, n) : 0;
+    float* out = g + b * n;
+    vf total = {};
+    if (map.kind == PROFILE)
+      along(n, [&](idx j, idx count) { total += load_some(out + j, count) * vabs(load_some(row + j, count)); });
+    const float along_profile = sum(total) * inverse;
+    along(n, [&](idx j, idx count) __attribute__((always_inline)) {
+      vf a = load_some(row + j, count), given = load_some(out + j, count), code = soft_code(map, a, map.at(j, count));
+      vf result = given * (0.25f - code * code) * (1 / map.option);
+      if (map.kind == PROFILE) result = where(a == 0.0f, splat(0.0f), flip((given - along_profile) * inverse, a));
+      store_some(out + j, result, count);
+    });
+  }
+}
+
+// ---- distances ------------------------------------------------------------------------------------------------
+// Each has `distances(d)` and `gradients(g, d, dx, dw)`, which uses g and d up, and wants dx as zeros.
+
+struct ByOperator {
+  int code;
+  float option;
+  Problem in;
+  Floats aux = floats(in.rows * in.columns);
+
+  void distances(float* d) const {
+    hb_forward(code, option, in.x, in.w, in.rows, in.columns, in.n, d, aux.get(), in.threads);
+  }
+  void gradients(float* g, float* d, float* dx, float* dw) const {
+    hb_backward(code, option, in.x, in.w, in.rows, in.columns, in.n, g, d, aux.get(), dx, dw, in.threads);
+  }
+};
+
+constexpr int EUCLIDEAN = 2;
+
+// |f (x - w)|, from f x and f w; near pairs from the difference first, which has more digits.
+struct Scaled {
+  const Map& map;
+  Problem in;
+  float* df;  // gradient by f, added to
+
+  void distances(float* d) const {
+    Floats x = floats(in.rows * in.n), w = floats(in.columns * in.n), x_stat = floats(in.rows), w_stat = floats(in.columns);
+    apply(map, in.x, in.rows, in.n, x.get(), in.threads);
+    apply(map, in.w, in.columns, in.n, w.get(), in.threads);
+    hb_forward(EUCLIDEAN, 0, x.get(), w.get(), in.rows, in.columns, in.n, d, nullptr, in.threads);
+    row_stats(2, x.get(), in.rows, in.n, x_stat.get(), in.threads);
+    row_stats(2, w.get(), in.columns, in.n, w_stat.get(), in.threads);
+    for (idx b = 0; b < in.rows; ++b)
+      for (idx k = 0; k < in.columns; ++k) {
+        float& at = d[b * in.columns + k];
+        if (!(at * at > NEAR * (x_stat[b] + w_stat[k]))) at = exact(in.x + b * in.n, in.w + k * in.n);
+      }
+  }
+
+  float exact(const float* x, const float* w) const {
+    double square = 0;
+#pragma omp simd reduction(+ : square)
+    for (idx j = 0; j < in.n; ++j) {
+      double delta = ((double)x[j] - w[j]) * map.values[j];
+      square += delta * delta;
+    }
+    return (float)std::sqrt(square);
+  }
+
+  // With c = g / d, u = sum over pairs of c (x - w), as Euclidean has it: dx = f^2 u, and df = f (x u) over all rows.
+  void gradients(float* g, float* d, float* dx, float* dw) const {
+    Floats u = zeros(in.columns * in.n);
+    hb_backward(EUCLIDEAN, 0, in.x, in.w, in.rows, in.columns, in.n, g, d, nullptr, dx, u.get(), in.threads);
+    auto add = [&](const float* v, idx count, const float* raw, float* dv, bool is_new) {
+      for (idx b = 0; b < count; ++b)
+        along(in.n, [&](idx j, idx some) {
+          vf f = map.at(j, some), r = load_some(raw + b * in.n + j, some), old = load_some(dv + b * in.n + j, some);
+          store_some(df + j, load_some(df + j, some) + f * r * load_some(v + b * in.n + j, some), some);
+          store_some(dv + b * in.n + j, (is_new ? vf{} : old) + f * f * r, some);
+        });
+    };
+    add(in.x, in.rows, dx, dx, true);
+    add(in.w, in.columns, u.get(), dw, false);
+  }
+};
+
+struct Dot : Base {
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += x * w; }
+  INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
+  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+    dx -= w * c1;
+    dw -= x * c1;
+  }
+};
+
+// 1 - x.w / (|x| |w|): as native.cpp's matrix products have it, but the products are done here.
+struct Cosine {
+  Problem in;
+  Floats x_stat = floats(in.rows), w_stat = floats(in.columns);
+
+  explicit Cosine(const Problem& given) : in(given) {
+    row_stats(3, in.x, in.rows, in.n, x_stat.get(), in.threads);
+    row_stats(3, in.w, in.columns, in.n, w_stat.get(), in.threads);
+    in.x_stat = x_stat.get();
+    in.w_stat = w_stat.get();
+  }
+  void distances(float* d) const {
+    forward(Dot(), in, nullptr, d, nullptr);
+    expand<true>(in, d);
+  }
+  void gradients(float* g, float* d, float* dx, float* dw) const {
+    Floats of_row = floats(in.rows), of_column = zeros(in.columns);
+    expand_backward<true>(in, g, d, of_row.get(), of_column.get(), dx, dw);
+    backward(Dot(), in, g, d, nullptr, dx, dw);
+    add_multiples(in.x, of_row.get(), in.rows, dx);
+    add_multiples(in.w, of_column.get(), in.columns, dw);
+  }
+  void add_multiples(const float* v, const float* by, idx count, float* to) const {
+    for (idx b = 0; b < count; ++b)
+      along(in.n, [&](idx j, idx some) {
+        idx at = b * in.n + j;
+        store_some(to + at, load_some(to + at, some) + load_some(v + at, some) * by[b], some);
+      });
+  }
+};
+
+// An operator behind a map that is no scaling.
+struct Behind {
+  const Map& map;
+  Problem in;
+  Floats x = floats(in.rows * in.n), w = floats(in.columns * in.n);
+  ByOperator mapped;
+
+  Behind(const Map& map, int code, float option, const Problem& given)
+      : map(map), in(given), mapped{code, option, {x.get(), w.get(), nullptr, nullptr, in.rows, in.columns, in.n, in.threads}} {
+    apply(map, in.x, in.rows, in.n, x.get(), in.threads);
+    apply(map, in.w, in.columns, in.n, w.get(), in.threads);
+  }
+  void distances(float* d) const { mapped.distances(d); }
+  void gradients(float* g, float* d, float* dx, float* dw) const {
+    Floats of_w = zeros(in.columns * in.n);
+    mapped.gradients(g, d, dx, of_w.get());
+    apply_backward(map, in.x, in.rows, in.n, dx, in.threads);
+    apply_backward(map, in.w, in.columns, in.n, of_w.get(), in.threads);
+    for (idx i = 0; i < in.columns * in.n; ++i) dw[i] += of_w[i];
+  }
+};
+
+}  // namespace
+
+// ---- step -----------------------------------------------------------------------------------------------------
+
+extern "C" {
+
+constexpr int COSINE_CODE = -1;
+
+// Of a block of rows: the `losses`, their `total`, each times its factor, and its gradient `of_exponent`; adds to dx,
+// which must come as zeros, to dw and to dvalues, unless they are null.
+//   code, option: an operator, or COSINE_CODE.  map, map_option, values: what comes before it.
+//   factors: what each row's loss counts, or null: then all count `share`.  The rest as in hb_harmonic.
+// Returns 1 where there is no such operator or map, 2 where a target is no class.
+int hb_step(int code, float option, int map_kind, float map_option, const float* values, const float* x, const float* w,
+            idx rows, idx columns, idx n, const idx* targets, float exponent, float share, const float* factors,
+            const float* weights, float smoothing, float floor, float* losses, float* total, float* of_exponent,
+            float* dx, float* dw, float* dvalues, int threads) {
+  for (idx b = 0; b < rows; ++b)
+    if (targets[b] >= columns || targets[b] < (factors ? -1 : 0)) return 2;
+  if (map_kind < NO_MAP || map_kind > PROFILE || (map_kind == SCALE && code != EUCLIDEAN)) return 1;
+  if (code != COSINE_CODE && with_operator(code, option, n, [](auto) {})) return 1;
+
+  Floats by_n = floats(rows), shares = floats(factors ? 0 : rows);
+  if (!factors) std::fill_n(shares.get(), rows, share), factors = shares.get();
+  auto run = [&](const auto& way) {
+    Floats d = floats(rows * columns), g = floats(dx ? rows * columns : 0);
+    way.distances(d.get());
+    hb_harmonic(d.get(), dx ? g.get() : nullptr, rows, columns, targets, exponent, factors, weights, smoothing, floor,
+                losses, by_n.get(), threads);
+    if (dx) way.gradients(g.get(), d.get(), dx, dw);
+  };
+  const Map map{map_kind, map_option, values};
+  const Problem in{x, w, nullptr, nullptr, rows, columns, n, threads};
+  if (map_kind == SCALE) run(Scaled{map, in, dvalues});
+  else if (code == COSINE_CODE) run(Cosine(in));
+  else if (map_kind == NO_MAP) run(ByOperator{code, option, in});
+  else run(Behind(map, code, option, in));
+
+  double loss = 0, gradient = 0;
+  for (idx b = 0; b < rows; ++b) {
+    loss += losses[b] * (double)factors[b];
+    gradient += by_n[b];
+  }
+  *total = (float)loss;
+  *of_exponent = (float)gradient;
+  return 0;
+}
+
+}  // extern "C"
