@@ -4,8 +4,8 @@ Results are one JSON object per line (`trials.jsonl`), a `TrialRecord` each: raw
 schema carries a version:
 
     1   2026-11   first
-    2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack; fields that came later
-                  (energy's coverage, direct counters, telemetry, blocks) are optional
+    2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack; fields that came
+                  later (energy's coverage, direct counters, telemetry, blocks) are optional
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from harmbench.cells import Cell, cells_of, charged_components
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
-from harmbench.energy.net import net_of_idle
+from harmbench.energy.net import net_of_idle, unsteady_idle
 from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import (
@@ -249,6 +249,7 @@ def _energy_caveats(run: RunData) -> Iterator[str]:
             counts[kind] += 1
     for kind, count in counts.items():
         yield f"**Caveat on energy**, {count} trial(s): {kind}."
+    yield from (f"**Caveat on energy**: {sentence}." for sentence in unsteady_idle(run.blocks))
 
 
 def _kind_of_caveat(caveat: str) -> str:
@@ -495,7 +496,7 @@ def _energy_table(group: Group) -> Iterator[Table]:
             (f"{component}_joules_net", f"{component.upper()} above idle"),
             (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
         )
-        if name in names
+        if name in names and not (name == "ram_joules" and names[name].origin == "modelled")
     ]
     if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
         return

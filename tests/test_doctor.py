@@ -17,7 +17,7 @@ from harmbench.cli import app
 from harmbench.cli import running as cli_running
 from harmbench.energy import CodeCarbonSource, Instruments, traps
 from harmbench.energy.idle import measure_idle
-from harmbench.energy.net import net_of_idle
+from harmbench.energy.net import net_of_idle, unsteady_idle
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.energy.selftest import agreement, self_test
@@ -247,9 +247,30 @@ def test_net_is_gross_less_idle(blocks, net):
 
 def test_net_says_where_it_comes_from():
     (cpu, *_) = net_of_idle(record(block="b"), [block("start", 10.0), block("end", 14.0)])
-    assert "gross less idle: 10 W at the start, 14 W at the end; unsteady, 4 W apart" in cpu.reason
+    assert "gross less idle: 10 W at the start, 14 W at the end; unsteady" in cpu.reason
     (cpu, *_) = net_of_idle(record(block="b"), [block("start", None)])
     assert (cpu.value, cpu.reason) == (None, "idle power: it froze")
+
+
+def test_a_guess_of_memory_has_no_net():
+    names = {m.name for m in net_of_idle(record(block="b"), [block("start", 10.0)])}
+    assert names == {"cpu_joules_net", "gpu_joules_net"}
+
+
+DRIFTS = {
+    "unsteady": ([block("start", 10.0), block("end", 14.0)], ["idle power of cpu on cpu went from 10 W .* to 14 W"]),
+    "steady": ([block("start", 10.0), block("end", 10.5)], []),
+    "start only": ([block("start", 10.0)], []),
+    "another block's": ([block("start", 10.0), block("end", 99.0, name="other")], []),
+    "one end unknown": ([block("start", 10.0), block("end", None)], []),
+}
+
+
+@pytest.mark.parametrize(("blocks", "said"), DRIFTS.values(), ids=DRIFTS)
+def test_unsteady_idle_power_is_told(blocks, said):
+    found = list(unsteady_idle(blocks))
+    assert len(found) == len(said)
+    assert all(re.match(pattern, sentence) for pattern, sentence in zip(said, found, strict=True))
 
 
 def test_without_idle_windows_there_is_no_net():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harmbench.records import COMPONENTS, BlockRecord, Component, Measurement, TrialRecord
 
@@ -28,7 +28,7 @@ def net_of_idle(trial: TrialRecord, blocks: Sequence[BlockRecord]) -> tuple[Meas
     found = []
     for component in COMPONENTS:
         total = gross.get(f"{component}_joules")
-        if total is not None:
+        if total is not None and not (component == "ram" and total.origin == "modelled"):  # a constant has no idle
             found.append(_net(component, total, train.seconds, around))
     return tuple(found)
 
@@ -48,12 +48,27 @@ def _net(component: Component, gross: Measurement, seconds: float, around: dict[
         return Measurement.of(name, None, "J", "lower", f"idle power: {why}", energy=gross.energy)
     idle = sum(watts.values()) / len(watts)
     ends = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
-    note = f"gross less idle: {ends}{_drift(list(watts.values()))}; {gross.reason}"
+    unsteady = "; unsteady" if _drifted(list(watts.values())) else ""
+    note = f"gross less idle: {ends}{unsteady}; {gross.reason}"
     return Measurement.of(
         name, gross.value - idle * seconds, "J", "lower", note, origin=gross.origin, energy=gross.energy
     )
 
 
-def _drift(watts: list[float]) -> str:
-    apart = max(watts) - min(watts)
-    return f"; unsteady, {apart:.3g} W apart" if apart > DRIFT * max(abs(w) for w in watts) else ""
+def unsteady_idle(blocks: Sequence[BlockRecord]) -> Iterator[str]:
+    """One sentence for each device and component whose idle power changed by more than DRIFT within a block."""
+    for end in blocks:
+        starts = [b for b in blocks if (b.block, b.device, b.moment) == (end.block, end.device, "start")]
+        if end.moment != "end" or end.idle is None or not starts or starts[0].idle is None:
+            continue
+        for component in COMPONENTS:
+            before, after = starts[0].idle.watts(component), end.idle.watts(component)
+            if before is not None and after is not None and _drifted([before, after]):
+                yield (
+                    f"idle power of {component} on {end.device} went from {before:.3g} W at the start to {after:.3g} W "
+                    "at the end, so energy above idle is unsure"
+                )
+
+
+def _drifted(watts: Sequence[float]) -> bool:
+    return max(watts) - min(watts) > DRIFT * max(abs(w) for w in watts)
