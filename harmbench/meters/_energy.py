@@ -62,7 +62,10 @@ def _smoothing(window_s: float, origin: EnergyOrigin) -> str:
 
 
 def _edges(seconds: float, windows: int, origin: EnergyOrigin) -> str:
-    """What a counter that lags by up to a period, at both ends of every window, makes uncertain: two deviations."""
+    """What a counter that lags by up to a period at both ends of every window makes uncertain: two deviations.
+
+    For windows that do not keep step with the counter; var(lag) is period^2 / 12 at each end.
+    """
     share = 2 * (origin.period_s or 0.0) * math.sqrt(windows / 6) / seconds
     return f"; ±{share:.0%} from the edges of {windows} window(s)" if share > NOTED_EDGES else ""
 
