@@ -6,7 +6,9 @@ import importlib.util
 import os
 import re
 import runpy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pynvml
 
@@ -22,49 +24,89 @@ def torch_has_cuda() -> bool:
     return runpy.run_path(str(version_file)).get("cuda") is not None
 
 
-def nvidia_uuids() -> list[str]:
-    """UUIDs of the NVIDIA devices that NVML sees, in its order; empty without a driver."""
+class Board(NamedTuple):
+    """An NVIDIA board.
+
+    Attributes:
+        uuid: NVML's.
+        instances: UUIDs of the MIG instances that it is cut into; empty where it is whole.
+    """
+
+    uuid: str
+    instances: tuple[str, ...] = ()
+
+
+def nvidia_boards() -> list[Board]:
+    """The boards that NVML sees, in its order; empty without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        return [Board(_text(pynvml.nvmlDeviceGetUUID(handle)), tuple(_instances(handle))) for handle in handles]
     finally:
         pynvml.nvmlShutdown()
+
+
+def _instances(handle: Any) -> Iterator[str]:
+    """UUIDs of a board's MIG instances."""
+    try:
+        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            try:
+                yield _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)))
+            except pynvml.NVMLError_NotFound:  # fewer instances than it could hold
+                continue
+    except pynvml.NVMLError:  # no MIG here
+        return
 
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def visible_nvidia_indices(uuids: list[str], visible: str | None) -> list[int]:
-    """NVML indices of the devices that CUDA shows, in CUDA's order.
+def visible_boards(boards: Sequence[Board], visible: str | None) -> list[int]:
+    """NVML indices of the boards that CUDA shows, in CUDA's order.
 
     Args:
-        uuids: of all devices, in NVML's order.
+        boards: all, in NVML's order.
         visible: the value of CUDA_VISIBLE_DEVICES: None, or comma-separated indices, or UUID prefixes if the first
-            entry is one. As in CUDA, and in torch's reading of it, the first entry that names no device, or several,
-            ends the list, and a device named twice empties it.
+            entry is one, or MIG instances if the first entry is one. As in CUDA, and in torch's reading of it, the
+            first entry that names no device, or several, ends the list, and a device named twice empties it. Of MIG
+            instances CUDA takes the first alone; it stands for its board.
 
-    >>> visible_nvidia_indices(["GPU-aa", "GPU-bb"], "GPU-bb,GPU-aa")
+    >>> visible_boards([Board("GPU-aa"), Board("GPU-bb", ("MIG-cc",))], "GPU-bb,GPU-aa")
     [1, 0]
+    >>> visible_boards([Board("GPU-aa"), Board("GPU-bb", ("MIG-cc",))], "MIG-cc")
+    [1]
     """
     if visible is None:
-        return list(range(len(uuids)))
+        return list(range(len(boards)))
+    entries = [part.strip() for part in visible.split(",")]
+    if entries[0].startswith("MIG-"):
+        return _board_of_instance(boards, entries[0])
     by_uuid = visible.startswith("GPU-")
     chosen: list[int] = []
-    for entry in (part.strip() for part in visible.split(",")):
+    for entry in entries:
         number = re.match(r"\d+", entry)
         if by_uuid:
-            matches = [i for i, uuid in enumerate(uuids) if entry.startswith("GPU-") and uuid.startswith(entry)]
+            matches = [i for i, board in enumerate(boards) if entry.startswith("GPU-") and board.uuid.startswith(entry)]
         else:
-            matches = [i for i in range(len(uuids)) if number and i == int(number[0])]
+            matches = [i for i in range(len(boards)) if number and i == int(number[0])]
         if len(matches) != 1:
             break
         chosen += matches
     return chosen if len(set(chosen)) == len(chosen) else []
+
+
+def _board_of_instance(boards: Sequence[Board], name: str) -> list[int]:
+    """The board of a MIG instance: by its UUID, or the old way, MIG-GPU-<board>/<instance>/<compute instance>."""
+    old = re.fullmatch(r"MIG-(GPU-[^/]+)/\d+/\d+", name)
+    if old:
+        matches = [i for i, board in enumerate(boards) if board.uuid == old[1]]
+    else:
+        matches = [i for i, board in enumerate(boards) if any(own.startswith(name) for own in board.instances)]
+    return matches if len(matches) == 1 else []
 
 
 def resolve(asked: list[str]) -> list[str]:
@@ -75,7 +117,7 @@ def resolve(asked: list[str]) -> list[str]:
     Raises:
         DeviceError: for a device that is not there.
     """
-    count = len(visible_nvidia_indices(nvidia_uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+    count = len(visible_boards(nvidia_boards(), os.environ.get("CUDA_VISIBLE_DEVICES")))
     count = count if torch_has_cuda() else 0
     every_cuda = [f"cuda:{i}" for i in range(count)]
     resolved: list[str] = []
@@ -98,9 +140,23 @@ def resolve(asked: list[str]) -> list[str]:
     return resolved
 
 
-def nvml_index(device: str) -> int | None:
-    """The NVML index of a torch device; None for the CPU."""
+class BoardInUse(NamedTuple):
+    """The board of a torch device.
+
+    Attributes:
+        nvml: NVML's index.
+        scope: of its energy: `board`, or `whole board` where the device is but an instance of it.
+    """
+
+    nvml: int
+    scope: str
+
+
+def board_of(device: str) -> BoardInUse | None:
+    """The board whose energy counter belongs to a torch device; None for the CPU."""
     if device == "cpu":
         return None
-    visible = visible_nvidia_indices(nvidia_uuids(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return visible[int(device.partition(":")[2] or 0)]
+    boards = nvidia_boards()
+    visible = visible_boards(boards, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    index = visible[int(device.partition(":")[2] or 0)]
+    return BoardInUse(index, "whole board" if boards[index].instances else "board")

@@ -11,7 +11,7 @@
     |   |-- RunFolderError          a run folder that cannot be written, or holds something else
     |   `-- RegionError             a region without a known grid intensity
     |-- RegistryError               a component (usually a plugin's) that breaks its room's rules
-    `-- MeasurementError            a measurement that contradicts itself
+    `-- MeasurementError            energy that cannot be measured, or not as asked
 
 The command line prints the message of any of them on one line; a traceback only with `--debug`.
 """
@@ -92,4 +92,4 @@ class RegistryError(HarmbenchError):
 
 
 class MeasurementError(HarmbenchError):
-    """A measurement that contradicts itself, such as a counter that runs backwards."""
+    """Energy that cannot be measured here, or not as asked."""

@@ -4,7 +4,8 @@ Results are one JSON object per line (`trials.jsonl`), a `TrialRecord` each: raw
 schema carries a version:
 
     1   2026-11   first
-    2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack
+    2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack; fields that came
+                  later (energy's coverage, direct counters, telemetry, blocks) are optional
 """
 
 from __future__ import annotations
@@ -113,6 +114,50 @@ class TrialSpec(Record):
         return f"{self.dataset} {self.backbone} {self.head} {self.loss} seed {self.seed}"
 
 
+class EnergyOrigin(Record):
+    """Where the joules of one component come from.
+
+    Attributes:
+        scope: what is counted: `process`, `board`, `whole board` (of which the trial has a part), `package`, `machine`.
+        period_s: seconds between two renewals of what is read, or between two samples; None where nobody knows.
+    """
+
+    method: Method
+    scope: str = ""
+    detail: str = ""
+    period_s: float | None = None
+
+
+class EnergyFacts(Record):
+    """How a figure in joules was come by.
+
+    Attributes:
+        coverage: share of the window that readings stand for; None where nobody knows.
+    """
+
+    component: Component
+    method: Method
+    scope: str = ""
+    period_s: float | None = None
+    coverage: float | None = None
+
+
+class BoardState(Record):
+    """What a GPU says of itself; None where it does not say.
+
+    Attributes:
+        throttling: reasons for which its clocks are held back now.
+        other_processes: at work on it, besides harmbench's own.
+    """
+
+    watts: float | None = None
+    celsius: float | None = None
+    sm_mhz: float | None = None
+    memory_mhz: float | None = None
+    throttling: tuple[str, ...] = ()
+    other_processes: int | None = None
+
+
 class Measurement(Record):
     """A value with its unit, direction and origin; or None with the reason."""
 
@@ -122,6 +167,7 @@ class Measurement(Record):
     better: Literal["higher", "lower", "neither"]
     origin: Origin = "measured"
     reason: str = ""
+    energy: EnergyFacts | None = None
 
     @model_validator(mode="after")
     def _none_has_a_reason(self) -> Self:
@@ -134,31 +180,97 @@ class Measurement(Record):
         """A measurement; None or a non-finite number becomes a missing one with the reason."""
         if value is None or not math.isfinite(value):
             reason = reason or ("undefined" if value is None else f"not finite ({value})")
-            return cls(name=name, value=None, unit=unit, better=better, origin="missing", reason=reason)
+            more["origin"] = "missing"
+            return cls(name=name, value=None, unit=unit, better=better, reason=reason, **more)
         return cls(name=name, value=float(value), unit=unit, better=better, reason=reason, **more)
 
 
-class EnergyOrigin(Record):
-    """Where the joules of one component come from."""
-
-    method: Method
-    scope: str = ""
-    detail: str = ""
-
-
 class EnergyReading(Record):
-    """Joules since the source started, by component; None where the component is not measured."""
+    """What a source of joules says at one moment.
+
+    Attributes:
+        joules: since the source started, by component; None where the component is not measured.
+        gaps: why a component's joules since the last reading are not all there; it has none where they are.
+        covered_s: seconds since the source started that its readings stand for.
+        direct: the same from hardware counters that harmbench reads itself, to compare with.
+        board: what the GPU says of itself.
+    """
 
     joules: dict[Component, float | None]
+    gaps: dict[Component, str] = Field(default_factory=dict)
+    covered_s: dict[Component, float] = Field(default_factory=dict)
+    direct: EnergyReading | None = None
+    board: BoardState | None = None
 
 
 class PhaseTotal(Record):
-    """Seconds and joules of one phase, all its windows together."""
+    """Seconds and joules of one phase, all its windows together.
+
+    Attributes:
+        joules: by component; None where `reasons` says why.
+        coverage: share of the seconds that the source's readings stand for, by component; where it is known.
+        direct: joules by harmbench's own readings of hardware counters, where there are any; None where
+            `direct_reasons` says why.
+    """
 
     phase: Phase
     seconds: float
     joules: dict[Component, float | None]
     windows: int
+    coverage: dict[Component, float] = Field(default_factory=dict)
+    reasons: dict[Component, str] = Field(default_factory=dict)
+    direct: dict[Component, float | None] = Field(default_factory=dict)
+    direct_reasons: dict[Component, str] = Field(default_factory=dict)
+
+
+class Telemetry(Record):
+    """What a GPU said of itself at the borders of a trial's phases: the least and the most, and all that was odd."""
+
+    readings: int
+    watts: tuple[float, float] | None = None
+    celsius: tuple[float, float] | None = None
+    sm_mhz: tuple[float, float] | None = None
+    memory_mhz: tuple[float, float] | None = None
+    throttling: tuple[str, ...] = ()
+    other_processes: int | None = None
+
+
+class IdleWindow(Record):
+    """Joules of a machine on which no trial runs.
+
+    Attributes:
+        seconds: how long it was.
+        joules: by component; None where `reasons` says why.
+        direct: by harmbench's own readings of hardware counters.
+    """
+
+    seconds: float
+    joules: dict[Component, float | None]
+    reasons: dict[Component, str] = Field(default_factory=dict)
+    direct: dict[Component, float | None] = Field(default_factory=dict)
+
+    def watts(self, component: Component) -> float | None:
+        """Mean power of a component; None where it was not measured."""
+        joules = self.joules.get(component)
+        return None if joules is None else joules / self.seconds
+
+
+class BlockRecord(Record):
+    """What was measured, and with what, at either end of a block: the trials of one call on one device.
+
+    Attributes:
+        block: names the block; trials bear it.
+        instruments: the sources' settings, their origins and a short self-test; at the start only.
+        idle: None where no idle window was asked for.
+    """
+
+    block: str
+    device: str
+    environment: str
+    moment: Literal["start", "end"]
+    started: str
+    instruments: dict[str, Any] = Field(default_factory=dict)
+    idle: IdleWindow | None = None
 
 
 class CurvePoint(Record):
@@ -217,6 +329,9 @@ class TrialRecord(Record):
     measurements: tuple[Measurement, ...] = ()
     phases: tuple[PhaseTotal, ...] = ()
     energy_origins: dict[Component, EnergyOrigin] = Field(default_factory=dict)
+    telemetry: Telemetry | None = None
+    caveats: tuple[str, ...] = ()
+    block: str = ""
     curve: tuple[CurvePoint, ...] = ()
     curves: tuple[Curve, ...] = ()
     wall_seconds: float | None = None

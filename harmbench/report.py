@@ -14,6 +14,7 @@ from harmbench.cells import Cell, cells_of, charged_components
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
+from harmbench.energy.net import net_of_idle, unsteady_idle
 from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import (
@@ -74,6 +75,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         grid: turns joules into CO2.
     """
     suite = run.header["suite"]
+    run = _with_net(run)
     groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
     verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
@@ -89,6 +91,15 @@ def compose(run: RunData, grid: Grid) -> Report:
         environment=tuple(_environment(run)),
         measurements=tuple(_tidy(run, grid)),
     )
+
+
+def _with_net(run: RunData) -> RunData:
+    """The run, with energy above idle among each trial's measurements, where idle power was measured."""
+    trials = [
+        trial.model_copy(update={"measurements": trial.measurements + net_of_idle(trial, run.blocks)})
+        for trial in run.trials
+    ]
+    return run.model_copy(update={"trials": tuple(trials)})
 
 
 def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
@@ -142,6 +153,7 @@ def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]
         yield _best(group)
     yield from _energy_summary(run, grid)
     yield from _machine_summary(run)
+    yield from _energy_caveats(run)
     gone = sorted({f"{m.name} ({m.reason})" for t in run.trials for m in t.measurements if _unmeasurable(m)})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
@@ -229,6 +241,24 @@ def _machine_summary(run: RunData) -> Iterator[str]:
         )
 
 
+def _energy_caveats(run: RunData) -> Iterator[str]:
+    """What was odd about energy, each once, with the number of trials."""
+    counts: dict[str, int] = defaultdict(int)
+    for trial in run.trials:
+        for kind in {_kind_of_caveat(caveat) for caveat in trial.caveats}:
+            counts[kind] += 1
+    for kind, count in counts.items():
+        yield f"**Caveat on energy**, {count} trial(s): {kind}."
+    yield from (f"**Caveat on energy**: {sentence}." for sentence in unsteady_idle(run.blocks))
+
+
+def _kind_of_caveat(caveat: str) -> str:
+    """A caveat without the numbers that differ from trial to trial."""
+    if ": CodeCarbon (" in caveat:
+        return f"{caveat.split(':')[0]}: CodeCarbon and the counter itself are more than 10 % apart (see the record)"
+    return caveat
+
+
 def _total_joules(run: RunData, component: Component) -> float | None:
     values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
     return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
@@ -283,15 +313,14 @@ def _tables(group: Group, grid: Grid) -> Iterator[Table]:
     yield _measure_table("Steps and memory", group, STEPS)
     if _known(group.cells, REPRESENTATION):
         yield _representation_table(group)
+    yield from _energy_table(group)
 
 
 def _main_table(group: Group, grid: Grid) -> Table:
     origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
-    charged = (
-        " + ".join(c.upper() for c in charged_components([t for cell in group.cells for t in cell.trials]))
-        or "no source"
-    )
+    parts = charged_components([t for cell in group.cells for t in cell.trials])
+    charged = " + ".join(f"{c.upper()} ({origin(c)})" for c in parts) or "no source"
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
@@ -455,6 +484,36 @@ def _representation_row(cell: Cell, shown: Shown) -> tuple[str, ...]:
     )
 
 
+def _energy_table(group: Group) -> Iterator[Table]:
+    """Joules above idle, and by the counters themselves, where either was measured."""
+    trials = [trial for cell in group.cells for trial in cell.trials]
+    names = {m.name: m for trial in trials for m in trial.measurements if m.value is not None}
+    shown = [
+        (name, label, names[name])
+        for component in COMPONENTS
+        for name, label in (
+            (f"{component}_joules", f"{component.upper()} gross"),
+            (f"{component}_joules_net", f"{component.upper()} above idle"),
+            (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
+        )
+        if name in names and not (name == "ram_joules" and names[name].origin == "modelled")
+    ]
+    if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
+        return
+    columns = (
+        Column(label="head", numeric=False),
+        Column(label="loss", numeric=False),
+        *(Column(label=label, unit=f"J, {m.energy.method if m.energy else m.origin}") for _, label, m in shown),
+    )
+    rows = tuple((cell.head, cell.loss, *(_plain(cell.interval(name)) for name, _, _ in shown)) for cell in group.cells)
+    yield Table(
+        title="Energy of the training window",
+        caption="Above idle: less the mean of the idle power at the start and at the end of the run.",
+        columns=columns,
+        rows=rows,
+    )
+
+
 # --- notes and environment -------------------------------------------------------------------------------------
 
 
@@ -539,7 +598,9 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
         yield "variables", ", ".join(f"{k}={v}" for k, v in here["variables"].items()) or "none that matter"
         yield "CodeCarbon settings from outside", ", ".join(outside) or "none"
     for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
-        yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, origin.detail)))
+        renewed = f"every {origin.period_s:g} s" if origin.period_s else ""
+        yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, renewed, origin.detail)))
+    yield from _instruments(run)
     yield "protocol", ", ".join(f"{field} {value}" for field, value in run.header["suite"]["protocol"].items())
     told = ("kernels", "instruction set", "compiler")
     for status in dict.fromkeys(tuple(t.kernels[what] for what in told) for t in run.trials if t.kernels):
@@ -564,6 +625,20 @@ def _by_phase(run: RunData) -> str:
             seconds[phase.phase] += phase.seconds
     shares = ", ".join(f"{phase} {spent / wall:.0%}" for phase, spent in seconds.items())
     return f": {shares}; together {sum(seconds.values()) / wall:.1%} of the trials' wall time" if wall else ""
+
+
+def _instruments(run: RunData) -> Iterator[tuple[str, str]]:
+    """What stood beside CodeCarbon, what idle power was, and what to beware of."""
+    starts = [block for block in run.blocks if block.moment == "start"]
+    direct = {c: o["detail"] for block in starts for c, o in block.instruments.get("direct_origins", {}).items()}
+    yield from ((f"read directly: {component}", detail) for component, detail in direct.items())
+    for block in run.blocks:
+        if block.idle is not None:
+            watts = [(c, block.idle.watts(c)) for c in COMPONENTS]
+            told = ", ".join(f"{c} {_amount(value)} W" for c, value in watts if value is not None) or MISSING
+            yield f"idle power, {block.device}, {block.moment}", f"{told}, over {block.idle.seconds:.1f} s"
+    traps = {trap["name"]: trap["text"] for block in starts for trap in block.instruments.get("traps", [])}
+    yield from ((f"beware: {name}", text) for name, text in traps.items() if name != "no-region")
 
 
 # --- tidy data -------------------------------------------------------------------------------------------------
@@ -592,6 +667,7 @@ def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
                 "unit": m.unit,
                 "better": m.better,
                 "origin": m.origin,
+                **_facts(m),
                 "note": m.reason,
             }
         if not trial.measurements:
@@ -602,16 +678,28 @@ def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
                 "unit": "",
                 "better": "",
                 "origin": "missing",
+                **_facts(None),
                 "note": trial.reason,
             }
 
 
+def _facts(measurement: Measurement | None) -> dict[str, Any]:
+    """How joules were come by; empty for all else."""
+    facts = measurement.energy if measurement else None
+    if facts is None:
+        return {"method": "", "scope": "", "period_s": None, "coverage": None}
+    return {"method": facts.method, "scope": facts.scope, "period_s": facts.period_s, "coverage": facts.coverage}
+
+
 def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
     for component in ("cpu", "gpu"):
-        joules = trial.value(f"{component}_joules")
-        if joules is not None:
-            note = f"{component} energy x {grid}"
-            yield Measurement.of(f"{component}_co2", grid.grams(joules), "gCO2e", "lower", note, origin="derived")
+        energy = next((m for m in trial.measurements if m.name == f"{component}_joules"), None)
+        if energy is not None and energy.value is not None:
+            note = f"{component} energy ({energy.origin}) x {grid}"
+            grams = grid.grams(energy.value)
+            yield Measurement.of(
+                f"{component}_co2", grams, "gCO2e", "lower", note, origin="derived", energy=energy.energy
+            )
 
 
 # --- numbers as text -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
     run.json            the suite, the plan's key, what was excluded
     environments.jsonl  what ran the trials, one line for each distinct environment
+    blocks.jsonl        instruments and idle power at both ends of the trials of one call, one BlockRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
@@ -15,17 +16,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 from pydantic import ValidationError
 
 from harmbench.errors import RunFolderError
-from harmbench.records import Record, TrialRecord
+from harmbench.records import BlockRecord, Record, TrialRecord
+
+R = TypeVar("R", bound=Record)
 
 
 class RunData(Record):
@@ -36,6 +40,7 @@ class RunData(Record):
     trials: tuple[TrialRecord, ...]
     environments: dict[str, dict[str, Any]]
     unreadable_lines: int
+    blocks: tuple[BlockRecord, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -54,6 +59,7 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.done: set[str] = set()
+        self._blocks = threading.Lock()  # each device's worker adds its own
 
     @classmethod
     @contextmanager
@@ -93,7 +99,7 @@ class RunStore:
                 f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
                 "choose another --out"
             )
-        for name in ("trials.jsonl", "environments.jsonl"):
+        for name in ("trials.jsonl", "environments.jsonl", "blocks.jsonl"):
             _cut_torn_line(self.folder / name)
         created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
         _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
@@ -112,6 +118,11 @@ class RunStore:
         if environment["id"] not in {entry["id"] for entry in known}:
             _append_line(path, json.dumps(environment))
 
+    def append_block(self, block: BlockRecord) -> None:
+        """Put one end of a block on disk."""
+        with self._blocks:
+            _append_line(self.folder / "blocks.jsonl", block.model_dump_json())
+
 
 def read(folder: Path) -> RunData:
     """Everything in a run folder; of several records of one trial, the last.
@@ -125,12 +136,14 @@ def read(folder: Path) -> RunData:
     trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
+    blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord)
     return RunData(
         folder=str(folder),
         header=header,
         trials=tuple(sorted(records.values(), key=lambda record: record.order)),
         environments={entry["id"]: entry for entry in environments},
-        unreadable_lines=torn + torn_environments + _read_lines(folder / "torn.txt")[1],
+        blocks=tuple(blocks),
+        unreadable_lines=torn + torn_environments + torn_blocks + _read_lines(folder / "torn.txt")[1],
     )
 
 
@@ -173,12 +186,17 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
-    """The records of a run, and how many lines hold none."""
-    lines, torn = _read_lines(folder / "trials.jsonl")
-    records: list[TrialRecord] = []
+    """The trials of a run, and how many lines hold none."""
+    return _read_records(folder / "trials.jsonl", TrialRecord)
+
+
+def _read_records(path: Path, kind: type[R]) -> tuple[list[R], int]:
+    """The records in a file of JSON lines, and how many lines hold none."""
+    lines, torn = _read_lines(path)
+    records: list[R] = []
     for line in lines:
         try:
-            records.append(TrialRecord.model_validate(line))
+            records.append(kind.model_validate(line))
         except ValidationError:
             torn += 1
     return records, torn

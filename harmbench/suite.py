@@ -203,6 +203,9 @@ class SuiteSpec(Record):
         "energy",
         "representation",
     )
+    idle_seconds: float = Field(
+        default=5.0, ge=0, description="idle power is measured for so long before the trials and after; 0: not at all"
+    )
     exclude: tuple[Exclusion, ...] = ()
     claims: tuple[Claim, ...] = ()
 

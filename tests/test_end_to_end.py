@@ -26,6 +26,7 @@ metrics: [euclidean, "hamming[variant=gumbel]", "mahalanobis[variant=diagonal]"]
 losses: [cross_entropy, harmonic]
 seeds: 2
 protocol: {steps: 40, evaluations: 4, target: 0.5}
+idle_seconds: 0
 """
 COMMAND = [sys.executable, "-m", "harmbench"]
 # What a trial took is not part of what it found.
@@ -77,10 +78,11 @@ def lines_by_trial(folder: Path) -> Counter[str]:
 
 def test_run_report_and_resume(suite: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    first = harmbench("run", suite, "--out", run, cwd=tmp_path)
+    first = harmbench("run", suite, "--out", run, "--idle", 0.2, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "8 ok" in first.stdout
     data = store.read(run)
+    idle_and_instruments_are_kept(data)
     assert Counter(t.status for t in data.trials) == {"ok": 8}
     assert all(t.value("test_accuracy") > 0.5 for t in data.trials)
 
@@ -100,6 +102,18 @@ def test_run_report_and_resume(suite: Path, tmp_path: Path) -> None:
     assert "12 of 12 planned trials" in text
     assert "France" in text
     assert "modelled, not measured" in text or "counter" in text
+
+
+def idle_and_instruments_are_kept(data: store.RunData) -> None:
+    start, end = data.blocks
+    assert (start.moment, end.moment) == ("start", "end")
+    assert {trial.block for trial in data.trials} == {start.block} == {end.block}
+    assert start.idle
+    assert start.idle.seconds >= 0.2
+    assert (start.idle.watts("ram") or 0) > 0
+    assert start.instruments["instruments"]["codecarbon"]["settings"]["tracking_mode"] == "machine"
+    assert start.instruments["tests"][0]["read_microseconds"] > 0
+    assert "ram-guessed" in {trap["name"] for trap in start.instruments["traps"]}
 
 
 def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from codecarbon.external.hardware import CPU
 from codecarbon.external.ram import RAM
 
 from harmbench import devices
-from harmbench.energy import CodeCarbonSource, _gpu_origin, _origin, settings_from_outside
+from harmbench.devices import Board
+from harmbench.energy import CodeCarbonSource, settings_from_outside
+from harmbench.energy.codecarbon import LOAD_S, SETTINGS, SteadyLoad, _gpu_origin, _keep_own_clock, _origin
 from harmbench.errors import DeviceError, MeasurementError
 from harmbench.executors import LocalExecutor
 from harmbench.records import COMPONENTS, EnergyReading
+from tests.machines import FakeNvml
 
 WATTS = 100.0
 
@@ -35,7 +38,7 @@ class KnownCpu(CPU):
     """A processor of constant power, which remembers how many seconds it was billed for."""
 
     def __init__(self) -> None:
-        self._mode, self._tdp, self.seconds = "constant", WATTS, 0.0
+        self._mode, self._model, self._tdp, self.seconds = "constant", "known", WATTS, 0.0
 
     def measure_power_and_energy(self, last_duration: float) -> tuple[Power, Energy]:
         time.sleep(0.001)  # long enough for another reading to get in between
@@ -228,16 +231,47 @@ def test_settings_from_outside_are_seen(clean, monkeypatch, folders, variables, 
     assert settings_from_outside() == expected
 
 
+# Every setting that CodeCarbon would take from a file and that changes joules, or sends them somewhere.
+CHANGES = {
+    "pue": "2",
+    "wue": "3",
+    "measure_power_secs": "60",
+    "tracking_mode": "process",
+    "force_cpu_power": "500",
+    "force_ram_power": "500",
+    "force_mode_cpu_load": "true",
+    "rapl_include_dram": "true",
+    "rapl_prefer_psys": "true",
+    "gpu_ids": "0,1",
+    "country_iso_code": "FRA",
+    "cloud_provider": "aws",
+    "cloud_region": "eu-west-3",
+    "allow_multiple_runs": "false",
+    "emissions_endpoint": "http://localhost:1/",
+    "electricitymaps_api_token": "secret",
+    "co2_signal_api_token": "secret",
+    "output_dir": "nowhere",
+    "save_to_api": "true",
+}
+
+
 def test_settings_from_outside_do_not_change_what_is_ours(clean):
-    (clean / ".codecarbon.config").write_text("[codecarbon]\npue=2\nmeasure_power_secs=60\ntracking_mode=process\n")
+    lines = [f"{name}={value}" for name, value in CHANGES.items()]
+    (clean / ".codecarbon.config").write_text("\n".join(["[codecarbon]", *lines]))
     with CodeCarbonSource() as opened:
-        told = opened.describe()
-    assert (told["pue"], told["tracking_mode"], told["reading_period_s"]) == (1, "machine", 1)
+        told, tracker = opened.describe(), opened._tracker
+    assert told["settings"] == {n: v for n, v in SETTINGS.items() if n != "electricitymaps_api_token"}
+    assert (tracker._electricitymaps_api_token, tracker._emissions_endpoint, tracker._output_handlers) == (
+        None,
+        None,
+        [],
+    )
     assert told["settings_from_outside"] == [".codecarbon.config"]
+    assert "secret" not in str(told)
 
 
 def test_a_tracker_that_does_not_start_is_an_error(clean):
-    (clean / ".codecarbon.config").write_text("[codecarbon]\noutput_dir=nowhere\n")
+    (clean / ".codecarbon.config").write_text("no section\n")
     with (
         pytest.raises(MeasurementError, match=r"CodeCarbon's tracker did not start; run `harmbench doctor`"),
         CodeCarbonSource(),
@@ -245,9 +279,158 @@ def test_a_tracker_that_does_not_start_is_an_error(clean):
         pass
 
 
+# Short windows.
+
+
+class Times:
+    """Processor time that the kernel counts in ticks of 10 ms, under a constant load."""
+
+    def __init__(self, load: float, processors: int = 2) -> None:
+        self.now, self.load, self.processors = 0.0, load, processors
+
+    def clock(self) -> float:
+        return self.now
+
+    def times(self) -> tuple[float, float]:
+        """Each processor ticks on its own; the busy one at other moments than the idle one."""
+        ticks = [int(self.now / 0.01 + offset) * 0.01 for offset in (0.0, 0.5)][: self.processors]
+        return round(self.load * ticks[0], 9), round(sum(ticks), 9)
+
+
+def mean_cube(meter, times: Times, window: float, seconds: float = 4.0) -> float:
+    """The mean of CodeCarbon's load factor, which is 0.1 + 0.9 load^3, over windows of some length."""
+    factors = []
+    for _ in range(round(seconds / window)):
+        times.now += window
+        factors.append(0.1 + 0.9 * (meter.percent() / 100) ** 3)
+    return sum(factors) / len(factors)
+
+
+class Unsteady(SteadyLoad):
+    """As CodeCarbon's: the load since the last look, however short ago."""
+
+    def percent(self) -> float:
+        now, (busy, total) = self._clock(), self._times()
+        _, (busy_before, total_before) = self._seen[-1]
+        self._seen.append((now, (busy, total)))
+        return 100 * (busy - busy_before) / (total - total_before) if total > total_before else 0.0
+
+
+def is_steady(kind: type[SteadyLoad], window: float) -> None:
+    times = Times(load=1.0)  # one processor of two: a load of a half, 0.2125 of the nominal power
+    factor = mean_cube(kind(times.times, times.clock), times, window)
+    assert 0.18 < factor < 0.25, f"the load of windows of {window} s makes {factor:.3f} of the nominal power"
+
+
+@pytest.mark.parametrize("window", [0.002, 0.005, 0.013, 0.05, 0.3, 1.0])
+def test_modelled_power_does_not_hang_on_the_length_of_windows(window):
+    is_steady(SteadyLoad, window)
+
+
+@pytest.mark.parametrize("window", [0.002, 0.005])
+def test_a_load_over_a_few_ticks_is_caught(window):
+    with pytest.raises(AssertionError, match="of the nominal power"):
+        is_steady(Unsteady, window)
+
+
+def test_a_long_window_has_its_own_load():
+    times = Times(load=0.0)
+    meter = SteadyLoad(times.times, times.clock)
+    times.now = 4.0
+    meter.percent()
+    times.load, busy_from = 1.0, times.now
+    meter._times = lambda: (times.now - busy_from, 2 * times.now)
+    meter._seen[-1] = (4.0, (0.0, 8.0))
+    times.now += 2 * LOAD_S
+    assert meter.percent() == pytest.approx(50.0)
+
+
+def test_the_load_is_codecarbons_over_long_windows(source):
+    from codecarbon.external.hardware import SystemCPULoadMeter
+
+    ours, theirs = SteadyLoad(), SystemCPULoadMeter()
+    theirs.reset()
+    time.sleep(0.7)
+    assert ours.percent() == pytest.approx(theirs.percent(), abs=5)
+
+
+def test_the_time_that_readings_take_is_billed():
+    class Slow:
+        def __init__(self) -> None:
+            self.billed = 0.0
+
+        def measure_power_and_energy(self, last_duration: float) -> None:
+            self.billed += last_duration
+            time.sleep(0.002)
+
+    hardware, began = Slow(), time.perf_counter()
+    _keep_own_clock(hardware)
+    for _ in range(50):
+        hardware.measure_power_and_energy(last_duration=0.0)
+    assert hardware.billed > 0.9 * (time.perf_counter() - began - 0.002)
+
+
+def test_the_tracker_bills_all_time(source):
+    begin, before = time.perf_counter(), source.read().joules["ram"]
+    for _ in range(300):
+        source.read()
+    after, end = source.read().joules["ram"], time.perf_counter()
+    begin_slow = end - begin
+    time.sleep(0.3)
+    rest = source.read().joules["ram"] - after
+    watts = rest / (time.perf_counter() - end)
+    assert (after - before) / begin_slow == pytest.approx(watts, rel=0.05)
+
+
+# What readings stand for.
+
+
+def known_cpu(mode: str) -> KnownCpu:
+    """A processor of known power that CodeCarbon reads in this way."""
+    hardware = type("CPU", (KnownCpu,), {})()
+    hardware._mode = mode
+    return hardware
+
+
+def covered(source, monkeypatch, hardware, window: float, count: int) -> float:
+    """Seconds that readings stand for, over those that passed, on a clock of our own."""
+    now = [100.0]
+    fresh = CodeCarbonSource(clock=lambda: now[0])
+    fresh._tracker = source._tracker
+    monkeypatch.setattr(source._tracker, "_hardware", [hardware])
+    fresh.read()
+    for _ in range(count):
+        for _ in range(max(1, int(window))):
+            now[0] += min(window, 1.0)
+            fresh._on_reading()
+        fresh.read()
+    return fresh.read().covered_s["cpu"] / (window * count)
+
+
+def test_samples_stand_for_windows_of_a_period_and_more(source, monkeypatch):
+    assert covered(source, monkeypatch, known_cpu("intel_power_gadget"), window=4.0, count=3) == 1.0
+    assert covered(source, monkeypatch, known_cpu("intel_power_gadget"), window=0.5, count=10) == 0.0
+
+
+def test_a_model_stands_for_every_window(source, monkeypatch):
+    assert covered(source, monkeypatch, known_cpu("constant"), window=0.5, count=10) == 1.0
+
+
+def test_samples_that_stay_away_stand_for_little(source, monkeypatch):
+    now = [100.0]
+    fresh = CodeCarbonSource(clock=lambda: now[0])
+    fresh._tracker = source._tracker
+    monkeypatch.setattr(source._tracker, "_hardware", [known_cpu("intel_power_gadget")])
+    now[0] += 30.0  # the periodic reader is dead: one sample in half a minute
+    fresh._on_reading()
+    assert fresh.read().covered_s["cpu"] == 3.0
+
+
 # Which boards.
 
 UUIDS = ["GPU-aa11", "GPU-ab22", "GPU-c333"]
+INSTANCES = {1: ["MIG-dd44", "MIG-de55"], 2: ["MIG-f666"]}
+BOARDS_HERE = [Board(uuid, tuple(INSTANCES.get(index, ()))) for index, uuid in enumerate(UUIDS)]
 VISIBLE = {
     "not set": (None, [0, 1, 2]),
     "empty": ("", []),
@@ -266,14 +449,19 @@ VISIBLE = {
     "numbers with text after them": ("1gpu2,2ampere", [1, 2]),
     "twice the same": ("1,1", []),
     "twice the same by uuid": ("GPU-c,GPU-c3", []),
-    "an instance of a board": ("MIG-aa11", []),
-    "an instance, the old way": ("MIG-GPU-aa11/1/0", []),
+    "an instance of a board": ("MIG-f666", [2]),
+    "a prefix of an instance": ("MIG-de", [1]),
+    "an ambiguous prefix of instances of one board": ("MIG-d", [1]),
+    "an unknown instance": ("MIG-aa11", []),
+    "several instances: CUDA takes the first": ("MIG-f666,MIG-dd44", [2]),
+    "an instance, the old way": ("MIG-GPU-aa11/1/0", [0]),
+    "an unknown board, the old way": ("MIG-GPU-zz/1/0", []),
 }
 
 
 @pytest.mark.parametrize(("visible", "expected"), VISIBLE.values(), ids=VISIBLE)
 def test_visible_boards(visible, expected):
-    assert devices.visible_nvidia_indices(UUIDS, visible) == expected
+    assert devices.visible_boards(BOARDS_HERE, visible) == expected
 
 
 @pytest.mark.parametrize("visible", [v for v, _ in VISIBLE.values() if v and "MIG" not in v])
@@ -283,42 +471,15 @@ def test_visible_boards_are_torchs(visible, monkeypatch):
     if parsed and isinstance(parsed[0], str):
         parsed = torch.cuda._transform_uuid_to_ordinals(parsed, UUIDS)
     there = [index < len(UUIDS) for index in parsed]
-    assert devices.visible_nvidia_indices(UUIDS, visible) == parsed[: (*there, False).index(False)]
-
-
-class FakeNvml:
-    """Boards that are not there."""
-
-    NVMLError = RuntimeError
-
-    def __init__(self, uuids) -> None:
-        self._uuids = uuids
-        self.open = 0
-
-    def nvmlInit(self) -> None:
-        if self._uuids is None:
-            raise self.NVMLError("no driver")
-        self.open += 1
-
-    def nvmlShutdown(self) -> None:
-        self.open -= 1
-
-    def nvmlDeviceGetCount(self) -> int:
-        return len(self._uuids)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str | bytes:
-        return self._uuids[handle]
+    assert devices.visible_boards(BOARDS_HERE, visible) == parsed[: (*there, False).index(False)]
 
 
 @pytest.fixture
 def boards(monkeypatch):
     """Puts boards into this machine, and a torch that was built for them."""
 
-    def _boards(uuids, visible: str | None = None, cuda: bool = True) -> FakeNvml:
-        nvml = FakeNvml(uuids)
+    def _boards(uuids, visible: str | None = None, cuda: bool = True, instances=INSTANCES) -> FakeNvml:
+        nvml = FakeNvml(uuids and [uuid.removeprefix("GPU-") for uuid in uuids], instances)
         monkeypatch.setattr(devices, "pynvml", nvml)
         monkeypatch.setattr(devices, "torch_has_cuda", lambda: cuda)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -329,18 +490,33 @@ def boards(monkeypatch):
     return _boards
 
 
-def test_uuids_are_read_and_the_driver_is_let_go(boards):
-    nvml = boards([b"GPU-old", "GPU-new"])
-    assert devices.nvidia_uuids() == ["GPU-old", "GPU-new"]
+def test_boards_are_read_and_the_driver_is_let_go(boards):
+    nvml = boards(UUIDS)
+    assert devices.nvidia_boards() == BOARDS_HERE
     assert nvml.open == 0
     boards(None)
-    assert devices.nvidia_uuids() == []
+    assert devices.nvidia_boards() == []
+
+
+def test_uuids_of_old_drivers_are_bytes(boards, monkeypatch):
+    nvml = boards(["GPU-old"])
+    monkeypatch.setattr(nvml, "nvmlDeviceGetUUID", lambda handle: b"GPU-old")
+    assert devices.nvidia_boards() == [Board("GPU-old")]
 
 
 def test_torchs_devices_are_nvmls_boards(boards):
-    boards(UUIDS, visible="GPU-c333,GPU-aa11")
+    boards(UUIDS, visible="GPU-c333,GPU-aa11", instances={})
     assert devices.resolve(["auto"]) == ["cuda:0", "cuda:1"]
-    assert [devices.nvml_index(name) for name in ("cuda:0", "cuda:1", "cuda", "cpu")] == [2, 0, 2, None]
+    found = [devices.board_of(name) for name in ("cuda:0", "cuda:1", "cuda", "cpu")]
+    assert [board and board.nvml for board in found] == [2, 0, 2, None]
+    assert {board.scope for board in found if board} == {"board"}
+
+
+@pytest.mark.parametrize("visible", ["MIG-dd44", "MIG-GPU-ab22/3/0", "GPU-ab22", "1"])
+def test_an_instance_stands_for_its_whole_board(boards, visible):
+    boards(UUIDS, visible=visible)
+    assert devices.resolve(["auto"]) == ["cuda:0"]
+    assert devices.board_of("cuda:0") == (1, "whole board")
 
 
 RESOLVED = {

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from harmbench.energy.nvml import NvmlSource
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.records import EnergyReading
+from tests.machines import FakeNvml
 
 
 class Meter:
@@ -90,6 +92,40 @@ def test_devices_at_work_together_have_no_processor_energy_of_their_own():
     assert {event.device for event in found.values()} == {"cuda:0", "cuda:1"}
     for event in found.values():
         assert all(r["cpu"] is None and r["ram"] is None and r["gpu"] > 0 for r in event.result["readings"])
+
+
+def two_windows(job, link):
+    """What the GPU took between two borders."""
+    before, after = link.read_energy(), link.read_energy()
+    return after.joules["gpu"] - before.joules["gpu"], after.joules["cpu"]
+
+
+def test_devices_of_different_power_keep_their_own_joules():
+    seconds, watts = 8.0, {"cuda:0": 100.0, "cuda:1": 300.0}
+    nvml = FakeNvml(["T4", "H100"])
+    clock = dict.fromkeys(watts, 0.0)
+
+    @contextmanager
+    def board(device):
+        index = int(device[-1])
+        counted = NvmlSource((index,), nvml=nvml, clock=lambda: clock[device])
+
+        class Passing(Meter):
+            """Under load, some seconds pass before each reading."""
+
+            def read(self):
+                clock[device] += seconds
+                nvml.millijoules[index] += 1000 * watts[device] * seconds
+                return counted.read()
+
+        yield Passing()
+
+    executor = LocalExecutor(two_windows, list(watts), board, preload=())
+    events = list(executor.run([lambda device, source, n=n: n for n in range(4)]))
+    ended = [event for event in events if isinstance(event, Finished)]
+    assert {event.device for event in ended} == set(watts)
+    for event in ended:
+        assert event.result == (watts[event.device] * seconds, None)
 
 
 def test_closing_early_ends_what_runs():

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmbench.errors import MeasurementError
-from harmbench.records import COMPONENTS, PHASES, EnergyReading
+from harmbench.records import COMPONENTS, PHASES, BoardState, EnergyReading
 from harmbench.runner.ledger import PhaseLedger
 
 QUARTERS = st.integers(0, 4000).map(lambda n: n / 4)  # sums of these are exact
@@ -152,13 +151,69 @@ def test_what_passes_outside_of_windows_is_nobodys():
     assert [(t.phase, t.seconds, t.joules["cpu"], t.windows) for t in ledger.totals()] == [("train", 1, 1, 1)]
 
 
-def test_a_counter_that_runs_backwards_is_an_error():
+def test_a_counter_that_runs_backwards_has_no_joules_and_a_reason():
     plug = Plug()
     ledger = plug.ledger()
     ledger.enter("train")
-    plug.pass_by(1, gpu=-5)
-    with pytest.raises(MeasurementError, match="an energy counter ran backwards, from 1000 to 995 J"):
-        ledger.close()
+    plug.pass_by(1, cpu=5, gpu=-5)
+    ledger.close()
+    train = ledger.total("train")
+    assert (train.joules["gpu"], train.joules["cpu"]) == (None, 5.0)
+    assert train.reasons["gpu"] == "an energy counter ran backwards, from 1000 to 995 J"
+
+
+def reading(joules: float, **more) -> EnergyReading:
+    return EnergyReading(joules={"cpu": joules}, **more)
+
+
+def booked(readings: list[EnergyReading], seconds: float = 10.0):
+    """The phase `train` of windows between these readings, each after so many seconds."""
+    clock = iter(range(0, 1000, int(seconds)))
+    ledger = PhaseLedger(lambda: float(next(clock)), iter(readings).__next__, lambda: None)
+    for _ in readings[1:]:
+        ledger.enter("train")
+    ledger.close()
+    return ledger.total("train"), ledger
+
+
+def test_a_gap_says_why_there_are_no_joules():
+    train, _ = booked([reading(0), reading(5, gaps={"cpu": "it jumped"}), reading(9)])
+    assert (train.joules["cpu"], train.reasons["cpu"]) == (None, "it jumped")
+
+
+COVERED = {
+    "all": ([0, 10, 20], 5.0, 1.0),
+    "nearly all": ([0, 10, 19], 5.0, 0.95),
+    "half": ([0, 10, 10], None, 0.5),
+    "nothing": ([0, 0, 0], None, 0.0),
+}
+
+
+@pytest.mark.parametrize(("covered", "joules", "share"), COVERED.values(), ids=COVERED)
+def test_coverage_is_the_share_of_the_seconds_and_too_little_is_no_figure(covered, joules, share):
+    train, _ = booked([reading(j, covered_s={"cpu": c}) for j, c in zip((0.0, 2.0, 5.0), covered, strict=True)])
+    assert (train.joules["cpu"], train.coverage["cpu"]) == (joules, share)
+    assert ("shorter than the sampling period" in train.reasons.get("cpu", "")) == (joules is None)
+
+
+def test_direct_joules_are_booked_beside_and_their_gaps_are_their_own():
+    direct = [EnergyReading(joules={"cpu": j, "gpu": 7 * j}) for j in (1.0, 3.0, 6.0)]
+    direct[2] = direct[2].model_copy(update={"gaps": {"gpu": "it froze"}})
+    train, _ = booked([reading(j, direct=d) for j, d in zip((0.0, 2.5, 5.0), direct, strict=True)])
+    assert (train.joules["cpu"], train.direct) == (5.0, {"cpu": 5.0, "gpu": None})
+    assert train.direct_reasons == {"gpu": "it froze"}
+
+
+def test_telemetry_is_the_span_of_what_was_seen():
+    states = [
+        BoardState(watts=100, celsius=40, throttling=("power cap",), other_processes=0),
+        BoardState(watts=250, celsius=None, other_processes=2),
+        BoardState(watts=200, celsius=70, throttling=("sync boost", "power cap")),
+    ]
+    _, ledger = booked([reading(0, board=state) for state in states])
+    told = ledger.telemetry()
+    assert (told.readings, told.watts, told.celsius, told.sm_mhz) == (3, (100, 250), (40, 70), None)
+    assert (told.throttling, told.other_processes) == (("power cap", "sync boost"), 2)
 
 
 def test_every_border_synchronises_first_and_reads_the_clock_last():

@@ -58,6 +58,12 @@ Seeds = Annotated[int | None, typer.Option("--seeds", help="Number of seeds; mor
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Budget in passes over the training part.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Budget in optimiser steps.")]
 Devices = Annotated[list[str] | None, typer.Option("--devices", help="auto, cpu, cuda, cuda:INDEX; comma-separated.")]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        "--idle", min=0, help="Seconds of idle power before the trials and after; the suite's number unless given."
+    ),
+]
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="HARMBENCH_DATA", help="Folder of data sets.", file_okay=False)
 ]

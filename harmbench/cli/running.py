@@ -12,6 +12,7 @@ from harmbench.cli import _options as o
 from harmbench.cli.planning import make_plan, resolve_devices, show_plan
 
 if TYPE_CHECKING:
+    from harmbench.plan import Plan
     from harmbench.runner import Summary
 
 
@@ -27,6 +28,10 @@ def run(
     devices: o.Devices = None,
     data_dir: o.DataDir = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are missing.")] = False,
+    idle: o.Idle = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse to run where energy could only be modelled; exit code 1.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; reports/SUITE-KEY unless given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end.")] = False,
 ) -> None:
@@ -42,9 +47,27 @@ def run(
     if dry_run:
         show_plan(plan, data_dir)
         return
+    if strict:
+        _refuse_models(plan, chosen)
+    idle_seconds = plan.suite.idle_seconds if idle is None else idle
     folder = out or Path("reports") / f"{plan.suite.name}-{plan.key[:6]}"
-    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download))
+    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download, idle_seconds))
     _say_how_it_went(summary, folder)
+
+
+def _refuse_models(plan: Plan, devices: list[str]) -> None:
+    """Fail where a meter of the suite reports joules that this machine can only model, or not know at all."""
+    from harmbench.doctor import instruments_for, not_measured
+    from harmbench.errors import MeasurementError
+    from harmbench.meters import METERS
+
+    if not {METERS.parse(meter).name for meter in plan.suite.meters} & {"energy", "convergence"}:
+        return
+    with instruments_for(devices) as instruments:
+        wanting = not_measured(instruments.origins(), devices)
+    if wanting:
+        said = "; ".join(f"{component} joules: {why}" for component, why in wanting.items())
+        raise MeasurementError(f"--strict: energy cannot be measured here ({said}). `harmbench doctor` says why")
 
 
 def _follow(plan: Any, options: Any) -> Summary:

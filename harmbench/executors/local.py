@@ -99,7 +99,7 @@ class LocalExecutor(Generic[J, R]):
         self._context = mp.get_context(kind)
         self._context.set_forkserver_preload(list(preload))
         self._running: dict[str, Any] = {}
-        self._stopping = False
+        self.stopping = threading.Event()  # whoever waits in a worker, waits for this too
         self._gate = threading.Lock()  # no process starts once the stop has begun
 
     def run(
@@ -133,16 +133,23 @@ class LocalExecutor(Generic[J, R]):
                     yield event
         finally:
             with self._gate:
-                self._stopping = True
+                self.stopping.set()
                 for process in self._running.values():
                     process.kill()
             for worker in workers:
                 worker.join()
 
+    def wait_until_loaded(self) -> None:
+        """Block until the fork server has loaded its modules, so that the machine is idle again."""
+        with self._gate:
+            process = self._context.Process(target=_nothing, daemon=True)  # type: ignore[attr-defined]
+            process.start()
+        process.join()
+
     def _work(self, device: str, waiting: deque[Any], events: queue.Queue[Any]) -> None:
         try:
             with self._source(device) as source:
-                while (make := _next(waiting)) is not None and not self._stopping:
+                while (make := _next(waiting)) is not None and not self.stopping.is_set():
                     self._run_one(make(device, source), device, source, events)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that iterates, which raises it
             events.put(error)
@@ -152,7 +159,7 @@ class LocalExecutor(Generic[J, R]):
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_child, args=(self._task, job, theirs), daemon=True)  # type: ignore[attr-defined]
         with self._gate:
-            if self._stopping:
+            if self.stopping.is_set():
                 return
             process.start()
             self._running[device] = process
@@ -163,7 +170,7 @@ class LocalExecutor(Generic[J, R]):
         ours.close()
         with self._gate:
             del self._running[device]
-            if self._stopping:
+            if self.stopping.is_set():
                 return
         events.put(ended or Finished(job, device, None, failure=_cause_of_death(process.exitcode)))
 
@@ -190,7 +197,14 @@ class LocalExecutor(Generic[J, R]):
         reading = source.read()
         if len(self._devices) == 1:
             return reading
-        return EnergyReading(joules={c: reading.joules.get(c) if c == "gpu" else None for c in COMPONENTS})
+        return _gpu_only(reading)
+
+
+def _gpu_only(reading: EnergyReading) -> EnergyReading:
+    """A reading less what devices at work together share."""
+    joules = {c: reading.joules.get(c) if c == "gpu" else None for c in COMPONENTS}
+    direct = reading.direct and _gpu_only(reading.direct)
+    return reading.model_copy(update={"joules": joules, "direct": direct})
 
 
 def _next(waiting: deque[Any]) -> Any:
@@ -199,6 +213,10 @@ def _next(waiting: deque[Any]) -> Any:
         return waiting.popleft()
     except IndexError:
         return None
+
+
+def _nothing() -> None:
+    """A process that ends as soon as it has started."""
 
 
 def _child(task: Callable[[Any, PipeLink], Any], job: Any, pipe: Connection) -> None:

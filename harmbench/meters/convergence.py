@@ -40,4 +40,5 @@ def _joules(outcome: Outcome, hit: CurvePoint | None, component: Component, reas
     if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
-    return joules_of_window(name, joules, seconds, origin)
+    windows = 1 + outcome.curve.index(hit) if hit else 1
+    return joules_of_window(name, component, joules, seconds, origin, windows=windows)

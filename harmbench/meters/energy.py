@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.meters._energy import joules_of_window
-from harmbench.records import COMPONENTS, Measurement
+from harmbench.meters._energy import UNREAD, joules_of_window
+from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, PhaseTotal
 
 
 class Energy(Meter):
@@ -30,10 +30,33 @@ class _EnergyWatcher(Watcher):
         found: list[Measurement] = []
         for component in COMPONENTS:
             origin = outcome.energy_origins[component]
-            total = joules_of_window(f"{component}_joules", train.joules[component], train.seconds, origin)
+            total = joules_of_window(
+                f"{component}_joules",
+                component,
+                train.joules[component],
+                train.seconds,
+                origin,
+                windows=train.windows,
+                coverage=train.coverage.get(component),
+                reason=train.reasons.get(component, UNREAD),
+            )
             found.append(total)
             per_sample = None if total.value is None else total.value / samples
-            more = {} if total.value is None else {"origin": total.origin}
             name = f"{component}_joules_per_sample"
-            found.append(Measurement.of(name, per_sample, "J/sample", "lower", total.reason, **more))
+            found.append(
+                Measurement.of(
+                    name, per_sample, "J/sample", "lower", total.reason, origin=total.origin, energy=total.energy
+                )
+            )
+            found += _direct(component, train, origin)
         return found
+
+
+def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin) -> list[Measurement]:
+    """The same joules by the counter that harmbench reads itself, where there is one."""
+    if component not in train.direct:
+        return []
+    counter = EnergyOrigin(method="counter", scope=origin.scope, detail="read directly")
+    name, joules = f"{component}_joules_direct", train.direct[component]
+    reason = train.direct_reasons.get(component, UNREAD)
+    return [joules_of_window(name, component, joules, train.seconds, counter, windows=train.windows, reason=reason)]

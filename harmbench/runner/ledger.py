@@ -9,17 +9,9 @@ load | warm-up | train | evaluate | train | evaluate | ... | examine
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from harmbench.errors import MeasurementError
-from harmbench.records import COMPONENTS, PHASES, Component, EnergyReading, Phase, PhaseTotal
-
-
-@dataclass
-class _Account:
-    seconds: float = 0.0
-    joules: dict[Component, float | None] = field(default_factory=lambda: dict.fromkeys(COMPONENTS, 0.0))
-    windows: int = 0
+from harmbench.energy.tally import Tally
+from harmbench.records import PHASES, BoardState, EnergyReading, Phase, PhaseTotal, Telemetry
 
 
 class PhaseLedger:
@@ -42,7 +34,8 @@ class PhaseLedger:
         self, clock: Callable[[], float], read_energy: Callable[[], EnergyReading], synchronise: Callable[[], None]
     ) -> None:
         self._clock, self._read_energy, self._synchronise = clock, read_energy, synchronise
-        self._accounts: dict[Phase, _Account] = {}
+        self._accounts: dict[Phase, Tally] = {}
+        self._boards: list[BoardState] = []
         self._phase: Phase | None = None
         self._seconds = 0.0
         self._reading = EnergyReading(joules={})
@@ -60,19 +53,24 @@ class PhaseLedger:
         reading = self._read_energy()
         now = self._clock()
         if self._phase is not None:
-            account = self._accounts.setdefault(self._phase, _Account())
-            account.seconds += now - self._seconds
-            account.windows += 1
-            for component in COMPONENTS:
-                account.joules[component] = _plus(
-                    account.joules[component], self._reading.joules.get(component), reading.joules.get(component)
-                )
+            self._accounts.setdefault(self._phase, Tally()).add(self._reading, reading, now - self._seconds)
+        if reading.board is not None:
+            self._boards.append(reading.board)
         self._phase, self._seconds, self._reading = phase, now, reading
 
     def totals(self) -> tuple[PhaseTotal, ...]:
         """Every phase that had a window, in the order of time."""
         return tuple(
-            PhaseTotal(phase=phase, seconds=account.seconds, joules=dict(account.joules), windows=account.windows)
+            PhaseTotal(
+                phase=phase,
+                seconds=account.seconds,
+                joules=account.joules,
+                windows=account.windows,
+                coverage=account.coverage,
+                reasons=account.reasons,
+                direct=account.direct,
+                direct_reasons=account.direct_reasons,
+            )
             for phase in PHASES
             if (account := self._accounts.get(phase)) is not None
         )
@@ -81,11 +79,23 @@ class PhaseLedger:
         """One phase so far."""
         return next(total for total in self.totals() if total.phase == phase)
 
+    def telemetry(self) -> Telemetry | None:
+        """What the GPU said of itself at the borders; None where there is none."""
+        if not self._boards:
+            return None
+        others = [state.other_processes for state in self._boards if state.other_processes is not None]
+        return Telemetry(
+            readings=len(self._boards),
+            watts=_span([state.watts for state in self._boards]),
+            celsius=_span([state.celsius for state in self._boards]),
+            sm_mhz=_span([state.sm_mhz for state in self._boards]),
+            memory_mhz=_span([state.memory_mhz for state in self._boards]),
+            throttling=tuple(sorted({reason for state in self._boards for reason in state.throttling})),
+            other_processes=max(others, default=None),
+        )
 
-def _plus(total: float | None, before: float | None, after: float | None) -> float | None:
-    """total + (after - before); None as soon as anything is unknown."""
-    if total is None or before is None or after is None:
-        return None
-    if after < before:
-        raise MeasurementError(f"an energy counter ran backwards, from {before:g} to {after:g} J")
-    return total + (after - before)
+
+def _span(values: list[float | None]) -> tuple[float, float] | None:
+    """The least and the most of those that are known."""
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import functools
 import os
+import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harmbench import environment
 from harmbench.datasets import DATASETS
-from harmbench.devices import nvml_index
-from harmbench.energy import CodeCarbonSource, EnergySource, settings_from_outside
+from harmbench.doctor import examine, instruments_for
+from harmbench.energy import EnergySource, Instruments, settings_from_outside
+from harmbench.energy.idle import measure_idle
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
-from harmbench.records import EnergyOrigin, TrialRecord, TrialSpec
+from harmbench.records import BlockRecord, EnergyOrigin, TrialRecord, TrialSpec
 from harmbench.store import RunStore
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a plan runs; none of it changes an outcome."""
+    """Where a plan runs; none of it changes an outcome.
+
+    Attributes:
+        idle_seconds: for how long idle power is measured before the first trial on each device, and after the last.
+    """
 
     folder: Path
     devices: tuple[str, ...]
     data_dir: Path
     download: bool = False
+    idle_seconds: float = 0.0
 
 
 @dataclass
@@ -89,7 +96,7 @@ def run(
     Args:
         plan: what to run.
         options: where.
-        source: opens the energy source of a device; CodeCarbon unless given.
+        source: opens the energy source of a device; CodeCarbon and the direct counters unless given.
 
     Raises:
         RunFolderError: where the folder cannot be used.
@@ -104,10 +111,12 @@ def run(
         yield summary
         if todo:
             store.append_environment(here)
-            jobs = [functools.partial(_order, order, spec, here["id"], options) for order, spec in todo]
+            block = _Block(here["id"], options.idle_seconds, store, source or _instruments)
+            jobs = [functools.partial(_order, order, spec, block, options) for order, spec in todo]
             executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
-                _task, options.devices, source or codecarbon_for, preload(plan)
+                _task, options.devices, block.opened, preload(plan)
             )
+            block.executor = executor
             with closing(executor.run(jobs)) as events:
                 for event in events:
                     if isinstance(event, Finished):
@@ -121,15 +130,71 @@ def run(
 
 
 @contextmanager
-def codecarbon_for(device: str) -> Iterator[EnergySource]:
-    """CodeCarbon for the machine and one device."""
-    index = nvml_index(device)
-    with CodeCarbonSource(() if index is None else (index,)) as source:
+def _instruments(device: str) -> Iterator[EnergySource]:
+    """CodeCarbon and the direct counters, for the machine and one device."""
+    with instruments_for([device]) as source:
         yield source
 
 
+class _Block:
+    """The trials of one call: opens the source of each device, and keeps what it says at both ends.
+
+    Args:
+        environment: its id.
+        idle_seconds: for how long idle power is measured at either end; 0 for not at all.
+        store: takes the records.
+        source: opens the energy source of a device.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        idle_seconds: float,
+        store: RunStore,
+        source: Callable[[str], AbstractContextManager[EnergySource]],
+    ) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.executor: LocalExecutor[Any, TrialRecord] | None = None  # it opens the sources, so it comes later
+        self.environment = environment
+        self._idle_seconds, self._store, self._source = idle_seconds, store, source
+
+    @contextmanager
+    def opened(self, device: str) -> Iterator[EnergySource]:
+        """The source of a device; what it says goes into the store before it is handed out and after it is back."""
+        with self._source(device) as source:
+            self._note("start", device, source)
+            yield source
+            self._note("end", device, source)
+
+    def _note(self, moment: Literal["start", "end"], device: str, source: EnergySource) -> None:
+        assert self.executor is not None
+        if self.executor.stopping.is_set():
+            return
+        idle = None
+        if self._idle_seconds:
+            self.executor.wait_until_loaded()  # loading torch is not idling
+            idle = measure_idle(source, self._idle_seconds, wait=self.executor.stopping.wait)
+        record = BlockRecord(
+            block=self.id,
+            device=device,
+            environment=self.environment,
+            moment=moment,
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            instruments=_said(source, device) if moment == "start" else {},
+            idle=idle,
+        )
+        self._store.append_block(record)
+
+
+def _said(source: EnergySource, device: str) -> dict[str, Any]:
+    """The source's settings, origins and traps, and a short self-test."""
+    if isinstance(source, Instruments):
+        return examine([device], source).model_dump(mode="json")
+    return source.describe()
+
+
 def _order(
-    order: int, spec: TrialSpec, environment_id: str, options: RunOptions, device: str, source: EnergySource
+    order: int, spec: TrialSpec, block: _Block, options: RunOptions, device: str, source: EnergySource
 ) -> dict[str, Any]:
     """A trial order as plain data, so that this process never imports torch."""
     origins = source.origins()
@@ -140,7 +205,8 @@ def _order(
         "spec": spec.model_dump(),
         "order": order,
         "device": device,
-        "environment": environment_id,
+        "environment": block.environment,
+        "block": block.id,
         "data_dir": str(options.data_dir),
         "download": options.download,
         "energy_origins": {component: origin.model_dump() for component, origin in origins.items()},
@@ -165,5 +231,6 @@ def _failed(event: Finished[dict[str, Any], TrialRecord]) -> TrialRecord:
         order=event.job["order"],
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
         environment=event.job["environment"],
+        block=event.job["block"],
         device=event.device,
     )

@@ -17,6 +17,7 @@ import torch
 
 from harmbench import kernels
 from harmbench.datasets import DATASETS, Splits
+from harmbench.energy.caveats import caveats
 from harmbench.environment import cpu_name
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
 from harmbench.records import Component, Curve, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
@@ -38,6 +39,7 @@ class TrialOrder(Record):
     data_dir: str
     download: bool
     energy_origins: dict[Component, EnergyOrigin]
+    block: str = ""
 
 
 class Link:
@@ -84,6 +86,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "environment": order.environment,
         "device": order.device,
         "energy_origins": order.energy_origins,
+        "block": order.block,
         "kernels": kernels_used(model, min(spec.protocol.batch_size, len(splits.train_targets))),
         "sizes": sizes(splits, model),
     }
@@ -102,7 +105,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         known |= {"status": "ok", "curve": tuple(trained.curve)}
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
-    return TrialRecord(**known, phases=ledger.totals(), wall_seconds=clock() - begun)
+    return TrialRecord(**known, **spent(ledger, order), wall_seconds=clock() - begun)
 
 
 def outcome_of(
@@ -141,6 +144,12 @@ def outcome_of(
 def curves(watchers: Sequence[Watcher]) -> tuple[Curve, ...]:
     """What the watchers followed over the steps."""
     return tuple(curve for watcher in watchers for curve in watcher.curves())
+
+
+def spent(ledger: PhaseLedger, order: TrialOrder) -> dict[str, Any]:
+    """What the trial took, what the GPU said meanwhile, and what to know about both."""
+    phases, telemetry = ledger.totals(), ledger.telemetry()
+    return {"phases": phases, "telemetry": telemetry, "caveats": caveats(phases, order.energy_origins, telemetry)}
 
 
 def load(order: TrialOrder) -> Splits:

@@ -363,6 +363,38 @@ def test_energy_follows_its_rules(seconds, origin, value, kind, reason):
     assert each.value == (value and value / 6400)
 
 
+NVML = EnergyOrigin(method="counter", scope="board", detail="nvml", period_s=0.1)
+LOAD = EnergyOrigin(method="model", scope="machine", detail="cpu_load", period_s=0.5)
+NOTES = {
+    "a few windows": (NVML, 10.0, 4, 1.0, "nvml"),
+    "many windows": (NVML, 10.0, 96, 1.0, "nvml; ±8% from the edges of 96 window(s)"),
+    "partly covered": (NVML, 10.0, 1, 0.93, "nvml; readings cover 93% of it"),
+    "long modelled windows": (LOAD, 10.0, 10, 1.0, "model: cpu_load"),
+    "short modelled windows": (LOAD, 1.0, 100, 1.0, "model: cpu_load; windows of 0.01 s get the mean power of 0.5 s"),
+}
+
+
+@pytest.mark.parametrize(("origin", "seconds", "windows", "coverage", "note"), NOTES.values(), ids=NOTES)
+def test_a_figure_says_how_it_was_come_by(origin, seconds, windows, coverage, note):
+    joules, covered = {**dict.fromkeys(COMPONENTS), "gpu": 500.0}, {"gpu": coverage}
+    phase = PhaseTotal(phase="train", seconds=seconds, joules=joules, windows=windows, coverage=covered)
+    found = measured("energy", outcome(phases=[phase], energy_origins={**COUNTED, "gpu": origin}))["gpu_joules"]
+    assert found.reason == note
+    facts = found.energy
+    assert (facts.component, facts.method, facts.scope) == ("gpu", origin.method, origin.scope)
+    assert (facts.period_s, facts.coverage) == (origin.period_s, coverage)
+
+
+def test_the_edges_of_windows_are_as_unsure_as_a_simulation_says():
+    # A counter shows what was spent up to its last step; windows of any length, between others, are read off it.
+    rng, period, count = np.random.default_rng(1), 0.1, 50
+    lengths, rests = rng.uniform(0.2, 0.5, size=(2, 4000, count))
+    ends = np.cumsum(lengths + rests, axis=1)
+    shown = (np.floor(ends / period) - np.floor((ends - lengths) / period)) * period
+    spread = 2 * (shown - lengths).sum(1).std()
+    assert 2 * period * math.sqrt(count / 6) == pytest.approx(spread, rel=0.05)
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_joules_that_were_not_read_are_missing_and_not_blamed_on_their_source(component):
     found = energy(9.0, component, MODEL, joules=None)[f"{component}_joules"]

@@ -1,0 +1,22 @@
+"""Where joules come from: CodeCarbon gives the figures, hardware counters read directly watch it.
+
+source.py        the protocol of every source: read, origins, describe
+codecarbon.py    CodeCarbon's offline tracker, behind one adapter
+rapl.py          the processor's counters under /sys/class/powercap
+nvml.py          NVIDIA boards' counters, and what a board says of itself
+counter.py       a counter that may wrap, jump, freeze or vanish
+instruments.py   all of them as one source, for one device
+tally.py         adds up windows; joules, coverage, reasons
+idle.py          what the machine draws while no trial runs
+caveats.py       what a reader of a trial's joules must know
+selftest.py      tries the sources: step, cost, renewal, noise, agreement
+traps.py         what can go wrong here, one checked function each
+"""
+
+from __future__ import annotations
+
+from harmbench.energy.codecarbon import CodeCarbonSource, settings_from_outside
+from harmbench.energy.instruments import Instruments
+from harmbench.energy.source import EnergySource
+
+__all__ = ["CodeCarbonSource", "EnergySource", "Instruments", "settings_from_outside"]

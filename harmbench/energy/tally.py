@@ -1,0 +1,85 @@
+"""Adds up the joules of windows, and keeps why a sum is not known."""
+
+from __future__ import annotations
+
+from harmbench.records import COMPONENTS, Component, EnergyReading
+
+MIN_COVERAGE = 0.9  # of a window's seconds; below, a figure would be an extrapolation
+UNREAD = "not read at every border of the window"
+
+
+class Tally:
+    """Joules of one kind of window, by component.
+
+    >>> tally = Tally()
+    >>> tally.add(EnergyReading(joules={"cpu": 3.0}), EnergyReading(joules={"cpu": 5.0}), seconds=1.0)
+    >>> tally.joules["cpu"], tally.joules["gpu"], tally.reasons["gpu"]
+    (2.0, None, 'not read at every border of the window')
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[Component, float] = dict.fromkeys(COMPONENTS, 0.0)
+        self._covered: dict[Component, float] = {}
+        self._lost: dict[Component, str] = {}
+        self._direct: Tally | None = None
+        self.seconds = 0.0
+        self.windows = 0
+
+    def add(self, before: EnergyReading, after: EnergyReading, seconds: float) -> None:
+        """A window between two readings, one after the other."""
+        self.seconds += seconds
+        self.windows += 1
+        for component in COMPONENTS:
+            self._add(component, before, after)
+        if after.direct is not None:
+            self._direct = self._direct or Tally()
+            self._direct.add(before.direct or EnergyReading(joules={}), after.direct, seconds)
+
+    def _add(self, component: Component, before: EnergyReading, after: EnergyReading) -> None:
+        start, end = before.joules.get(component), after.joules.get(component)
+        lost = after.gaps.get(component, "")
+        if start is None or end is None:
+            lost = lost or UNREAD
+        elif end < start:
+            lost = f"an energy counter ran backwards, from {start:g} to {end:g} J"
+        else:
+            self._sums[component] += end - start
+        if lost:
+            self._lost.setdefault(component, lost)
+        if component in after.covered_s:
+            covered = after.covered_s[component] - before.covered_s.get(component, 0.0)
+            self._covered[component] = self._covered.get(component, 0.0) + covered
+
+    @property
+    def coverage(self) -> dict[Component, float]:
+        """Share of the seconds that readings stand for, where it is known."""
+        return {c: min(1.0, covered / self.seconds) for c, covered in self._covered.items() if self.seconds > 0}
+
+    @property
+    def reasons(self) -> dict[Component, str]:
+        """Why the joules of a component are not known."""
+        thin = {
+            component: f"readings cover {share:.0%} of {self.seconds:.3g} s: its {self.windows} window(s) are "
+            "shorter than the sampling period, or were not sampled"
+            for component, share in self.coverage.items()
+            if share < MIN_COVERAGE
+        }
+        return {**thin, **self._lost}
+
+    @property
+    def joules(self) -> dict[Component, float | None]:
+        """By component; None where there is a reason."""
+        reasons = self.reasons
+        return {component: None if component in reasons else joules for component, joules in self._sums.items()}
+
+    @property
+    def direct(self) -> dict[Component, float | None]:
+        """By harmbench's own readings of counters, the components that it reads; empty where it reads none."""
+        if self._direct is None:
+            return {}
+        return {c: joules for c, joules in self._direct.joules.items() if self._direct.reasons.get(c) != UNREAD}
+
+    @property
+    def direct_reasons(self) -> dict[Component, str]:
+        """Why the joules of a counter that harmbench reads are not known."""
+        return {c: self._direct.reasons[c] for c, joules in self.direct.items() if self._direct and joules is None}
