@@ -311,7 +311,7 @@ def test_warm_up_leaves_the_model_as_it_is(backbone):
 def test_warm_up_and_counting_features_change_no_outcome():
     with_warm_up, without = (build(spec(backbone="cnn"), SHAPE, 10) for _ in range(2))
     warm_up(with_warm_up, SPLITS, spec().protocol)
-    count_features(with_warm_up.backbone, SHAPE)
+    count_features(with_warm_up.backbone, SPLITS.train_inputs[:1])
     for model in (with_warm_up, without):
         training(spec(backbone="cnn"), model).run()
     assert equal(copied(with_warm_up), copied(without))
