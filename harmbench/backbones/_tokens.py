@@ -24,5 +24,8 @@ class TokenBackbone(Backbone):
     width: int = Field(default=16, ge=1)
     tied: bool = True
 
+    def known_features(self) -> int:
+        return self.width
+
     def centres(self, module: nn.Module) -> nn.Parameter | None:
         return module.get_parameter("embedding.weight") if self.tied else None

@@ -51,6 +51,9 @@ class TokenTask(Dataset):
     def items(self) -> Items:
         """Every question, once."""
 
+    def known_classes(self, data_dir: Path) -> int:
+        return self.vocabulary
+
     def splits(self, data_dir: Path, download: bool) -> Splits:
         everything = self.items()
         order = torch.randperm(len(everything.answers), generator=torch.Generator().manual_seed(SPLIT_SEED))
