@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 
+from harmbench.backbones import BACKBONES
+from harmbench.datasets import DATASETS
 from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError
 from harmbench.losses import LOSSES, Loss
@@ -68,6 +70,8 @@ def expand(
         SuiteError: where nothing is left to run.
     """
     heads, excluded = pair(suite.metrics, suite.losses)
+    places, misfits = match(suite.datasets, suite.backbones)
+    excluded += misfits
     common: dict[str, Any] = {
         "protocol": suite.protocol,
         "meters": suite.meters,
@@ -76,7 +80,7 @@ def expand(
     }
     cells: list[TrialSpec] = []
     left_out: Counter[Exclusion] = Counter()
-    for dataset, backbone, (distance, loss) in product(suite.datasets, suite.backbones, heads):
+    for (dataset, backbone), (distance, loss) in product(places, heads):
         content = (contents or {}).get(dataset, "")
         cell = TrialSpec(
             dataset=dataset, data_content=content, backbone=backbone, distance=distance, loss=loss, seed=0, **common
@@ -98,6 +102,22 @@ def expand(
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:
     """The cells in an order of this seed's own."""
     return random.Random(seed).sample(cells, len(cells))
+
+
+def match(datasets: tuple[str, ...], backbones: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[Excluded]]:
+    """Data sets with the backbones that take what they give, and what does not fit.
+
+    >>> match(("digits", "lattice"), ("token_mlp",))[0]
+    [('lattice', 'token_mlp')]
+    """
+    takes = {address: BACKBONES.parse(address).takes for address in backbones}
+    gives = {address: DATASETS.parse(address).gives for address in datasets}
+    excluded = [
+        Excluded(what=f"{backbone} on {len(others)} dataset(s)", reason=f"takes {kind}, and they give {others[0]}")
+        for backbone, kind in takes.items()
+        if (others := [given for given in gives.values() if given != kind])
+    ]
+    return [(d, b) for d, b in product(datasets, backbones) if gives[d] == takes[b]], excluded
 
 
 def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:

@@ -26,6 +26,7 @@ Phase = Literal["load", "warm-up", "train", "evaluate", "examine"]
 PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "examine")
 Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
+Inputs = Literal["images", "tokens"]
 
 
 class Record(BaseModel):

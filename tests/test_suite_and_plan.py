@@ -196,6 +196,19 @@ def test_heads_are_paired_with_what_their_losses_read():
     assert [entry.what for entry in excluded] == ["cosine_softmax on 2 metric(s)"]
 
 
+def test_data_sets_meet_backbones_that_take_what_they_give():
+    changes = {"datasets": ["digits", "lattice", "permutation"], "backbones": ["mlp", "token_mlp"]}
+    expanded = plan(**changes)
+    places = {(trial.dataset, trial.backbone) for trial in expanded.trials}
+    assert places == {("digits", "mlp"), ("lattice", "token_mlp"), ("permutation", "token_mlp")}
+    assert [(entry.what, entry.reason) for entry in expanded.excluded] == [
+        ("mlp on 2 dataset(s)", "takes images, and they give tokens"),
+        ("token_mlp on 1 dataset(s)", "takes tokens, and they give images"),
+    ]
+    with pytest.raises(SuiteError, match="nothing to run: mlp on 1 dataset"):
+        plan(datasets=["lattice"])
+
+
 LEFT_OUT = {
     "no distance": ({"metrics": []}, "harmonic", "reads a distance, and the suite has none"),
     "another distance": (

@@ -246,6 +246,25 @@ def test_heads_start_from_the_same_backbone_and_rows(distance, loss, backbone):
     assert torch.equal(model.head.weight, reference.head.weight)
 
 
+@pytest.mark.parametrize("backbone", ["token_mlp", "token_mlp[tied=false]", "token_transformer"])
+def test_heads_over_tokens_start_from_the_same_numbers(backbone):
+    models = [build(spec(*head, backbone=backbone), (2, 31), 31) for head in HEADS.values()]
+    for model in models[1:]:
+        assert equal(copied(model.backbone), copied(models[0].backbone))
+        assert torch.equal(model.head.weight, models[0].head.weight)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_distance_head_learns_modular_addition(tied):
+    backbone = f"token_mlp[tied={tied}]"
+    protocol = {"steps": 800, "batch_size": 128, "lr": 0.01, "optimizer": "adamw", "weight_decay": 0.01}
+    trial = spec(dataset="modular_addition", backbone=backbone, protocol=protocol)
+    splits = DATASETS.parse("modular_addition").load(Path("data"), download=False, seed=0)
+    model = build(trial, splits.input_shape, splits.num_classes)
+    assert training(trial, model, splits).run().curve[-1].validation_accuracy > 0.9
+    assert (model.head.weight is model.backbone.embedding.weight) == tied
+
+
 def test_heads_share_the_draw_of_wide_centres_too():
     one, other = (build(spec(d, protocol={"centre_std": 0.3}), SHAPE, 10) for d in ("cosine", "mahalanobis"))
     assert torch.equal(one.head.weight, other.head.weight)
@@ -311,7 +330,7 @@ def test_warm_up_leaves_the_model_as_it_is(backbone):
 def test_warm_up_and_counting_features_change_no_outcome():
     with_warm_up, without = (build(spec(backbone="cnn"), SHAPE, 10) for _ in range(2))
     warm_up(with_warm_up, SPLITS, spec().protocol)
-    count_features(with_warm_up.backbone, SHAPE)
+    count_features(with_warm_up.backbone, SPLITS.train_inputs[:1])
     for model in (with_warm_up, without):
         training(spec(backbone="cnn"), model).run()
     assert equal(copied(with_warm_up), copied(without))

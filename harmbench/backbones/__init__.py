@@ -1,4 +1,4 @@
-"""Backbones: inputs -> features, (B, C, H, W) -> (B, N)."""
+"""Backbones: inputs -> features, (B, C, H, W) or (B, T) -> (B, N)."""
 
 from __future__ import annotations
 

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from harmbench._torch import torch
+from harmbench.records import Inputs
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class Backbone(Component):
-    """Base of all backbones; not itself a backbone."""
+    """Base of all backbones; not itself a backbone.
+
+    Class attributes:
+        takes: images or tokens; a plan pairs the backbone with data sets that give them.
+    """
+
+    takes: ClassVar[Inputs] = "images"
 
     def known_features(self) -> int | None:
         """N, the length of the features, where it can be told without building the module (or importing torch)."""
         return None
 
     @abstractmethod
-    def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
-        """A fresh module, (B, C, H, W) -> features (B, N), initialised from torch's global generator.
+    def build(self, input_shape: tuple[int, ...]) -> nn.Module:
+        """A fresh module, inputs -> features (B, N), initialised from torch's global generator.
 
         Args:
-            input_shape: (C, H, W) of one input.
+            input_shape: (C, H, W) for images (B, C, H, W), float32; (T, V) for tokens (B, T), int64, all below V.
         """
+
+    def centres(self, module: nn.Module) -> nn.Parameter | None:
+        """The parameter (K, N) of a module built here that is to be the head's weight too.
+
+        None, the rule, leaves the head its own.
+        """
+        return None
+
+    def blank(self, input_shape: tuple[int, ...]) -> Tensor:
+        """A batch of one input, all zeros."""
+        if self.takes == "tokens":
+            return torch.zeros(1, input_shape[0], dtype=torch.long)
+        return torch.zeros(1, *input_shape)

@@ -35,7 +35,7 @@ class Cnn(Backbone):
     def known_features(self) -> int:
         return self.width
 
-    def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         """A fresh module.
 
         Args:

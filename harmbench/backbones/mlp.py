@@ -32,7 +32,7 @@ class Mlp(Backbone):
     def known_features(self) -> int:
         return self.hidden[-1]
 
-    def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         layers: list[nn.Module] = [torch.nn.Flatten()]
         for wide, narrow in itertools.pairwise((math.prod(input_shape), *self.hidden)):
             layers += [torch.nn.Linear(wide, narrow), torch.nn.ReLU()]

@@ -85,7 +85,7 @@ class Timm(Backbone):
     def known_features(self) -> int | None:
         return _FEATURES.get(self.model.partition(".")[0])
 
-    def build(self, input_shape: tuple[int, int, int]) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         """A fresh module, (B, C, H, W) -> features (B, N), initialised from torch's global generator.
 
         Args:
@@ -94,12 +94,13 @@ class Timm(Backbone):
         Raises:
             UsageError: where timm cannot build the model, or the model cannot take such images.
         """
+        channels, height, width = input_shape
         own_size, is_fixed = self._native()
-        size = self._input_size(input_shape[1:], own_size, is_fixed)
-        network = self._network(input_shape[0], {"img_size": size} if is_fixed and size != own_size else {})
+        size = self._input_size((height, width), own_size, is_fixed)
+        network = self._network(channels, {"img_size": size} if is_fixed and size != own_size else {})
         if max(size) <= _SMALL and not self.pretrained:
             _open_stem(network)
-        module = torch.nn.Sequential(_resize(input_shape[1:], size), network) if size != input_shape[1:] else network
+        module = torch.nn.Sequential(_resize((height, width), size), network) if size != (height, width) else network
         self._try_out(module, input_shape)
         return module
 
@@ -124,7 +125,7 @@ class Timm(Backbone):
             raise UsageError(f"{self}: timm cannot build it: {_one_line(error)}") from error
         return network
 
-    def _try_out(self, module: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def _try_out(self, module: nn.Module, input_shape: tuple[int, ...]) -> None:
         # Sizes too small for a network show only when it runs; better here than in the first step of a trial.
         try:
             with torch.no_grad():

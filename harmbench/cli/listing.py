@@ -78,9 +78,11 @@ def show(name: Annotated[str, typer.Argument(help="A component's name, such as c
     bare = name.split("[")[0].split(":")[0]
     for word, room in rooms().items():
         if bare in room.members:
-            if name != bare:
-                room.parse(name)
-            _explain(word, room.members[bare])
+            cls = room.members[bare]
+            chosen = room.parse(name) if name != bare or cls.argument is None else None
+            _explain(word, cls)
+            if word == "datasets" and chosen is not None:
+                _count(chosen)
             return
     if name in shipped():
         typer.echo(shipped()[name].read_text(), nl=False)
@@ -105,6 +107,21 @@ def _explain(word: str, cls: type[Component]) -> None:
             typer.echo(f"facts of {distance}: {facts}")
             typer.echo(f"computed here by: {_form(distance)}")
             typer.echo(f"computed on CUDA by: {_form_on_cuda(distance)}")
+
+
+def _count(dataset: Any) -> None:
+    """The parts of a data set that needs no files, and what its test part shares with its training part."""
+    from pathlib import Path
+
+    from harmbench.datasets import leaked_share
+
+    nowhere = Path("nowhere")
+    if dataset.available(nowhere):
+        return
+    splits = dataset.splits(nowhere, download=False)
+    sizes = (len(splits.train_targets), len(splits.validation_targets), len(splits.test_targets))
+    typer.echo("parts of {}: {} train, {} validation, {} test".format(dataset, *sizes))
+    typer.echo(f"test inputs that are training inputs too: {leaked_share(splits):.1%}")
 
 
 def _form(distance: Any) -> str:

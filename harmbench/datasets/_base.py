@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
 from harmbench._torch import torch
+from harmbench.records import Inputs
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Splits(NamedTuple):
-    """Disjoint parts of a data set: inputs float32 (M, C, H, W) and class indices int64 (M,)."""
+    """Parts of a data set, disjoint unless the data set says otherwise: inputs and class indices int64 (M,).
+
+    Inputs are images, float32 (M, C, H, W), or tokens, int64 (M, T). Tokens are numbered as the classes are: a class is
+    a token that may be the answer, and `num_classes` is the size of the vocabulary.
+    """
 
     train_inputs: Tensor
     train_targets: Tensor
@@ -25,6 +30,12 @@ class Splits(NamedTuple):
     test_inputs: Tensor
     test_targets: Tensor
     num_classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one image, or (T, V) of T tokens out of a vocabulary of V."""
+        shape = tuple(self.train_inputs.shape[1:])
+        return shape if self.train_inputs.is_floating_point() else (*shape, self.num_classes)
 
     def to(self, device: str | torch.device) -> Self:
         """The same splits on a device."""
@@ -37,7 +48,12 @@ class Dataset(Component):
 
     The split is fixed by the data set. `train_fraction` keeps a stratified share of the training part, drawn with
     the trial's seed, so that the spread over seeds includes the draw of the data; validation and test stay whole.
+
+    Class attributes:
+        gives: images or tokens; a plan pairs the data set with backbones that take them.
     """
+
+    gives: ClassVar[Inputs] = "images"
 
     train_fraction: float = Field(default=1.0, gt=0, le=1)
 
@@ -72,7 +88,7 @@ class Dataset(Component):
 
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        """The whole data set in its fixed splits, inputs standardised with the training part's statistics.
+        """The whole data set in its fixed splits; images standardised with the training part's statistics.
 
         Args:
             data_dir: folder of data sets.
@@ -96,15 +112,31 @@ class Dataset(Component):
         splits = self.splits(data_dir, download)
         if self.train_fraction == 1:
             return splits
-        kept = stratified_share(splits.train_targets, self.train_fraction, seed)
+        kept = stratified_share(self.strata(splits), self.train_fraction, seed)
         return splits._replace(train_inputs=splits.train_inputs[kept], train_targets=splits.train_targets[kept])
+
+    def strata(self, splits: Splits) -> Tensor:
+        """The stratum, int64 (M,), of each training sample, of which `train_fraction` keeps equal shares: its class."""
+        return splits.train_targets
+
+
+def leaked_share(splits: Splits) -> float:
+    """Share of the test inputs that are training inputs too, bit for bit.
+
+    >>> import torch
+    >>> inputs, targets = torch.tensor([[0, 1], [1, 1], [0, 0]]), torch.tensor([1, 0, 0])
+    >>> leaked_share(Splits(inputs, targets, inputs, targets, inputs[1:].flip(1), targets[1:], num_classes=2))
+    1.0
+    """
+    known = {sample.numpy().tobytes() for sample in splits.train_inputs}
+    return sum(sample.numpy().tobytes() in known for sample in splits.test_inputs) / len(splits.test_inputs)
 
 
 def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:
     """Sorted indices of a share of each class, at least one of each.
 
     Args:
-        targets: class indices (M,).
+        targets: class indices, or those of other strata, (M,).
         share: between 0 and 1.
         seed: of the draw.
 

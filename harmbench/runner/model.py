@@ -19,7 +19,7 @@ def derived_seed(spec: TrialSpec, purpose: str) -> int:
 
 
 class Classifier(nn.Module):
-    """Inputs (B, C, H, W) -> logits (B, K) whose softmax is the class probabilities."""
+    """Inputs (B, C, H, W) or (B, T) -> logits (B, K) whose softmax is the class probabilities."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, objective: Objective) -> None:
         super().__init__()
@@ -43,29 +43,33 @@ class Classifier(nn.Module):
         return self.objective.loss.how(self.head.pairs(features))
 
 
-def build(spec: TrialSpec, input_shape: tuple[int, int, int], num_classes: int) -> Classifier:
+def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
     """A fresh classifier on the CPU.
 
     The backbone's numbers depend on (seed, dataset, backbone) only, the head's first draw, the rows of its weight,
-    likewise: two heads at one seed differ in nothing but themselves.
+    likewise: two heads at one seed differ in nothing but themselves. Where the backbone offers class centres of its
+    own, the head's weight is that parameter, held and optimised once.
     """
+    kind = BACKBONES.parse(spec.backbone)
     torch.manual_seed(derived_seed(spec, "backbone"))
-    backbone = BACKBONES.parse(spec.backbone).build(input_shape)
-    num_features = count_features(backbone, input_shape)
+    backbone = kind.build(input_shape)
+    num_features = count_features(backbone, kind.blank(input_shape))
     torch.manual_seed(derived_seed(spec, "head"))
     head = (
         LinearHead(num_features, num_classes)
         if spec.distance is None
         else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.centre_std)
     )
+    if (tied := kind.centres(backbone)) is not None:
+        head.weight = tied
     return Classifier(backbone, head, Objective(spec.loss, num_features))
 
 
-def count_features(backbone: nn.Module, input_shape: tuple[int, int, int]) -> int:
+def count_features(backbone: nn.Module, inputs: Tensor) -> int:
     """N, by one look at what the backbone gives; leaves its buffers as they are."""
     was_training = backbone.training
     with torch.no_grad():
-        features = backbone.eval()(torch.zeros(1, *input_shape))
+        features = backbone.eval()(inputs)
     backbone.train(was_training)
     return int(features.shape[-1])
 

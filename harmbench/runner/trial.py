@@ -73,8 +73,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     settle(spec, device)
     watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
     splits = load(order).to(device)
-    channels, height, width = splits.train_inputs.shape[1:]
-    model = build(spec, (channels, height, width), splits.num_classes).to(device)
+    model = build(spec, splits.input_shape, splits.num_classes).to(device)
     ledger.enter("warm-up")
     machine.before()
     warmed = warm_up(model, splits, spec.protocol)

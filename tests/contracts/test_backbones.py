@@ -13,13 +13,19 @@ from torch import nn
 from harmbench.backbones import BACKBONES, Backbone
 from harmbench.backbones.timm import known_models
 from harmbench.errors import OptionError, UnknownNameError, UsageError
+from harmbench.runner.model import build, optimizer_for
+from tests.samples import spec
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
-SHAPES: list[Shape] = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)]
+SHAPES: dict[str, list[Shape]] = {
+    "images": [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)],
+    "tokens": [(1, 5), (2, 31), (3, 25)],
+}
 OURS = [str(backbone) for backbone in BACKBONES.every_variant()]
 CASES = [
-    *((address, shape) for address in OURS for shape in SHAPES),
+    *((address, shape) for address in OURS for shape in SHAPES[BACKBONES.parse(address).takes]),
+    *((f"{name}[tied=false]", (2, 31)) for name in ("token_mlp", "token_transformer")),
     ("timm:resnet18", (1, 8, 8)),
     ("timm:resnet18", (3, 32, 32)),
     ("timm:mobilenetv3_small_050", (1, 28, 28)),
@@ -28,12 +34,18 @@ CASES = [
 
 
 def check(backbone: Backbone, shape: Shape) -> None:
-    """The contract of one backbone on inputs of one shape (C, H, W)."""
+    """The contract of one backbone on inputs of one shape, (C, H, W) or (T, V)."""
     module, again = (seeded(backbone, shape) for _ in range(2))
     for (name, weights), others in zip(module.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(weights, others), f"same seed, other weights: {name}"
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(2, *shape, generator=generator)
+    inputs = (
+        torch.randn(2, *shape, generator=generator)
+        if backbone.takes == "images"
+        else torch.randint(shape[1], (2, shape[0]), generator=generator)
+    )
+    assert inputs[:1].shape == backbone.blank(shape).shape
+    assert inputs.dtype == backbone.blank(shape).dtype
     assert module.training, "built in evaluation mode"
     features = module(inputs)
     assert features.ndim == 2, f"features of shape {tuple(features.shape)}"
@@ -44,6 +56,9 @@ def check(backbone: Backbone, shape: Shape) -> None:
     for name, weights in module.named_parameters():
         assert weights.grad is not None, f"no gradient reaches {name}"
         assert weights.grad.isfinite().all(), f"gradient of {name} not finite"
+    if (centres := backbone.centres(module)) is not None:
+        assert centres.shape == (shape[1], features.shape[1]), f"centres of shape {tuple(centres.shape)}"
+        assert any(centres is weights for weights in module.parameters()), "centres that are not the module's"
     module.eval()
     with torch.no_grad():
         torch.testing.assert_close(
@@ -61,10 +76,11 @@ def test_contract(address: str, shape: Shape) -> None:
     check(BACKBONES.parse(address), shape)
 
 
-@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18"])
+@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18", "token_mlp", "token_transformer"])
 def test_a_module_can_be_copied_and_pickled(address: str) -> None:
-    module = seeded(BACKBONES.parse(address), (1, 8, 8)).eval()
-    inputs = torch.randn(2, 1, 8, 8)
+    takes = BACKBONES.parse(address).takes
+    module = seeded(BACKBONES.parse(address), SHAPES[takes][0]).eval()
+    inputs = torch.randn(2, 1, 8, 8) if takes == "images" else torch.tensor([[1], [4]])
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(twin(inputs), module(inputs))
 
@@ -77,6 +93,15 @@ class Wrong(Backbone):
 
     def build(self, input_shape: Shape) -> nn.Module:
         return _Wrong(self.how)
+
+    def centres(self, module: nn.Module) -> nn.Parameter | None:
+        return _centres(self.how, module)
+
+
+def _centres(how: str, module: Any) -> nn.Parameter | None:
+    if how == "centres of another shape":
+        return module.second.weight  # type: ignore[no-any-return]
+    return nn.Parameter(torch.zeros(8, 8)) if how == "centres from elsewhere" else None
 
 
 class _Wrong(nn.Module):
@@ -103,11 +128,54 @@ class _Wrong(nn.Module):
         ("shape", "features of shape"),
         ("unseeded", "same seed, other weights"),
         ("batch", "depend on the rest of the batch"),
+        ("centres of another shape", "centres of shape"),
+        ("centres from elsewhere", "centres that are not the module's"),
     ],
 )
 def test_the_contract_catches_a_wrong_backbone(how: str, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        check(Wrong(how=how), (1, 8, 8))
+        check(Wrong(how=how), (1, 4, 16) if how == "centres of another shape" else (1, 8, 8))
+
+
+# Parameters of arXiv 2502.01628's models on modular addition, head included. Its transformers hold, besides, a linear
+# layer from 16 to 31 that nothing uses.
+UNUSED = 17 * 31
+
+
+@pytest.mark.parametrize(
+    ("address", "distance", "parameters"),
+    [
+        ("token_mlp", None, 5_443),
+        ("token_mlp", "euclidean", 5_412),
+        ("token_transformer", None, 7_615 - UNUSED + 31),  # ours has a bias
+        ("token_transformer[tied=false]", "euclidean", 8_111 - UNUSED),
+    ],
+)
+def test_sizes_with_tied_and_untied_heads(address: str, distance: str | None, parameters: int) -> None:
+    trial = spec(distance, "harmonic" if distance else "cross_entropy", dataset="modular_addition", backbone=address)
+    model = build(trial, (2, 31), 31)
+    assert sum(weights.numel() for weights in model.parameters()) == parameters
+    groups = optimizer_for(model, trial.protocol).param_groups
+    optimised = [weights for group in groups for weights in group["params"]]
+    assert sum(weights.numel() for weights in optimised) == parameters
+
+
+@pytest.mark.parametrize("distance", [None, "euclidean", "mahalanobis[variant=diagonal]"])
+def test_a_tied_head_moves_with_the_embedding_and_is_kept_once(distance: str | None) -> None:
+    trial = spec(distance, "harmonic" if distance else "cross_entropy", dataset="lattice", backbone="token_mlp")
+    model = build(trial, (3, 25), 25)
+    table: Any = model.get_parameter("backbone.embedding.weight")
+    before = table.detach().clone()
+    optimiser = optimizer_for(model, trial.protocol)
+    model.loss(torch.tensor([[1, 2, 3]]), torch.tensor([9])).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    assert not torch.equal(table[1], before[1]), "an input's row stands still"
+    assert not torch.equal(table[9], before[9]), "a class's row stands still"
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(model.state_dict())
+    for each in (model, twin):
+        assert each.get_parameter("head.weight") is each.get_parameter("backbone.embedding.weight")
+    assert torch.equal(twin.get_parameter("head.weight"), table)
 
 
 # Parameters of arXiv 2603.10225's networks, less those of their linear heads with bias.
@@ -157,6 +225,9 @@ def test_widths_may_be_numbers_in_python() -> None:
         ("mlp[hidden=512-0]", "must be numbers of at least 1, got '512-0'"),
         ("cnn[channels=]", "cannot read 'channels='"),
         ("cnn[width=0]", "width: input should be greater than or equal to 1"),
+        ("token_transformer[heads=3]", "heads: must divide the width, 16, got 3"),
+        ("token_transformer[width=5]", "heads: must divide the width, 5, got 2"),
+        ("token_transformer[dropout=1]", "dropout: input should be less than 1"),
         ("timm", "needs its model: write timm:MODEL"),
         ("timm:resnet18[size=0]", "must be auto or a number of pixels, at least 1, got 0"),
     ],
@@ -198,6 +269,14 @@ def test_a_model_that_cannot_be_built(address: str, shape: Shape, said: str) -> 
     with pytest.raises(UsageError, match=said) as caught:
         BACKBONES.parse(address).build(shape)
     assert "\n" not in str(caught.value)
+
+
+def test_dropout_is_off_when_evaluated() -> None:
+    module = seeded(BACKBONES.parse("token_transformer[dropout=0.5]"), (2, 31))
+    tokens = torch.tensor([[3, 4]] * 8)
+    assert len(module(tokens).unique(dim=0)) > 1
+    features = module.eval()(tokens)
+    torch.testing.assert_close(features, features[:1].expand_as(features))
 
 
 def convolved_shape(address: str, shape: Shape) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
+import math
 import os
 import pickle
 import subprocess
@@ -21,8 +23,9 @@ import torch
 from PIL import Image
 
 from harmbench._torchvision import import_torchvision
-from harmbench.datasets import DATASETS, Dataset, Splits
+from harmbench.datasets import DATASETS, Dataset, Splits, leaked_share
 from harmbench.datasets._parts import Part, carve, in_three, standardised
+from harmbench.datasets._tasks import Items, SampledTask, TokenTask, drawn
 from harmbench.datasets.folder import Folder
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
 
@@ -107,8 +110,10 @@ def check(dataset: Dataset, data_dir: Path) -> None:
     splits = dataset.splits(data_dir, download=False)
     check_tensors(splits)
     check_disjoint(splits)
-    check_stratified(splits)
-    check_standardised(splits)
+    if dataset.gives == "images":
+        check_images(splits)
+    else:
+        check_tokens(splits)
     for first, second in zip(splits, dataset.splits(data_dir, download=False), strict=True):
         assert torch.equal(torch.as_tensor(first), torch.as_tensor(second)), "two loads differ"
     check_train_fraction(dataset, data_dir)
@@ -124,12 +129,33 @@ def parts(splits: Splits) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 def check_tensors(splits: Splits) -> None:
     for name, (inputs, targets) in parts(splits).items():
-        assert inputs.dtype == torch.float32, name
         assert targets.dtype == torch.int64, name
         assert inputs.shape == (len(targets), *splits.train_inputs.shape[1:]), name
-        assert inputs.isfinite().all(), name
         assert inputs.is_contiguous(), name
+
+
+def check_images(splits: Splits) -> None:
+    for name, (inputs, targets) in parts(splits).items():
+        assert inputs.dtype == torch.float32, name
+        assert inputs.ndim == 4, name
+        assert inputs.isfinite().all(), name
         assert sorted(set(targets.tolist())) == list(range(splits.num_classes)), f"classes of {name}"
+    assert splits.input_shape == splits.train_inputs.shape[1:]
+    check_stratified(splits)
+    check_standardised(splits)
+
+
+def check_tokens(splits: Splits) -> None:
+    known: dict[bytes, int] = {}
+    for name, (inputs, targets) in parts(splits).items():
+        assert inputs.dtype == torch.int64, name
+        assert inputs.ndim == 2, name
+        for tokens in (inputs, targets):
+            assert 0 <= tokens.min() <= tokens.max() < splits.num_classes, f"a token of {name} is not in the vocabulary"
+        for question, answer in zip(inputs, targets.tolist(), strict=True):
+            assert known.setdefault(question.numpy().tobytes(), answer) == answer, "a question has two answers"
+    assert splits.input_shape == (splits.train_inputs.shape[1], splits.num_classes)
+    assert leaked_share(splits) == 0
 
 
 def rows(inputs: torch.Tensor) -> set[bytes]:
@@ -138,7 +164,7 @@ def rows(inputs: torch.Tensor) -> set[bytes]:
 
 def check_disjoint(splits: Splits) -> None:
     images = [rows(inputs) for inputs, _ in parts(splits).values()]
-    assert sum(map(len, images)) == len(set.union(*images)), "an image is in two parts"
+    assert sum(map(len, images)) == len(set.union(*images)), "an input is in two parts"
 
 
 def check_stratified(splits: Splits) -> None:
@@ -162,9 +188,11 @@ def check_train_fraction(dataset: Dataset, data_dir: Path) -> None:
 
     whole, half, quarter = (load(share, seed=0) for share in (1.0, 0.5, 0.25))
     for some, share in ((half, 0.5), (quarter, 0.25)):
-        counts = whole.train_targets.bincount().tolist()
+        counts = dataset.strata(whole).bincount().tolist()
         kept = [max(1, round(share * count)) for count in counts]
-        assert some.train_targets.bincount().tolist() == kept, "the share is not stratified"
+        assert len(some.train_targets) == sum(kept), "another share than asked for"
+        if dataset.gives == "images":
+            assert some.train_targets.bincount().tolist() == kept, "the share is not stratified"
         assert torch.equal(some.test_inputs, whole.test_inputs), "the share touches the test part"
         assert torch.equal(some.validation_inputs, whole.validation_inputs), "the share touches validation"
     assert rows(quarter.train_inputs) < rows(half.train_inputs) < rows(whole.train_inputs), "shares are not nested"
@@ -208,7 +236,7 @@ class Wrong(Dataset):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("leaks", "an image is in two parts"),
+        ("leaks", "an input is in two parts"),
         ("skewed", "not stratified"),
         ("scaled over all", "the training part's mean is not 0"),
         ("restless", "two loads differ"),
@@ -220,7 +248,131 @@ def test_the_contract_catches_a_wrong_data_set(how: str, said: str, tmp_path: Pa
         check(Wrong(how=how), tmp_path)
 
 
+class WrongTask(TokenTask):
+    """Breaks the contract of tasks as told."""
+
+    name: ClassVar[str] = "wrong_task"
+    how: str
+    vocabulary: ClassVar[int] = 9  # type: ignore[assignment]
+
+    def items(self) -> Items:
+        questions = torch.cartesian_prod(torch.arange(9), torch.arange(9))
+        answers = questions.sum(1) % (10 if self.how == "another token" else 9)
+        if self.how == "two answers":
+            return Items(torch.cat([questions, questions]), torch.cat([answers, (answers + 1) % 9]))
+        if self.how == "twice":
+            return Items(torch.cat([questions, questions]), torch.cat([answers, answers]))
+        return Items(questions.double() if self.how == "numbers" else questions, answers)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("twice", "an input is in two parts"),
+        ("two answers", "an input is in two parts"),
+        ("another token", "is not in the vocabulary"),
+        ("numbers", "train"),
+    ],
+)
+def test_the_contract_catches_a_wrong_task(how: str, said: str, tmp_path: Path) -> None:
+    check(WrongTask(how="not at all"), tmp_path)
+    with pytest.raises(AssertionError, match=said):
+        check(WrongTask(how=how), tmp_path)
+
+
 # ---------------------------------------------------------------- the content of each
+
+# The questions once more, in plain Python: (question, answer), vocabulary, number of questions.
+POINT = list(itertools.product(range(5), range(5)))
+ELEMENT = list(itertools.permutations(range(4)))
+TASKS: dict[str, tuple[Callable[..., bool], int, int]] = {
+    "lattice": (
+        lambda a, b, c, d: all(POINT[b][i] - POINT[a][i] == POINT[d][i] - POINT[c][i] for i in (0, 1)),
+        25,
+        7225,
+    ),
+    "modular_addition": (lambda a, b, c: (a + b - c) % 31 == 0, 31, 961),
+    "equivalence": (lambda a, b, c: c == (40 if a % 5 == b % 5 else 41), 42, 1600),
+    "greater_than": (lambda a, b, c: c == (31 if a > b else 30), 32, 900),
+    "family_tree": (
+        lambda a, relation, c: {
+            127: c == (a - 1) // 2,
+            128: c == ((a - 1) // 2 - 1) // 2,
+            129: a != c and (a - 1) // 2 == (c - 1) // 2,
+        }[relation],
+        130,
+        376,
+    ),
+    "permutation": (lambda g, h, f: all(ELEMENT[f][i] == ELEMENT[g][ELEMENT[h][i]] for i in range(4)), 24, 576),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_answers_are_right_and_every_question_is_there(name: str, tmp_path: Path) -> None:
+    is_right, vocabulary, count = TASKS[name]
+    splits = DATASETS.parse(name).splits(tmp_path, download=False)
+    items = [
+        (*question, answer)
+        for inputs, targets in parts(splits).values()
+        for question, answer in zip(inputs.tolist(), targets.tolist(), strict=True)
+    ]
+    assert splits.num_classes == vocabulary
+    assert len({item[:-1] for item in items}) == len(items) == count
+    assert all(is_right(*item) for item in items)
+    assert [len(targets) for _, targets in parts(splits).values()] == [
+        count - 2 * round(count / 10),
+        round(count / 10),
+        round(count / 10),
+    ]
+
+
+@pytest.mark.parametrize(("points", "count"), [(3, 36), (5, 14_400)])
+def test_permutation_groups_have_inverses_and_an_identity(points: int, count: int) -> None:
+    questions, answers = DATASETS.parse(f"permutation[points={points}]").items()  # type: ignore[attr-defined]
+    table = answers.reshape(math.isqrt(count), -1)
+    elements = torch.arange(len(table))
+    assert len(questions) == count
+    assert torch.equal(table[0], elements)
+    assert torch.equal(table[:, 0], elements)
+    for line in (*table, *table.T):
+        assert torch.equal(line.sort().values, elements)
+
+
+# Share of test questions in the training part, seed 0 of the released code; its number of questions.
+RELEASED = {
+    "lattice": (0.125, 7225),
+    "modular_addition": (0.52, 961),
+    "equivalence": (0.435, 1600),
+    "greater_than": (0.595, 900),
+    "family_tree": (0.895, 373),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_sampling_as_released_leaks_as_much_as_the_released_code(name: str, tmp_path: Path) -> None:
+    released, count = RELEASED[name]
+    task = DATASETS.parse(f"{name}[sampling=as_released]")
+    assert isinstance(task, SampledTask)
+    items = task.released_items()
+    assert len(set(map(tuple, items.questions.tolist()))) == len(items.answers) == count
+    expected = 1 - (1 - 1 / count) ** 800
+    draws = [drawn(items, 999, torch.Generator().manual_seed(seed)) for seed in range(30)]
+    shares = np.array([leaked_share(splits) for splits in draws])
+    assert abs(shares.mean() - expected) < 4 * shares.std() / math.sqrt(30)
+    assert abs(released - expected) < 3 * math.sqrt(expected * (1 - expected) / 200)
+    splits = task.splits(tmp_path, download=False)
+    assert [len(targets) for _, targets in parts(splits).values()] == [800, 200, 200]
+    with pytest.raises(AssertionError, match="in two parts"):
+        check_disjoint(splits)
+
+
+def test_the_released_family_tree_takes_a_person_for_a_relation() -> None:
+    task = DATASETS.parse("family_tree")
+    assert isinstance(task, SampledTask)
+    for items, meant in ((task.released_items(), 1), (task.items(), 0)):
+        assert (items.answers >= 127).sum() == meant
+        relations = items.questions[:, 1]
+        assert relations.bincount().tolist()[127:] == ([125, 123, 125] if meant else [126, 124, 126])
 
 
 def test_digits_are_scikit_learns(tmp_path: Path) -> None:
@@ -476,6 +628,10 @@ def test_a_folder_too_large_for_memory(tmp_path: Path) -> None:
         ("digits[train_fraction=0]", "train_fraction: input should be greater than 0"),
         ("digits[train_fraction=1.5]", "train_fraction: input should be less than or equal to 1"),
         ("digits[size=9]", "no option 'size'"),
+        ("lattice[side=1]", "side: input should be greater than or equal to 2"),
+        ("permutation[points=6]", "points: input should be less than or equal to 5"),
+        ("permutation[sampling=as_released]", "no option 'sampling'"),
+        ("equivalence[sampling=released]", "sampling: input should be 'unique' or 'as_released'"),
     ],
 )
 def test_bad_options(address: str, said: str) -> None:

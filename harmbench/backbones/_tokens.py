@@ -1,0 +1,31 @@
+"""What backbones over tokens share: an embedding, which may be the class centres too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from harmbench.backbones._base import Backbone
+from harmbench.records import Inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TokenBackbone(Backbone):
+    """Base of backbones over tokens; not itself a backbone. Its modules hold their table as `embedding`, (V, N).
+
+    `tied` makes the rows of the table the class centres, so that the head has no weight of its own.
+    """
+
+    takes: ClassVar[Inputs] = "tokens"
+
+    width: int = Field(default=16, ge=1)
+    tied: bool = True
+
+    def known_features(self) -> int:
+        return self.width
+
+    def centres(self, module: nn.Module) -> nn.Parameter | None:
+        return module.get_parameter("embedding.weight") if self.tied else None

@@ -1,0 +1,36 @@
+"""Whether two numbers leave the same rest."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.datasets._tasks import Items, SampledTask, pairs
+
+
+class Equivalence(SampledTask):
+    """Equivalence classes: (a, b) -> same or different modulo 5, 1,600 questions, 2 tokens, vocabulary 42.
+
+    A task of arXiv 2502.01628. Tokens are the `numbers` below 40, then `same` and `different`: 40 and 41. Of the
+    questions 80 % are different, so always saying so is right as often.
+
+    >>> questions, answers = Equivalence().items()
+    >>> questions[12].tolist(), answers[12].item(), (answers == 41).float().mean().item()
+    ([0, 12], 41, 0.8...)
+    """
+
+    name: ClassVar[str] = "equivalence"
+
+    numbers: int = Field(default=40, ge=4, le=1000)
+    modulus: int = Field(default=5, ge=2)
+
+    @property
+    def vocabulary(self) -> int:
+        return self.numbers + 2
+
+    def items(self) -> Items:
+        questions = pairs(self.numbers)
+        differs = (questions[:, 0] - questions[:, 1]) % self.modulus != 0
+        return Items(questions, self.numbers + differs.to(torch.long))

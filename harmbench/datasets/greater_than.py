@@ -1,0 +1,34 @@
+"""Which of two numbers is the greater."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.datasets._tasks import Items, SampledTask, pairs
+
+
+class GreaterThan(SampledTask):
+    """Greater than: (a, b) -> whether a > b, 900 questions, 2 tokens, vocabulary 32.
+
+    A task of arXiv 2502.01628. Tokens are the `numbers` below 30, then `no` and `yes`: 30 and 31. Of the questions 52 %
+    are answered by no.
+
+    >>> questions, answers = GreaterThan().items()
+    >>> questions[150].tolist(), answers[150].item()
+    ([5, 0], 31)
+    """
+
+    name: ClassVar[str] = "greater_than"
+
+    numbers: int = Field(default=30, ge=4, le=1000)
+
+    @property
+    def vocabulary(self) -> int:
+        return self.numbers + 2
+
+    def items(self) -> Items:
+        questions = pairs(self.numbers)
+        return Items(questions, self.numbers + (questions[:, 0] > questions[:, 1]).to(torch.long))

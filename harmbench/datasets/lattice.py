@@ -1,0 +1,39 @@
+"""The fourth corner of a parallelogram on a grid."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.datasets._tasks import Items, SampledTask
+
+
+class Lattice(SampledTask):
+    """In-context lattice: three corners of a parallelogram -> the fourth, 7,225 questions, 3 tokens, vocabulary 25.
+
+    A task of arXiv 2502.01628. Tokens are the points of a grid of `side` x `side`, row by row; the answer to (a, b, c)
+    is the point b + c - a, and only questions whose answer lies on the grid are asked. The paper trains on 800 draws;
+    `train_fraction=0.138` keeps as many questions.
+
+    >>> questions, answers = Lattice().items()
+    >>> len(answers), questions[2015].tolist(), answers[2015].item()  # (1, 2), (1, 3), (2, 2) -> (2, 3)
+    (7225, [7, 8, 12], 13)
+    """
+
+    name: ClassVar[str] = "lattice"
+
+    side: int = Field(default=5, ge=2, le=12)
+
+    @property
+    def vocabulary(self) -> int:
+        return self.side**2
+
+    def items(self) -> Items:
+        points = torch.arange(self.vocabulary)
+        questions = torch.cartesian_prod(points, points, points)
+        rows, columns = questions // self.side, questions % self.side
+        row, column = (axis[:, 1] + axis[:, 2] - axis[:, 0] for axis in (rows, columns))
+        inside = (row >= 0) & (row < self.side) & (column >= 0) & (column < self.side)
+        return Items(questions[inside], (row * self.side + column)[inside])

@@ -1,0 +1,41 @@
+"""Composition of permutations."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import ClassVar
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.datasets._tasks import Items, TokenTask, pairs
+
+
+class Permutation(TokenTask):
+    """Permutation group: (g, h) -> g after h in S4, 576 questions, 2 tokens, vocabulary 24.
+
+    A task of arXiv 2502.01628, whose code splits the whole table, so nothing leaks there. Tokens are the permutations
+    of `points` points in lexicographic order: S3 has 6 and 36 questions, S5 has 120 and 14,400.
+
+    >>> questions, answers = Permutation(points=3).items()
+    >>> len(answers), questions[8].tolist(), answers[8].item()  # a swap after another one is a rotation
+    (36, [1, 2], 4)
+    """
+
+    name: ClassVar[str] = "permutation"
+
+    points: int = Field(default=4, ge=3, le=5)
+
+    @property
+    def vocabulary(self) -> int:
+        return math.factorial(self.points)
+
+    def items(self) -> Items:
+        elements = torch.tensor(list(itertools.permutations(range(self.points))))
+        questions = pairs(self.vocabulary)
+        # (g after h) sends i to g[h[i]].
+        composed = elements[questions[:, 0]].gather(1, elements[questions[:, 1]])
+        # Digits to the base of `points` order permutations as they are listed.
+        places = self.points ** torch.arange(self.points - 1, -1, -1)
+        return Items(questions, torch.searchsorted((elements * places).sum(1), (composed * places).sum(1)))
