@@ -268,10 +268,11 @@ class _Harmonic(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, w, learnt = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative may be asked for
-            gradients: Any = _Gradients.apply(*ctx.saved_tensors, upstream, ctx)  # type: ignore[no-untyped-call]
+            gradients: Any = _Gradients.apply(x, w, learnt, upstream, ctx)  # type: ignore[no-untyped-call]
         else:
-            gradients = _gradients(*ctx.saved_tensors, upstream, ctx)
+            gradients = _gradients(x, w, learnt, upstream, ctx)
         return (*gradients, None, None)
 
 
