@@ -113,12 +113,15 @@ def test_is_written_as_it_is_read(loss):
 
 @cache
 def features(source: str) -> Tensor:
-    """Feature vectors: random ones of several sizes, or what a backbone makes of random images."""
+    """Feature vectors: random ones of several sizes, or what a backbone makes of random images or tokens."""
     torch.manual_seed(0)
     if source == "vectors":
         x = torch.randn(64, N)
         return torch.cat([x, 0.1 * x, x.relu()])
-    return BACKBONES.parse(source).build((1, 8, 8)).eval()(torch.rand(64, 1, 8, 8)).detach()
+    backbone = BACKBONES.parse(source)
+    if backbone.takes == "tokens":
+        return backbone.build((3, 25)).eval()(torch.randint(25, (64, 3))).detach()
+    return backbone.build((1, 8, 8)).eval()(torch.rand(64, 1, 8, 8)).detach()
 
 
 def predicts_the_nearest_centre(distance: Distance, loss: Loss, x: Tensor) -> None:
