@@ -549,15 +549,15 @@ def test_constant_gradients_do_not_vary(meter):
 
 
 def test_white_noise_gives_what_theory_expects():
-    size, steps = 50, 4000
+    size, steps, rng = 50, 4000, np.random.default_rng(0)  # its own: which tests ran before must not matter
     watcher = METERS.parse(EVERY_STEP).watcher()
-    feed(watcher, RNG.normal(size=(steps, size)), RNG.normal(size=steps))
+    feed(watcher, rng.normal(size=(steps, size)), rng.normal(size=steps))
     mean = math.sqrt(2) * math.exp(math.lgamma((size + 1) / 2) - math.lgamma(size / 2))  # of the chi distribution
     found = values(watcher)
     assert found["gradient_norm_cv"] == pytest.approx(math.sqrt(size - mean**2) / mean, rel=0.05)
     assert found["gradient_cosine"] == pytest.approx(0, abs=4 / math.sqrt(size * steps))
     # Differences have twice the variance, the smoothed losses alpha / (2 - alpha) of it.
-    assert found["loss_roughness"] == pytest.approx(math.sqrt(2 / (0.1 / 1.9)), rel=0.06)
+    assert found["loss_roughness"] == pytest.approx(math.sqrt(2 / (0.1 / 1.9)), rel=0.15)  # of 200 independent
     assert found["gradient_spike_rate"] == 0
 
 
