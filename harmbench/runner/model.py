@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,6 @@ def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: in
         if protocol.schedule == "constant":
             return 1.0
         done = (step - protocol.lr_warmup_steps) / max(1, steps - protocol.lr_warmup_steps)
-        return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+        return 0.5 * (1 + math.cos(math.pi * done))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
