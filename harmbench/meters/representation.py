@@ -278,7 +278,7 @@ class Geometry:
             f"accuracy {accuracy:.3f} is not above chance, {chance:.3f} + {margin:.3f}": accuracy <= chance + margin,
             f"{share:.0%} of the classes are ever predicted": share < MIN_PREDICTED,
             f"effective rank: {rank if isinstance(rank, str) else format(rank, '.2f')}": isinstance(rank, str)
-            or rank < MIN_RANK,
+            or (rank < MIN_RANK and self._classes > 2),  # two classes told apart well lie on a line
         }
         return [sign for sign, shows in signs.items() if shows]
 
