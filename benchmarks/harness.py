@@ -81,9 +81,7 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Times:
     torch.manual_seed(derived_seed(trial, "train"))
     model.train()
     start = time.perf_counter()
-    for step, rows in enumerate(
-        batch_indices(size, protocol.batch_size, steps, derived_seed(trial, "order")), start=1
-    ):
+    for step, rows in enumerate(batch_indices(size, protocol.batch_size, steps, derived_seed(trial, "order")), start=1):
         inputs, targets = splits.train_inputs[rows], splits.train_targets[rows]
         optimizer.zero_grad()
         loss = (
@@ -163,9 +161,7 @@ def compare(head: tuple[str | None, str], threads: int, rounds: int, splits: Spl
         yield Ratio(f"{trial.head} + {trial.loss}", threads, what, middle, low, high, rounds, usual)
 
 
-def by_turns(
-    ways: dict[str, Callable[[Classifier], Times]], start: Classifier, rounds: int
-) -> dict[str, list[Times]]:
+def by_turns(ways: dict[str, Callable[[Classifier], Times]], start: Classifier, rounds: int) -> dict[str, list[Times]]:
     """Times of each way, in rounds that begin with another each; the first round only warms up.
 
     Raises:
@@ -222,9 +218,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json instead of printing")
     asked = parser.parse_args()
     splits = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
-    ratios = [
-        ratio for threads in THREADS for head in HEADS for ratio in compare(head, threads, asked.rounds, splits)
-    ]
+    ratios = [ratio for threads in THREADS for head in HEADS for ratio in compare(head, threads, asked.rounds, splits)]
     about = bench.machine() | {
         "threads": " and ".join(map(str, THREADS)),
         "rounds": str(asked.rounds),

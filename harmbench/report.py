@@ -151,7 +151,11 @@ def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]
     yield (
         f"{len(run.trials)} of {run.planned} planned trials have a result: "
         f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
-        + (f" {collapsed} of those that ended well collapsed: no better than chance, or blind to most classes." if collapsed else "")
+        + (
+            f" {collapsed} of those that ended well collapsed: no better than chance, or blind to most classes."
+            if collapsed
+            else ""
+        )
         + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
     )
     for group in groups:
