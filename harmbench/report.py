@@ -280,7 +280,8 @@ def _total_joules(run: RunData, component: Component) -> float | None:
 
 
 def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
-    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels, as in the tables."""
+    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels, those that
+    went wrong anywhere last."""
     means: dict[str, list[float]] = defaultdict(list)
     unsound = {cell.head for group in groups for cell in group.cells if cell.unsound}
     for group in groups:
@@ -543,7 +544,8 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
     yield (
         "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
         f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
-        "head is better, or named the best, while trials of its ended badly or collapsed. `not decided` is no proof of equality; the seeds it names are "
+        "head is better, or named the best, while trials of its ended badly or collapsed. "
+        "`not decided` is no proof of equality; the seeds it names are "
         "an estimate. "
         "The interval in `to baseline` is not corrected."
     )
