@@ -118,7 +118,7 @@ def by_harmbench(
     begun = time.perf_counter()
     ledger = PhaseLedger(time.perf_counter, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    Training(trial, model, splits, watchers, ledger, lambda step, steps: None).run()
+    Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).run()
     ledger.close()
     return Times(ledger.total("train").seconds, time.perf_counter() - begun)
 
