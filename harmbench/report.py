@@ -596,7 +596,8 @@ def _meter_notes(run: RunData) -> Iterator[str]:
             "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
             "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
             "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
-            "under half of the classes are ever predicted, or the effective rank is below 1.5 with more than two classes."
+            "under half of the classes are ever predicted, or, with more than two classes, the effective rank is below "
+            "1.5."
         )
 
 

@@ -50,7 +50,8 @@ class Representation(Meter):
     - class_separation: share of the variance of X that lies between the classes;
     - near_zero_weight_share: share of weights of less than 1 % of their root mean square;
     - collapsed: 1 where accuracy is not above chance (the share of the largest class) by 3 standard errors, where
-      under half of the classes are ever predicted, or where the effective rank is below 1.5 with more than two classes; else 0.
+      under half of the classes are ever predicted, or where, with more than two classes, the effective rank
+      is below 1.5; else 0.
 
     A collapsed model looks perfect on most of these: read them beside the accuracy and `collapsed` only. Class means
     come from the same held-out samples, of which each class needs two; the papers on neural collapse take the training
