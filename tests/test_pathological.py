@@ -71,13 +71,13 @@ exclude:
   - {datasets: spoiled, backbones: dead, reason: one thing wrong at a time}
 claims:
   - id: fast
-    sentence: A dead model trains at no less than a hundredth of the baseline's speed.
+    sentence: Every model trains at no less than a hundredth of the baseline's speed.
     source: nobody
     measure: throughput
     rule: no_worse
     margin: 0.99
     heads: euclidean + harmonic
-    backbones: dead
+    datasets: digits
 """
 
 
@@ -108,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     high = SUITE.partition("exclude:")[0].replace("target: 0.5", "target: 0.5, optimizer: sgd, lr: 1.0e+6")
     (path / "high.yaml").write_text(high.replace(", spoiled", "").replace(", dead", ""))
     harmbench("run", "wrong.yaml", "--out", "wrong", folder=path)
-    harmbench("run", "high.yaml", "--out", "high", folder=path)
+    harmbench("run", "high.yaml", "--out", "high", "--seeds", 1, folder=path)
     return path
 
 
