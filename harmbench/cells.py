@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from harmbench.records import COMPONENTS, Component, TrialRecord
 from harmbench.stats import Interval, mean_interval
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
+CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy counts
 
 Key = tuple[str, str, str, str]
 Scale = Literal["difference", "ratio"]
@@ -64,6 +66,17 @@ class Cell:
         """Trials that diverged or failed."""
         return len(self.trials) - self.count("ok")
 
+    @property
+    def collapsed(self) -> int:
+        """Trials that ended well and do not tell the classes apart."""
+        return sum(is_collapsed(trial) for trial in self.trials)
+
+    @property
+    def unsound(self) -> str:
+        """Why the cell cannot be called the best, whatever its means: the seeds that are left may be the easy ones."""
+        counts = {"ended badly": self.ended_badly, "collapsed": self.collapsed}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
     def why_missing(self, name: str) -> str:
         """The first reason why a measure is missing."""
         summed = parts(self.trials, name)
@@ -83,6 +96,22 @@ class Cell:
             if any(m.name == part and m.origin == "modelled" for t in self.trials for m in t.measurements):
                 return part
         return ""
+
+
+def is_collapsed(trial: TrialRecord) -> bool:
+    """Whether a trial ended well in a model that does not tell the classes apart.
+
+    As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
+    classes, by three standard errors.
+    """
+    said, accuracy = trial.value("collapsed"), trial.value("test_accuracy")
+    classes, size = trial.sizes.get("classes", 0), trial.sizes.get("test", 0)
+    if trial.status != "ok" or said is not None:
+        return trial.status == "ok" and bool(said)
+    if accuracy is None or not classes or not size:
+        return False
+    chance = 1 / classes
+    return accuracy <= chance + CHANCE_ERRORS * math.sqrt(chance * (1 - chance) / size)
 
 
 def cells_of(trials: Iterable[TrialRecord]) -> list[Cell]:

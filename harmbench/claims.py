@@ -198,6 +198,12 @@ def _test(claim: Claim, candidate: Cell, baseline: Cell, measure: Measure, direc
     if baseline.ended_badly and not measure.name.endswith("_to_target"):
         note = note or f"{baseline.ended_badly} of the baseline's trials ended badly"
         refutes = math.nan
+    if candidate.collapsed:
+        note = note or f"{candidate.collapsed} of its trials collapsed"
+        supports = math.nan  # what does not learn is not to win by being cheap, or by a geometry that looks perfect
+    if baseline.collapsed:
+        note = note or f"{baseline.collapsed} of the baseline's trials collapsed"
+        refutes = math.nan
     return _Tested(
         _describe(found, measure, candidate.label, candidate.place, note, direction), found, supports, refutes
     )

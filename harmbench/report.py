@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from harmbench.carbon import Grid
-from harmbench.cells import Cell, cells_of, charged_components
+from harmbench.cells import Cell, cells_of, charged_components, is_collapsed
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
@@ -36,7 +36,8 @@ DRIFT = 0.1  # relative change of the fixed workload's time from which on the re
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one table: one dataset and one backbone, the best mean test accuracy first.
+    """The cells of one table: one dataset and one backbone, the best mean test accuracy first, those of which a trial
+    ended badly or collapsed after all others.
 
     Attributes:
         comparisons: of test accuracy with the baseline, by label; with Holm-adjusted p-values.
@@ -59,10 +60,12 @@ class Group:
         if cell.label not in self.comparisons:
             return MISSING
         comparison, p_value = self.comparisons[cell.label]
-        if p_value < 1 - LEVEL and comparison.interval.mean < 0:
-            return "worse"
         if p_value < 1 - LEVEL:  # of the seeds that ended well; the others may have been the hard ones
-            return f"not decided ({cell.ended_badly} ended badly)" if cell.ended_badly else "better"
+            is_behind = comparison.interval.mean < 0
+            ahead = self.baseline if is_behind else cell
+            if ahead and ahead.unsound:
+                return f"not decided ({'of the baseline ' if is_behind else ''}{ahead.unsound})"
+            return "worse" if is_behind else "better"
         needed = seeds_to_decide(comparison, tests=len(self.comparisons))
         return f"not decided ({needed} seeds would)" if needed else "not decided"
 
@@ -118,9 +121,9 @@ def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int]:
     return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
 
 
-def _rank(cell: Cell) -> float:
+def _rank(cell: Cell) -> tuple[bool, float]:
     accuracy = cell.interval("test_accuracy")
-    return -accuracy.mean if accuracy else math.inf
+    return bool(cell.unsound), -accuracy.mean if accuracy else math.inf
 
 
 def _compare(cells: Sequence[Cell], baseline: Cell | None) -> dict[str, tuple[Comparison, float]]:
@@ -144,9 +147,15 @@ def _compare(cells: Sequence[Cell], baseline: Cell | None) -> dict[str, tuple[Co
 def _summary(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]:
     statuses = [trial.status for trial in run.trials]
     diverged, failed = statuses.count("diverged"), statuses.count("failed")
+    collapsed = sum(is_collapsed(trial) for trial in run.trials)
     yield (
         f"{len(run.trials)} of {run.planned} planned trials have a result: "
         f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
+        + (
+            f" {collapsed} of those that ended well collapsed: no better than chance, or blind to most classes."
+            if collapsed
+            else ""
+        )
         + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
     )
     for group in groups:
@@ -168,9 +177,11 @@ def _unmeasurable(measurement: Measurement) -> bool:
 
 def _best(group: Group) -> str:
     """The best cell of a group, what it costs, and how many heads are decided."""
-    best = next((cell for cell in group.cells if cell.interval("test_accuracy")), None)
-    if best is None:
+    if not any(cell.count("ok") for cell in group.cells):
         return f"**{group.title}**: no trial ended well."
+    best = next((cell for cell in group.cells if cell.interval("test_accuracy") and not cell.unsound), None)
+    if best is None:
+        return f"**{group.title}**: no head is the best: of every one, trials ended badly or collapsed."
     text = f"**{group.title}**: highest mean test accuracy {_percent(best.interval('test_accuracy'))} % ({best.label})"
     if group.baseline is None:
         return text + "; the run has no baseline (linear + cross_entropy) to compare with."
@@ -178,6 +189,7 @@ def _best(group: Group) -> str:
         text += ", the baseline itself"
     else:
         text += f", baseline {_percent(group.baseline.interval('test_accuracy'))} %"
+        text += f" ({group.baseline.unsound})" if group.baseline.unsound else ""
         speed = _relative(best, group.baseline, "throughput")
         text += f"; it trains at {speed:.2f} times the baseline's speed" if speed else ""
     verdicts = [group.verdict(cell).split(" (")[0] for cell in group.cells if not cell.is_baseline]
@@ -268,13 +280,15 @@ def _total_joules(run: RunData, component: Component) -> float | None:
 
 
 def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
-    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels."""
+    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels, those that
+    went wrong anywhere last."""
     means: dict[str, list[float]] = defaultdict(list)
+    unsound = {cell.head for group in groups for cell in group.cells if cell.unsound}
     for group in groups:
         for cell in group.cells:
             if accuracy := cell.interval("test_accuracy"):
                 means[cell.head].append(accuracy.mean)
-    rows = sorted(means, key=lambda head: -sum(means[head]) / len(means[head]))
+    rows = sorted(means, key=lambda head: (head in unsound, -sum(means[head]) / len(means[head])))
     if not rows:
         return
     losses = sorted({cell.loss for group in groups for cell in group.cells})
@@ -385,6 +399,7 @@ def _steps_to_target(cell: Cell) -> str:
 def _trials(cell: Cell) -> str:
     parts = [f"{cell.count('ok')} ok"]
     parts += [f"{n} {status}" for status in ("diverged", "failed") if (n := cell.count(status))]
+    parts += [f"{cell.collapsed} collapsed"] if cell.collapsed else []
     reasons = sorted({trial.reason for trial in cell.trials if trial.reason})
     return ", ".join(parts) + (f": {'; '.join(reasons)}" if reasons else "")
 
@@ -529,7 +544,8 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
     yield (
         "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
         f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
-        "head is better while trials of its ended badly. `not decided` is no proof of equality; the seeds it names are "
+        "head is better, or named the best, while trials of its ended badly or collapsed. "
+        "`not decided` is no proof of equality; the seeds it names are "
         "an estimate. "
         "The interval in `to baseline` is not corrected."
     )
@@ -580,7 +596,8 @@ def _meter_notes(run: RunData) -> Iterator[str]:
             "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
             "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
             "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
-            "under half of the classes are ever predicted, or the effective rank is below 1.5."
+            "under half of the classes are ever predicted, or, with more than two classes, the effective rank is below "
+            "1.5."
         )
 
 

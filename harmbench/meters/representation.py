@@ -50,7 +50,8 @@ class Representation(Meter):
     - class_separation: share of the variance of X that lies between the classes;
     - near_zero_weight_share: share of weights of less than 1 % of their root mean square;
     - collapsed: 1 where accuracy is not above chance (the share of the largest class) by 3 standard errors, where
-      under half of the classes are ever predicted, or where the effective rank is below 1.5; else 0.
+      under half of the classes are ever predicted, or where, with more than two classes, the effective rank
+      is below 1.5; else 0.
 
     A collapsed model looks perfect on most of these: read them beside the accuracy and `collapsed` only. Class means
     come from the same held-out samples, of which each class needs two; the papers on neural collapse take the training
@@ -278,7 +279,7 @@ class Geometry:
             f"accuracy {accuracy:.3f} is not above chance, {chance:.3f} + {margin:.3f}": accuracy <= chance + margin,
             f"{share:.0%} of the classes are ever predicted": share < MIN_PREDICTED,
             f"effective rank: {rank if isinstance(rank, str) else format(rank, '.2f')}": isinstance(rank, str)
-            or rank < MIN_RANK,
+            or (rank < MIN_RANK and self._classes > 2),  # two classes told apart well lie on a line
         }
         return [sign for sign, shows in signs.items() if shows]
 

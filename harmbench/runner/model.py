@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,9 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
     """
     free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
     decayed = [p for p in model.parameters() if all(p is not other for other in free)]
-    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}]
+    if free:  # a group takes time even where it is empty
+        groups.append({"params": free, "weight_decay": 0.0})
     if protocol.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=protocol.lr, momentum=protocol.momentum)
     kind = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
@@ -97,6 +100,6 @@ def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: in
         if protocol.schedule == "constant":
             return 1.0
         done = (step - protocol.lr_warmup_steps) / max(1, steps - protocol.lr_warmup_steps)
-        return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+        return 0.5 * (1 + math.cos(math.pi * done))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

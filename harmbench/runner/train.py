@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -53,12 +54,19 @@ def _merit(point: CurvePoint) -> tuple[float, float]:
     return point.validation_accuracy, -nll
 
 
+def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
+    """The protocol's arithmetic. Not even entered for float32: beside a small step an autocast that is off is dear."""
+    if protocol.precision == "float32":
+        return nullcontext()
+    return torch.autocast(inputs.device.type, torch.bfloat16)
+
+
 def training_step(
     model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
     """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+    with _precision(inputs, protocol):
         loss = model.loss(inputs, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = None
@@ -122,6 +130,11 @@ class Training:
         self._losses: list[Tensor] = []  # since the last validation
         self._checked = 0  # how many of them were looked at
         self._trained = Trained()
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """The validations so far."""
+        return tuple(self._trained.curve)
 
     def run(self) -> Trained:
         """Take all steps.
@@ -206,7 +219,7 @@ def predict(model: Classifier, inputs: Tensor, protocol: Protocol) -> Tensor:
     """Logits (M, K) in float32, in evaluation mode and in blocks; the mode is put back."""
     was_training = model.training
     model.eval()
-    with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
+    with torch.no_grad(), _precision(inputs, protocol):
         logits = torch.cat([model(block).float() for block in torch.split(inputs, EVALUATION_BATCH)])
     model.train(was_training)
     return logits

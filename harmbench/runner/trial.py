@@ -89,12 +89,13 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "kernels": kernels_used(model, min(spec.protocol.batch_size, len(splits.train_targets))),
         "sizes": sizes(splits, model),
     }
+    training = Training(spec, model, splits, watchers, ledger, link.progress)
     try:
-        trained = Training(spec, model, splits, watchers, ledger, link.progress).run()
+        trained = training.run()
     except DivergedError as end:
         ledger.enter("examine")
         values = [value for watcher in watchers for value in watcher.partial()]
-        known |= {"status": "diverged", "reason": str(end)}
+        known |= {"status": "diverged", "reason": str(end), "curve": training.curve}
     else:
         model.load_state_dict(trained.best_state)
         test_logits = predict(model, splits.test_inputs, spec.protocol)
