@@ -55,7 +55,9 @@ def harmonic_loss(
     tensor(0.8000)
     """
     chosen = DISTANCES.parse(distance) if isinstance(distance, str) else distance
-    shape, x, targets = targets.shape, x.reshape(-1, x.shape[-1]), targets.reshape(-1)
+    shape = targets.shape
+    if x.ndim != 2 or targets.ndim != 1:
+        x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
     _check(x, centres, targets, weight, label_smoothing, reduction)
     pairs = chosen.pairs(x, centres, parameters, training=training)
     task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, pairs.x)
@@ -84,7 +86,7 @@ def _task(
 ) -> harmonic.Task:
     weight = None if weight is None else weight.detach().to(like.device, like.dtype).contiguous()
     has_values = not torch.compiler.is_compiling() and in_memory(targets)  # to check; under torch.func there are none
-    low, high = (int(end) for end in torch.aminmax(targets)) if len(targets) and has_values else (0, 0)
+    low, high = map(int, torch.aminmax(targets)) if has_values and targets.numel() else (0, 0)
     if has_values and low >= 0 and high < classes and not 0 <= ignored < classes:
         all_count = True
     else:
