@@ -106,7 +106,7 @@ def measure(backbone: str, heads: Sequence[str], kernels: Sequence[str], seconds
     for trainee in trainees:
         trainee.turn()
     end = time.perf_counter() + seconds
-    while len(linear.seconds) < 5 or time.perf_counter() < end:
+    while len(linear.seconds) < 3 or time.perf_counter() < end:
         for trainee in random.sample(trainees, len(trainees)):
             trainee.seconds.append(trainee.turn())
     for trainee in trainees:
