@@ -57,7 +57,11 @@ class BrayCurtis(Distance):
         return Operator("elementwise", "bray_curtis_signed" if self.variant == "signed" else "bray_curtis")
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        return Mapped(_profile(x), _profile(centres)) if self.variant == "normalized" else Mapped(x, centres)
+        from harmbench.kernels import maps
+
+        if self.variant == "normalized":
+            x, centres = (maps.profiles(v) if maps.can_take(v) else _profile(v) for v in (x, centres))
+        return Mapped(x, centres)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         same = BrayCurtis() if self.variant == "normalized" else self

@@ -50,7 +50,8 @@ class Hamming(Distance):
         return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
 
     def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self.between(*self.mapped(x, centres, parameters, training)[:2])
+        threshold = self._threshold(centres, training)
+        return self.between(self._codes(x - threshold), self._codes(centres - threshold))
 
     def _codes(self, above: Tensor) -> Tensor:
         # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.
@@ -64,8 +65,21 @@ class Hamming(Distance):
         return Operator("elementwise", "mean_absolute")
 
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        threshold = self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
-        return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
+        from harmbench.kernels import maps
+
+        threshold = self._threshold(centres, training)
+        is_hard = self.variant == "hard"
+        x, centres = (
+            maps.codes(v, threshold, self.temperature, is_hard) if maps.can_take(v) else self._codes(v - threshold)
+            for v in (x, centres)
+        )
+        return Mapped(x, centres)
+
+    def _threshold(self, centres: Tensor, training: bool) -> Tensor:
+        """Of each coordinate, (N,)."""
+        if self.variant == "gumbel" and training:
+            return self.threshold + _logistic(centres)
+        return centres.new_full(centres.shape[1:], self.threshold)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return differences(x, centres).abs().mean(-1)

@@ -67,11 +67,14 @@ class Mahalanobis(Distance):
 
     @full_float32()
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        from harmbench.kernels import maps
+
         # L^T x - L^T w by a matrix product, and, as in the formula, the difference first where a pair is near.
         factor = self.factor(parameters)
         frozen = factor.detach()
         if self.variant == "diagonal":
-            return Mapped(x * factor, centres * factor, lambda b, k: (x[b] - centres[k]).detach() * frozen)
+            x_mapped, centres_mapped = (maps.scaled(v, factor) if maps.can_take(v) else v * factor for v in (x, centres))
+            return Mapped(x_mapped, centres_mapped, lambda b, k: (x[b] - centres[k]).detach() * frozen)
         return Mapped(x @ factor, centres @ factor, lambda b, k: (x[b] - centres[k]).detach() @ frozen)
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ it is decided in one place, by device, dtype and size, and `status` and `choose`
     choice.py       which form, and the reason; the environment variables
     build.py        native.cpp -> a library in the user's cache, once per machine
     native.py       its functions, for tensors
+    maps.py         what is done to vectors before that, fused
     gpu.py          the same in Triton, for CUDA
     precision.py    float32 products that are float32
     forms.py        the forms: native, triton, matmul, chunked; and the autograd functions around them

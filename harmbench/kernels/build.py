@@ -170,6 +170,12 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
         "hb_expand": "cppppiiipc",
         "hb_expand_backward": "cppppiiippppppc",
         "hb_harmonic": "ppiipfppffppc",
+        "hb_codes": "cppfiipc",
+        "hb_codes_backward": "ppfpiipc",
+        "hb_scale": "ppiipc",
+        "hb_scale_backward": "pppiippc",
+        "hb_profile": "ppiipc",
+        "hb_profile_backward": "pppiipc",
     }.items():
         function = getattr(handle, name)
         function.argtypes = [types[letter] for letter in arguments]

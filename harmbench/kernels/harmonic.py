@@ -132,7 +132,7 @@ def _run(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task, factors:
     """One pass over all blocks, forward and backward."""
     form.begin(w)
     dx, dw, losses, by_n = torch.zeros_like(x), torch.zeros_like(w), [], []
-    for rows in forms.row_blocks(len(x), len(w), x.device.type):
+    for rows in forms.row_blocks(len(x), len(w), form.arrays, x.device.type):
         d, aux = form.forward(x, w, rows)
         some, g, of_n = _row_gradients(d, n, task, rows, factors)
         form.backward(x, w, rows, d, aux, g, dx, dw)
@@ -147,7 +147,7 @@ def _losses(form: forms.Form, x: Tensor, w: Tensor, n: Tensor, task: Task) -> Te
     """One pass over all blocks, forward only."""
     form.begin(w)
     parts = []
-    for rows in forms.row_blocks(len(x), len(w), x.device.type):
+    for rows in forms.row_blocks(len(x), len(w), form.arrays, x.device.type):
         d, _ = form.forward(x, w, rows)
         if _is_for_triton(d):
             some, _, _ = _row_gradients(d, n, task, rows, torch.ones_like(task.targets, dtype=d.dtype))

@@ -64,7 +64,14 @@ INLINE void store_some(float* p, vf v, idx count) {
 }
 INLINE vf splat(float f) { return f - vf{}; }  // f + 0 would not do: compilers keep it, for the sake of -0
 INLINE vf vabs(vf v) { return (vf)((vi)v & 0x7fffffff); }
-INLINE vf flip(vf v, vf sign) { return (vf)((vi)v ^ ((vi)sign & (int32_t)0x80000000)); }  // v * sign(sign), but for 0
+// v with its sign turned where `sign` is negative.
+INLINE vf flip(vf v, vf sign) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_ternarylogic_epi32((__m512i)v, (__m512i)sign, _mm512_set1_epi32((int)0x80000000), 0x78);
+#else
+  return (vf)((vi)v ^ ((vi)sign & (int32_t)0x80000000));
+#endif
+}
 INLINE vf where(vi mask, vf yes, vf no) { return (vf)(mask ? (vi)yes : (vi)no); }
 // Where either is NaN, the second: put what may be NaN second to keep it.
 INLINE vf vmax(vf a, vf b) {
@@ -95,6 +102,67 @@ INLINE vf signed_by(vf v, vf sign) {
   return where(sign != 0.0f, flip(v, sign), splat(0.0f));
 #endif
 }
+// A number in memory, for all lanes. As an operand of the instruction that wants it, it is spread over the lanes at no
+// cost; copies in a register cost as much as a product.
+struct Spread {
+  const float* at;
+  INLINE operator vf() const { return splat(*at); }
+};
+INLINE void add_product(vf& to, vf v, Spread c) {
+#if defined(__AVX512F__)
+  vf result = to;  // by itself: what an asm writes to directly is kept in memory
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(result) : "v"(v), "m"(*c.at));
+  to = result;
+#else
+  to += v * (vf)c;
+#endif
+}
+INLINE void subtract_product(vf& to, vf v, Spread c) {
+#if defined(__AVX512F__)
+  vf result = to;  // by itself: what an asm writes to directly is kept in memory
+  asm("vfnmadd231ps %2%{1to16%}, %1, %0" : "+v"(result) : "v"(v), "m"(*c.at));
+  to = result;
+#else
+  to -= v * (vf)c;
+#endif
+}
+INLINE vf product(vf v, Spread c) {
+#if defined(__AVX512F__)
+  vf result;
+  asm("vmulps %2%{1to16%}, %1, %0" : "=v"(result) : "v"(v), "m"(*c.at));
+  return result;
+#else
+  return v * (vf)c;
+#endif
+}
+// c, or 0 where `scaled` is 0; elsewhere `scaled` must be the larger of the two.
+INLINE vf where_not_zero(vf scaled, Spread c) {
+#if defined(__AVX512F__)
+  vf result;
+  asm("vrangeps $6, %2%{1to16%}, %1, %0" : "=v"(result) : "v"(scaled), "m"(*c.at));  // the smaller size, its own sign
+  return result;
+#else
+  return where(scaled != 0.0f, (vf)c, splat(0.0f));
+#endif
+}
+// a - b of products: never one operation with a product, which would burden the multipliers.
+INLINE vf minus(vf a, vf b) {
+#if defined(__AVX512F__)
+  vf result;
+  asm("vsubps %2, %1, %0" : "=v"(result) : "v"(a), "vm"(b));
+  return result;
+#else
+  return a - b;
+#endif
+}
+// v & ~(a & b).
+INLINE vf without(vf v, vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_ternarylogic_epi32((__m512i)v, (__m512i)a, (__m512i)b, 0x70);
+#else
+  return (vf)((vi)v & ~((vi)a & (vi)b));
+#endif
+}
 INLINE float sum(vf v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)v);
@@ -107,60 +175,103 @@ INLINE float sum(vf v) {
 #endif
 }
 INLINE float largest(vf v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#endif
   float m = v[0];
   for (int i = 1; i < LANES; ++i) m = v[i] > m ? v[i] : m;
   return m;
 }
-INLINE bool any(vi mask) {
+// One bit a lane.
+INLINE uint32_t bits_of(vi mask) {
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask((__m512i)mask) != 0;
+  return _mm512_movepi32_mask((__m512i)mask);
 #elif defined(__AVX2__)
-  return _mm256_movemask_ps((__m256)mask) != 0;
+  return _mm256_movemask_ps((__m256)mask);
 #else
-  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+  return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
 #endif
 }
+INLINE bool any(vi mask) { return bits_of(mask) != 0; }
 
-// 1, 0 or -1; NaN stays.
-INLINE vf signum(vf v) {
+// v, but no further from 0 than `limit` > 0: the sign of v times the limit, where v is 0 or beyond it.
+INLINE vf limited(vf v, float limit) {
 #if defined(__AVX512F__)
-  return (vf)_mm512_fixupimm_ps((__m512)v, (__m512)v, _mm512_set1_epi32((int)0xa9a9a822), 0);  // one answer a kind of number
+  return (vf)_mm512_range_ps((__m512)v, _mm512_set1_ps(limit), 0x2);  // the smaller size, with the sign of v
 #else
-  return signed_by(splat(1.0f), v);
+  return vmin(vmax(v, splat(-limit)), splat(limit));
+#endif
+}
+// The larger of `most` >= 0 and |v|.
+INLINE vf vmax_abs(vf most, vf v) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_range_ps((__m512)v, (__m512)most, 0xb);  // the larger size, without sign
+#else
+  return vmax(most, vabs(v));
 #endif
 }
 
 // ---- mathematics ----------------------------------------------------------------------------------------------
 
-// 1 / v to about one unit in the last place: an estimate and a Newton step, a third of a division's time. v >= 1e-37.
-INLINE vf reciprocal(vf v) {
-#if defined(__AVX512F__)
-  vf r = (vf)_mm512_rcp14_ps((__m512)v);
-  return r + r * (1.0f - v * r);
-#elif defined(__AVX2__)
-  vf r = (vf)_mm256_rcp_ps((__m256)v);
-  return r + r * (1.0f - v * r);
-#else
-  return 1.0f / v;
-#endif
-}
-
-// sqrt(v), v >= 0, the same way.
-INLINE vf root(vf v) {
+// Division and square root have a unit of their own, which works beside the multipliers but takes many cycles; an
+// estimate and a Newton step keeps the multipliers busy instead. So both ways at once are the fastest: some of the pairs
+// that are worked on together, by their `turn`, go the one way and the rest the other. Both are right to about one unit
+// in the last place.
 #if defined(__AVX2__)
-  vf safe = vmax(splat(1e-36f), v);
-#if defined(__AVX512F__)
-  vf r = (vf)_mm512_rsqrt14_ps((__m512)safe);
+INLINE constexpr bool divides(int turn) { return turn % 2 == 0; }
+INLINE constexpr bool takes_root(int turn) { return turn % 3 == 0; }
 #else
-  vf r = (vf)_mm256_rsqrt_ps((__m256)safe);
+INLINE constexpr bool divides(int) { return true; }
+INLINE constexpr bool takes_root(int) { return true; }
 #endif
-  vf s = v * r;
-  return s + (0.5f * r) * (v - s * s);
+
+INLINE vf square_root(vf v) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+  return (vf)_mm256_sqrt_ps((__m256)v);
 #else
   vf s;
   for (int i = 0; i < LANES; ++i) s[i] = std::sqrt(v[i]);
   return s;
 #endif
+}
+
+// About 1 / v and 1 / sqrt(v).
+#if defined(__AVX512F__)
+INLINE vf near_reciprocal(vf v) { return (vf)_mm512_rcp14_ps((__m512)v); }
+INLINE vf near_inverse_root(vf v) { return (vf)_mm512_rsqrt14_ps((__m512)v); }
+#elif defined(__AVX2__)
+INLINE vf near_reciprocal(vf v) { return (vf)_mm256_rcp_ps((__m256)v); }
+INLINE vf near_inverse_root(vf v) { return (vf)_mm256_rsqrt_ps((__m256)v); }
+#else
+INLINE vf near_reciprocal(vf v) { return 1.0f / v; }
+INLINE vf near_inverse_root(vf v) { return 1.0f / square_root(v); }
+#endif
+
+// 1 / v, v >= 1e-37.
+INLINE vf reciprocal(vf v, int turn = 1) {
+  if (divides(turn)) return 1.0f / v;
+  vf r = near_reciprocal(v);
+  return r * (2.0f - v * r);
+}
+
+// sqrt(v), v >= 0.
+INLINE vf root(vf v, int turn = 1) {
+  if (takes_root(turn)) return square_root(v);
+  vf r = near_inverse_root(vmax(splat(1e-36f), v));
+  vf s = v * r;
+  return s + (0.5f * r) * (v - s * s);
+}
+
+// 2 sqrt(v), and at least 2e-18: one operation less.
+INLINE vf twice_root(vf v, int turn) {
+  if (takes_root(turn)) {
+    vf s = square_root(v);
+    return s + s;
+  }
+  vf safe = vmax(splat(1e-36f), v), r = near_inverse_root(safe), t = safe * r;
+  return t * (3.0f - t * r);
 }
 
 INLINE vf rounded(vf v) { return (v + 12582912.0f) - 12582912.0f; }  // to the nearest whole number, |v| < 2^22
@@ -182,10 +293,25 @@ INLINE vf exp2_of(vf whole, vf part) {
 
 INLINE vf exponential(vf v) {
   // In two parts, so that the rounding of v / ln 2 does not cost digits.
-  v = vmin(vmax(v, splat(-100.0f)), splat(88.0f));
+  v = vmin(splat(88.0f), vmax(splat(-100.0f), v));
   vf whole = rounded(v * 1.44269504f);
   vf rest = (v - whole * 0.693359375f) + whole * 2.12194440e-4f;
   return exp2_of(whole, rest * 1.44269504f);
+}
+
+// exp(v) - 1 for v <= 0, to full precision near 0.
+INLINE vf exponential_minus_1(vf v) {
+  v = vmax(splat(-30.0f), v);
+  vf whole = rounded(v * 1.44269504f);
+  vf rest = (v - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  vf p = splat(1.0f / 5040);
+  p = p * rest + 1.0f / 720;
+  p = p * rest + 1.0f / 120;
+  p = p * rest + 1.0f / 24;
+  p = p * rest + 1.0f / 6;
+  p = p * rest + 0.5f;
+  vf scale = (vf)((__builtin_convertvector(whole, vi) + 127) << 23);
+  return scale * (p * rest * rest + rest) + (scale - 1.0f);
 }
 
 // log2(v) = whole + part for normal v > 0, |part| <= 1/2.
@@ -232,7 +358,7 @@ struct Pair {  // what finish and coefficients know of a pair besides its sums
   float x_stat, w_stat, largest;
 };
 
-const float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
+const float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN(), infinite = std::numeric_limits<float>::infinity();
 
 // (sum |x - w|^p)^(1/p) in double, the largest divided out: for what leaves the range of float on the way.
 float exact_norm(const Pair& pair, double p) {
@@ -255,29 +381,42 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 
 // ---- operators ------------------------------------------------------------------------------------------------
 
+// A Zen 4 core does one product and one sum, difference or comparison of vectors a cycle, and logic in the gaps between:
+// what counts is how evenly an operator's work is dealt out to the two. Comparisons that fill a mask register count as
+// products; minima, maxima, shifts and `range` as sums.
 struct Base {
-  static constexpr int SUMS = 1, STAT = 0, WIDE = 2;
+  static constexpr int SUMS = 1, STAT = 0, WIDE = 2, PARTS = 1;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
+  static constexpr bool HAS_UP = false, HAS_UNIT = false, CAN_LEAVE_FLOAT = false;
   float option = 0;
   idx features = 1;
   float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
+  // Signs without comparisons: multiplied by `up`, a power of two, a difference is 0 or beyond SIGN; limited there, it is 0
+  // or SIGN with its sign.
+  static constexpr float SIGN = 0x1p-49f;
+  float up = 1;
+  float unit = 1;  // what the gradients are to be multiplied by in the end
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
+  INLINE void prepare(vf v, vf* parts) const { parts[0] = v; }
+  INLINE vf total(vf, vf gradient) const { return gradient; }
 };
 
 struct Manhattan : Base {
-  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += vabs(x - w) * one; }
+  static constexpr bool HAS_UP = true;
+  INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
+  INLINE void add(vf* s, vf x, vf w, float, int) const { s[0] += vabs(x - w) * one; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
-  INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf t = signum(x - w);
-    dx += t * c1;
-    dw -= t * c1;
+  INLINE void coefficients(float& g, float&, float, float, float) const { g /= SIGN; }
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int) const {
+    vf t = limited(x[0] - w[0], SIGN);
+    add_product(dx, t, c1);
+    subtract_product(dw, t, c1);
   }
 };
 
 struct MeanAbsolute : Manhattan {
   INLINE float finish(const float* s, const Pair& pair, float*) const { return s[0] / pair.n; }
-  INLINE void coefficients(float& g, float&, float, float, float) const { g /= features; }
+  INLINE void coefficients(float& g, float&, float, float, float) const { g /= features * SIGN; }
 };
 
 // sum |x - w| / (sum |x| + sum |w|): the numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
@@ -285,15 +424,20 @@ struct BrayCurtis : Manhattan {
   static constexpr int STAT = 1;
   static constexpr bool HAS_SIZES = true;
   INLINE float finish(const float* s, const Pair& pair, float*) const { return over(s[0], pair.x_stat + pair.w_stat); }
-  INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const { g = over(g, x_stat + w_stat); }
+  INLINE void coefficients(float& g, float& d, float, float x_stat, float w_stat) const {
+    float share = over(g, x_stat + w_stat);
+    d *= share;
+    g = share / SIGN;
+  }
 };
 
 struct BrayCurtisSigned : Base {
   static constexpr int SUMS = 2;
-  static constexpr bool HAS_AUX = true, HAS_C2 = true;
-  INLINE void add(vf* s, vf x, vf w, float) const {
-    s[0] += vabs(x - w);
-    s[1] += vabs(x + w);
+  static constexpr bool HAS_AUX = true, HAS_C2 = true, HAS_UP = true;
+  INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
+  INLINE void add(vf* s, vf x, vf w, float, int) const {
+    s[0] += vabs(x - w) * one;
+    s[1] += vabs(x + w) * one;
   }
   INLINE float finish(const float* s, const Pair&, float* aux) const {
     *aux = s[1];
@@ -301,53 +445,20 @@ struct BrayCurtisSigned : Base {
   }
   INLINE void coefficients(float& g, float& d, float total, float, float) const {
     bool is_zero = d == 0;
-    float ratio = d;
-    d = is_zero ? 0 : g / total * ratio;
-    g = is_zero ? 0 : g / total;
+    g = is_zero ? 0 : g / total / SIGN;
+    d *= g;
   }
-  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
-    vf delta = x - w, both = x + w;
-    vf t = signed_by(c1, delta);
-    vf u = signed_by(c2, both);
-    dx += t - u;
-    dw -= t + u;
-  }
-};
-
-struct Minkowski15 : Base {
-  // 2 sqrt(|delta|), of at least 1e-18, by an estimate and a Newton step.
-  INLINE vf twice_root(vf delta) const {
-    vf size = vmax(splat(1e-36f), vabs(delta));
-#if defined(__AVX512F__)
-    vf r = (vf)_mm512_rsqrt14_ps((__m512)size);
-#elif defined(__AVX2__)
-    vf r = (vf)_mm256_rsqrt_ps((__m256)size);
-#else
-    return 2.0f * root(size);
-#endif
-#if defined(__AVX2__)
-    vf t = size * r;
-    return t * (3.0f - t * r);
-#endif
-  }
-  INLINE void add(vf* s, vf x, vf w, float) const {
-    vf delta = x - w;
-    s[0] += vabs(delta) * twice_root(delta);
-  }
-  INLINE float finish(const float* s, const Pair& pair, float*) const {
-    float total = 0.5f * s[0], c = std::cbrt(total);
-    return is_in_range(total) ? c * c : exact_norm(pair, 1.5);
-  }
-  INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(0.5f * g, std::sqrt(d)); }
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf delta = x - w, t = flip(twice_root(delta), delta);
-    dx += t * c1;
-    dw -= t * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int) const {
+    vf t = limited(x[0] - w[0], SIGN), u = limited(x[0] + w[0], SIGN);
+    add_product(dx, t, c1);
+    subtract_product(dx, u, c2);
+    subtract_product(dw, t, c1);
+    subtract_product(dw, u, c2);
   }
 };
 
 struct Euclidean : Base {
-  INLINE void add(vf* s, vf x, vf w, float) const {
+  INLINE void add(vf* s, vf x, vf w, float, int) const {
     vf delta = x - w;
     s[0] += delta * delta;
   }
@@ -355,27 +466,63 @@ struct Euclidean : Base {
     return is_in_range(s[0]) ? std::sqrt(s[0]) : exact_norm(pair, 2);
   }
   INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(g, d); }
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf delta = x - w;
-    dx += delta * c1;
-    dw -= delta * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int) const {
+    vf delta = x[0] - w[0];
+    add_product(dx, delta, c1);
+    subtract_product(dw, delta, c1);
   }
 };
 
-struct Minkowski3 : Base {
-  static constexpr bool HAS_C2 = true;
-  INLINE void add(vf* s, vf x, vf w, float) const {
-    vf delta = x - w;
-    s[0] += delta * delta * vabs(delta);
+// Minkowski of order p = HALVES / 2, by products and a square root. `coefficients` divides by d^(p-1), and where the caller
+// says that this could leave float for some pair (SCALED), `grad` divides each coordinate's difference by d instead.
+template <int HALVES, bool SCALED>
+struct MinkowskiOf : Base {
+  static constexpr bool HAS_C2 = SCALED, HAS_ROOT = HALVES % 2;
+  static constexpr float FACTOR = HAS_ROOT ? 2 : 1;  // of each power here
+  static constexpr double ORDER = HALVES / 2.0;
+  INLINE static vf whole_power(vf size, int times) {
+    vf result = times % 2 ? size : splat(1.0f);
+    if (times >= 2) {
+      vf square = size * size, rest = whole_power(square, times / 2);
+      result = times % 2 ? size * rest : rest;
+    }
+    return result;
+  }
+  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
+    vf size = vabs(x - w);
+    s[0] += whole_power(size, HALVES / 2) * (HAS_ROOT ? twice_root(size, turn) : splat(1.0f));
   }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
-    return is_in_range(s[0]) ? std::cbrt(s[0]) : exact_norm(pair, 3);
+    float total = s[0] / FACTOR, c = std::cbrt(total);
+    if (!is_in_range(total)) return exact_norm(pair, ORDER);
+    return HALVES == 3 ? c * c : HALVES == 6 ? c : (float)std::pow((double)total, 1 / ORDER);
   }
-  INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
-  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
-    vf ratio = (x - w) * c2, t = ratio * vabs(ratio);
-    dx += t * c1;
-    dw -= t * c1;
+  INLINE void coefficients(float& g, float& d, float, float, float) const {
+    g /= FACTOR;
+    if (SCALED) d = over(1, d);
+    else if (HALVES == 3) g = over(g, std::sqrt(d));
+    else if (HALVES % 2) g = over(g, std::sqrt(d) * power_of(d, HALVES / 2 - 1));
+    else g = over(g, power_of(d, HALVES / 2 - 1));
+  }
+  static constexpr bool CAN_LEAVE_FLOAT = !SCALED && HALVES > 3;
+  using Scaled = MinkowskiOf<HALVES, true>;
+  bool stays_in_float(const float* d, idx count) const {
+    const float most = (float)std::pow(1e28, 1 / (ORDER - 1)), least = 1 / most;
+    vi leaves = {};
+    for (idx i = 0; i < count; i += LANES) {
+      vf v = load_some(d + i, count - i);
+      leaves |= ((v < least) & (v != 0.0f)) | (v > most);
+    }
+    return !any(leaves);
+  }
+  static float power_of(float d, int times) { return times ? d * power_of(d, times - 1) : 1; }
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int turn) const {
+    vf delta = x[0] - w[0], ratio = SCALED ? product(delta, c2) : delta, size = vabs(ratio);
+    vf t = HAS_ROOT ? twice_root(size, turn) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2 - 1);
+    // An odd power of the difference itself has its sign.
+    t = product(HALVES % 4 == 0 ? whole_power(ratio, HALVES / 2 - 1) : HALVES == 6 ? ratio * size : flip(t, ratio), c1);
+    dx += t;
+    dw -= t;
   }
 };
 
@@ -383,16 +530,16 @@ struct Minkowski : Base {
   static constexpr int STAT = 1;
   static constexpr bool MAX_FIRST = true, HAS_C2 = true;
   INLINE float parameter(float most) const { return over(1, most); }
-  INLINE void add(vf* s, vf x, vf w, float inverse) const { s[0] += power(vabs(x - w) * inverse, option); }
+  INLINE void add(vf* s, vf x, vf w, float inverse, int) const { s[0] += power(vabs(x - w) * inverse, option); }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return exact_norm(pair, option);
     return pair.largest == 0 ? 0 : pair.largest * (float)std::pow((double)s[0], 1.0 / option);
   }
   INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
-  INLINE void grad(vf x, vf w, vf c1, vf c2, vf& dx, vf& dw) const {
-    vf ratio = (x - w) * c2, t = signed_by(power(vabs(ratio), option - 1), ratio);
-    dx += t * c1;
-    dw -= t * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int) const {
+    vf ratio = product(x[0] - w[0], c2), t = signed_by(power(vabs(ratio), option - 1), ratio);
+    add_product(dx, t, c1);
+    subtract_product(dw, t, c1);
   }
 };
 
@@ -401,7 +548,7 @@ struct Minkowski : Base {
 struct MinkowskiLearnt : Minkowski {
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true;
-  INLINE void add(vf* s, vf x, vf w, float inverse) const {
+  INLINE void add(vf* s, vf x, vf w, float inverse, int) const {
     vf log2_t, t = power(vabs(x - w) * inverse, option, &log2_t);
     s[0] += t;
     s[1] += t * log2_t;
@@ -417,10 +564,10 @@ struct MinkowskiLearnt : Minkowski {
   }
 };
 
-struct Chebyshev : Base {
+struct Chebyshev : Base {  // only the distance: for the operators that want the largest first, and `chebyshev`
   static constexpr int STAT = 1;
-  static constexpr bool IS_MAX = true;
-  INLINE void add(vf* s, vf x, vf w, float) const { s[0] = vmax(s[0], vabs(x - w)); }
+  static constexpr bool IS_MAX = true, HAS_AUX = true;
+  INLINE void add(vf* s, vf x, vf w, float, int) const { s[0] = vmax_abs(s[0], x * one - w); }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     // A maximum drops NaN; the rows' sums do not.
     return std::isnan(pair.x_stat + pair.w_stat) ? NOT_A_NUMBER : s[0];
@@ -432,7 +579,7 @@ struct SmoothChebyshev : Base {
   static constexpr int STAT = 1;
   static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
   INLINE bool is_near(float most) const { return option * most < 50; }  // e^50 is within float
-  INLINE void add(vf* s, vf x, vf w, float most) const {
+  INLINE void add(vf* s, vf x, vf w, float most, int) const {
     vf size = vabs(x - w);
     if (is_near(most)) {
       vf t = size * option;  // below 1, exp(t) - 1 by its series; above, nothing cancels
@@ -467,42 +614,58 @@ struct SmoothChebyshev : Base {
     g /= total;
     most = is_near(most) ? 0 : most;
   }
-  INLINE void grad(vf x, vf w, vf c1, vf shift, vf& dx, vf& dw) const {
-    vf delta = x - w;
-    vf t = signed_by(exponential((vabs(delta) - shift) * option), delta);
-    dx += t * c1;
-    dw -= t * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread shift, vf& dx, vf& dw, int) const {
+    vf delta = x[0] - w[0];
+    vf t = signed_by(exponential((vabs(delta) - (vf)shift) * option), delta);
+    add_product(dx, t, c1);
+    subtract_product(dw, t, c1);
   }
 };
 
-// |x - w| / (|x| + |w|), with 0/0 = 0. Its gradient by x is sign(x - w) |w| (1 + sign(x) sign(w)) / (|x| + |w|)^2, and
-// so by w with the roles changed: nothing cancels. The square is taken in two steps, to stay within float.
+// |x - w| / (|x| + |w|), with 0/0 = 0. Where x and w have one sign, its gradient by x is 2 w / (|x| + |w|)^2 and by w
+// -2 x / (|x| + |w|)^2, both with the sign of |x| - |w|; where they have two signs, 0; by a coordinate that is 0, half of
+// that. Nothing cancels. The square is taken in two steps, to stay within float.
 struct Canberra : Base {
-  static constexpr int WIDE = 1;
-  INLINE void add(vf* s, vf x, vf w, float) const {
+  static constexpr int WIDE = 1, PARTS = 5;
+  static constexpr bool HAS_UP = true, HAS_UNIT = true;
+  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
     vf size = vabs(x) + vmax(splat(1e-37f), vabs(w));
-    s[0] += vabs(x - w) * reciprocal(size);
+    if (divides(turn)) s[0] += vabs(x - w) / size;
+    else s[0] += vabs(x - w) * reciprocal(size, turn);
   }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
-  INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    vf a = vabs(x), b = vabs(w);
-    vf inverse = reciprocal(a + vmax(splat(1e-37f), b));
-    vf t = signed_by(c1 * inverse, x - w);
-    dx += t * ((b + signed_by(w, x)) * inverse);
-    dw -= t * ((a + signed_by(x, w)) * inverse);
+  INLINE void coefficients(float& g, float&, float, float, float) const { g /= unit; }
+  INLINE void prepare(vf v, vf* parts) const {
+    parts[0] = v;
+    parts[1] = vmax(splat(1e-37f), vabs(v));
+    parts[2] = vabs(v) * up;
+    parts[3] = (vf)((vi)(v + 0.0f) >> 31);  // all bits where v < 0; -0 + 0 is 0
+    parts[4] = (vf)((vi)(0.0f - v) >> 31);  // all bits where v > 0
   }
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+    vf gap = minus(x[2], w[2]), t = where_not_zero(gap, c1);
+    t = flip(without(without(t, x[3], w[4]), x[4], w[3]), gap);
+    vf inverse = reciprocal(x[1] + w[1], turn);
+    t *= inverse;
+    dx += t * (w[0] * inverse);
+    dw -= t * (x[0] * inverse);
+  }
+  INLINE vf total(vf v, vf gradient) const { return gradient * where(v == 0.0f, splat(unit), splat(2 * unit)); }
 };
 
 // |x - w| / max(|x| + |w|, floor): under the floor the denominator is constant.
-struct CanberraRobust : Canberra {
-  INLINE void add(vf* s, vf x, vf w, float) const {
-    s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)));
+struct CanberraRobust : Base {
+  static constexpr int WIDE = 1;
+  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
+    s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)), turn);
   }
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
+  INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
+  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+    vf x = xs[0], w = ws[0];
     vf a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(splat(option), size));
-    vf t = signed_by(c1 * inverse, x - w);
+    vf inverse = reciprocal(vmax(splat(option), size), turn);
+    vf t = signed_by(product(inverse, c1), x - w);
     vi floored = size < option;
     dx += t * where(floored, splat(1.0f), (b + signed_by(w, x)) * inverse);
     dw -= t * where(floored, splat(1.0f), (a + signed_by(x, w)) * inverse);
@@ -514,7 +677,7 @@ struct CanberraWeighted : Base {
   static constexpr int SUMS = 2, STAT = 1, WIDE = 1;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
-  INLINE void add(vf* s, vf x, vf w, float) const {
+  INLINE void add(vf* s, vf x, vf w, float, int) const {
     vf size = vabs(x) + vabs(w), weight = raised(size);
     s[0] += weight * (vabs(x - w) * reciprocal(vmax(splat(1e-37f), size)));
     s[1] += weight;
@@ -534,12 +697,13 @@ struct CanberraWeighted : Base {
     return below == 0 ? 0 : (float)(above / below);
   }
   INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-34f ? g / total : 0; }
-  INLINE void grad(vf x, vf w, vf c1, vf d, vf& dx, vf& dw) const {
+  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread d, vf& dx, vf& dw, int) const {
+    vf x = xs[0], w = ws[0];
     vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
     vf inverse = reciprocal(vmax(splat(1e-37f), size));
-    vf scaled = c1 * raised(size) * inverse;  // c1 s^(gamma - 1)
+    vf scaled = product(raised(size) * inverse, c1);  // c1 s^(gamma - 1)
     vf gap = signed_by(scaled, delta);
-    vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - option * d);
+    vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - product(splat(option), d));
     dx += gap + signed_by(of_size, x);
     dw += signed_by(of_size, w) - gap;
   }
@@ -589,7 +753,7 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
     for (int c = 0; c < C; ++c) {
       vf wv = get(w + c * n + j);
       UNROLL
-      for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c]);
+      for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c], r + c);
     }
   };
   idx j = 0;
@@ -627,81 +791,116 @@ INLINE void pairs_to(const Op& op, const Problem& in, idx b, idx k, const float*
       Pair pair{x[r], in.w + (k + c) * in.n, in.n, Op::STAT ? in.x_stat[b + r] : 0, Op::STAT ? in.w_stat[k + c] : 0,
                 most_of[r][c]};
       float unused;
-      d[at] = op.finish(sums[r][c], pair, Op::HAS_AUX ? aux + at : &unused);
+      d[at] = op.finish(sums[r][c], pair, Op::HAS_AUX && aux ? aux + at : &unused);
     }
+}
+
+// Calls f(b, k, is_whole) for ROWS rows from b and C columns from k, or one column where is_whole is false. Row tiles vary
+// fastest: a tile of w is read once from memory and then found in the cache.
+template <int C, class F>
+INLINE void in_tiles(const Problem& in, F f) {
+  const idx tile_rows = 32, tile_columns = std::max<idx>(C, (1 << 16) / std::max<idx>(in.n, 1) / C * C);
+  const idx down = (in.rows + tile_rows - 1) / tile_rows, across = (in.columns + tile_columns - 1) / tile_columns;
+#pragma omp parallel for num_threads(in.threads) schedule(dynamic) if (in.rows * in.columns * in.n > 32768)
+  for (idx tile = 0; tile < down * across; ++tile) {
+    idx b0 = tile % down * tile_rows, b1 = std::min(b0 + tile_rows, in.rows);
+    idx k0 = tile / down * tile_columns, k1 = std::min(k0 + tile_columns, in.columns);
+    for (idx b = b0; b < b1; b += ROWS) {
+      idx k = k0;
+      for (; k + C <= k1; k += C) f(b, k, true);
+      for (; k < k1; ++k) f(b, k, false);
+    }
+  }
 }
 
 template <class Op>
 void forward(const Op& op, const Problem& in, const float* most, float* d, float* aux) {
   constexpr int C = std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
-  const idx tile_rows = 32, tile_columns = std::max<idx>(C, (1 << 16) / std::max<idx>(in.n, 1) / C * C);
-  const idx down = (in.rows + tile_rows - 1) / tile_rows, across = (in.columns + tile_columns - 1) / tile_columns;
-#pragma omp parallel for num_threads(in.threads) schedule(dynamic) if (in.rows * in.columns * in.n > 32768)
-  for (idx tile = 0; tile < down * across; ++tile) {
-    // Row tiles vary fastest: a tile of w is read once from memory and then found in the cache.
-    idx b0 = tile % down * tile_rows, b1 = std::min(b0 + tile_rows, in.rows);
-    idx k0 = tile / down * tile_columns, k1 = std::min(k0 + tile_columns, in.columns);
-    for (idx b = b0; b < b1; b += ROWS) {
-      idx k = k0;
-      for (; k + C <= k1; k += C) pairs_to<Op, C>(op, in, b, k, most, d, aux);
-      for (; k < k1; ++k) pairs_to<Op, 1>(op, in, b, k, most, d, aux);
-    }
-  }
+  in_tiles<C>(in, [&](idx b, idx k, bool is_whole) __attribute__((always_inline)) {
+    is_whole ? pairs_to<Op, C>(op, in, b, k, most, d, aux) : pairs_to<Op, 1>(op, in, b, k, most, d, aux);
+  });
 }
 
 // ---- backward -------------------------------------------------------------------------------------------------
 
 template <class Op>
 struct Tiling {
-  static constexpr int WIDE = Op::WIDE;        // vectors per feature chunk, as many as the registers hold
-  static constexpr idx CHUNK = WIDE * LANES;   // features per chunk
-  static constexpr idx TILE = 3072 / CHUNK;    // centres per packed tile: w and dw together stay in the L1 cache
+#ifndef BTILE
+#define BTILE 6000
+#endif
+#ifndef BWIDE
+#define BWIDE Op::WIDE
+#endif
+#ifndef BROWS
+#define BROWS 4
+#endif
+  static constexpr int WIDE = BWIDE, ROWS = BROWS;   // vectors per feature chunk, as many as the registers hold
+  static constexpr idx CHUNK = WIDE * LANES;         // features per chunk
+  static constexpr idx TILE = BTILE / CHUNK / (Op::PARTS + 1);  // centres per packed tile: they stay in the L1 cache
 };
 
 template <class Op, int R>
 INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx columns,
                           const float* w, float* dw, idx tile, float* dx) {
-  constexpr int WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK;
-  vf xv[R][WIDE], dxv[R][WIDE];
+  constexpr int WIDE = Tiling<Op>::WIDE, PARTS = Op::PARTS;
+  vf xv[R][WIDE][PARTS], dxv[R][WIDE] = {};
   UNROLL
   for (int r = 0; r < R; ++r)
     UNROLL
-    for (int v = 0; v < WIDE; ++v) {
-      xv[r][v] = load_some(x + r * n + v * LANES, left - v * LANES);
-      dxv[r][v] = load_some(dx + r * n + v * LANES, left - v * LANES);
-    }
-  for (idx k = 0; k < tile; ++k) {
-    vf wv[WIDE], dwv[WIDE];
+    for (int v = 0; v < WIDE; ++v) op.prepare(load_some(x + r * n + v * LANES, left - v * LANES), xv[r][v]);
+  for (idx k = 0; k < tile; ++k)
     UNROLL
     for (int v = 0; v < WIDE; ++v) {
-      wv[v] = load(w + k * CHUNK + v * LANES);
-      dwv[v] = load(dw + k * CHUNK + v * LANES);
-    }
-    UNROLL
-    for (int r = 0; r < R; ++r) {
-      vf a = splat(c1[r * columns + k]), b = Op::HAS_C2 ? splat(c2[r * columns + k]) : vf{};
+      vf wv[PARTS], dwv = load(dw + (k * WIDE + v) * LANES);
       UNROLL
-      for (int v = 0; v < WIDE; ++v) op.grad(xv[r][v], wv[v], a, b, dxv[r][v], dwv[v]);
+      for (int part = 0; part < PARTS; ++part) wv[part] = load(w + ((k * WIDE + v) * PARTS + part) * LANES);
+      UNROLL
+      for (int r = 0; r < R; ++r)
+        op.grad(xv[r][v], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r][v], dwv, r + v);
+      store(dw + (k * WIDE + v) * LANES, dwv);
     }
-    UNROLL
-    for (int v = 0; v < WIDE; ++v) store(dw + k * CHUNK + v * LANES, dwv[v]);
-  }
   UNROLL
   for (int r = 0; r < R; ++r)
     UNROLL
-    for (int v = 0; v < WIDE; ++v) store_some(dx + r * n + v * LANES, dxv[r][v], left - v * LANES);
+    for (int v = 0; v < WIDE; ++v) {
+      const idx count = left - v * LANES;
+      float* to = dx + r * n + v * LANES;
+      store_some(to, load_some(to, count) + op.total(load_some(x + r * n + v * LANES, count), dxv[r][v]), count);
+    }
+}
+
+// The largest power of two, up to 2^100, that may multiply numbers of at most `most`: differences stay within float.
+float room_above(float most) {
+  int exponent = 0;
+  std::frexp(std::isfinite(most) ? most : std::numeric_limits<float>::max(), &exponent);
+  return std::ldexp(1.0f, std::min(100, 126 - exponent));
 }
 
 template <class Op>
-void chunk_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j,
+void chunk_backward(Op op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j,
                     float* dx, float* dw) {
-  constexpr idx WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
-  alignas(64) float wt[TILE * CHUNK], dwt[TILE * CHUNK];
+  constexpr idx WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE, PARTS = Op::PARTS;
+  constexpr int ROWS = Tiling<Op>::ROWS;
+  alignas(64) float wt[TILE * CHUNK * PARTS], dwt[TILE * CHUNK];
   const idx left = std::min(CHUNK, in.n - j);
+  auto each = [&](const float* rows, idx count, auto f) __attribute__((always_inline)) {
+    for (idx i = 0; i < count; ++i)
+      for (int v = 0; v < WIDE; ++v) f(i, v, load_some(rows + i * in.n + j + v * LANES, left - v * LANES));
+  };
+  const float* w = in.w + k0 * in.n;
+  if (Op::HAS_UP) {
+    vf most = {};
+    auto add = [&](idx, int, vf v) __attribute__((always_inline)) { most = vmax_abs(most, v); };
+    each(w, tile, add);
+    each(in.x, in.rows, add);
+    op.up = room_above(largest(most));
+  }
   std::memset(dwt, 0, tile * CHUNK * sizeof(float));
-  for (idx k = 0; k < tile; ++k)
-    for (int v = 0; v < WIDE; ++v)
-      store(wt + k * CHUNK + v * LANES, load_some(in.w + (k0 + k) * in.n + j + v * LANES, left - v * LANES));
+  each(w, tile, [&](idx k, int v, vf wv) __attribute__((always_inline)) {
+    vf parts[PARTS];
+    op.prepare(wv, parts);
+    for (int part = 0; part < PARTS; ++part) store(wt + ((k * WIDE + v) * PARTS + part) * LANES, parts[part]);
+  });
   idx b = 0;
   for (; b + ROWS <= in.rows; b += ROWS)
     rows_backward<Op, ROWS>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
@@ -709,23 +908,24 @@ void chunk_backward(const Op& op, const Problem& in, const float* c1, const floa
   for (; b < in.rows; ++b)
     rows_backward<Op, 1>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
                          Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
-  for (idx k = 0; k < tile; ++k)
-    for (idx i = 0; i < left; ++i) dw[(k0 + k) * in.n + j + i] += dwt[k * CHUNK + i];
+  each(dw + k0 * in.n, tile, [&](idx k, int v, vf old) __attribute__((always_inline)) {
+    const idx at = (k0 + k) * in.n + j + v * LANES, count = left - v * LANES;
+    store_some(dw + at, old + op.total(load_some(in.w + at, count), load(dwt + (k * WIDE + v) * LANES)), count);
+  });
 }
 
-// Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of g d / (sum |x| + sum |w|), both ways.
-void add_size_gradient(const Problem& in, const float* g_over_total, const float* d, float* dx, float* dw) {
+// Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of the shares g d / (sum |x| + sum |w|), both ways.
+void add_size_gradient(const Problem& in, const float* share, float* dx, float* dw) {
   std::vector<double> of_row(in.rows), of_column(in.columns);
-  auto term = [&](idx b, idx k) { return g_over_total[b * in.columns + k] * d[b * in.columns + k]; };
 #pragma omp parallel num_threads(in.threads)
   {
 #pragma omp for schedule(static) nowait
     for (idx b = 0; b < in.rows; ++b)
-      for (idx k = 0; k < in.columns; ++k) of_row[b] += term(b, k);
+      for (idx k = 0; k < in.columns; ++k) of_row[b] += share[b * in.columns + k];
 #pragma omp for schedule(static)
     for (idx k0 = 0; k0 < in.columns; k0 += 256)
       for (idx b = 0; b < in.rows; ++b)
-        for (idx k = k0; k < std::min(k0 + 256, in.columns); ++k) of_column[k] += term(b, k);
+        for (idx k = k0; k < std::min(k0 + 256, in.columns); ++k) of_column[k] += share[b * in.columns + k];
   }
   auto add = [&](const std::vector<double>& total, const float* v, idx count, float* dv) {
 #pragma omp parallel for num_threads(in.threads) schedule(static)
@@ -739,16 +939,32 @@ void add_size_gradient(const Problem& in, const float* g_over_total, const float
   add(of_column, in.w, in.columns, dw);
 }
 
+// A power of two that brings the coefficients to at most 2^-24, far below what differences are multiplied by. Where one is
+// not finite, none of the gradients is.
+float unit_of(const float* g, idx count, int threads) {
+  float most = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : most)
+  for (idx i = 0; i < count; i += LANES) {
+    vf v = load_some(g + i, count - i), size = vabs(v);
+    most = std::max(most, any(~(size < infinite)) ? infinite : largest(size));
+  }
+  int exponent = 0;
+  if (most == infinite) return NOT_A_NUMBER;
+  std::frexp(most, &exponent);
+  return std::ldexp(1.0f, std::max(-76, std::min(exponent, 76)) + 24);
+}
+
 // g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
 template <class Op>
-void backward(const Op& op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
+void backward(Op op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
+  if (Op::HAS_UNIT) op.unit = unit_of(g, in.rows * in.columns, in.threads);
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b)
     for (idx k = 0; k < in.columns; ++k) {
       idx at = b * in.columns + k;
       op.coefficients(g[at], d[at], Op::HAS_AUX ? aux[at] : 0, Op::STAT ? in.x_stat[b] : 0, Op::STAT ? in.w_stat[k] : 0);
     }
-  if (Op::HAS_SIZES) add_size_gradient(in, g, d, dx, dw);
+  if (Op::HAS_SIZES) add_size_gradient(in, d, dx, dw);
   constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
   const idx chunks = (in.n + CHUNK - 1) / CHUNK;
 #pragma omp parallel num_threads(in.threads)
@@ -764,60 +980,86 @@ void backward(const Op& op, const Problem& in, float* g, float* d, const float* 
   }
 }
 
-// Chebyshev: the gradient goes to the coordinates that attain the maximum, in equal shares. First they are looked up:
-// where one alone attains it, its index plus 1 with the sign of x - w; where several do, TIE; where d is 0, none. Then
-// each side is updated by its owners.
+// ---- Chebyshev ------------------------------------------------------------------------------------------------
+
+// The gradient goes to the coordinates that attain the maximum, in equal shares. The forward pass notes where: each lane
+// keeps the segment of features in which it last rose, and whether it met its maximum again. A pair's place is the index
+// plus 1, with the sign of x - w, where one coordinate alone attains the maximum; TIE where several do; 0 where d is 0.
 constexpr int32_t TIE = std::numeric_limits<int32_t>::min();
+constexpr idx SEGMENT = 16 * LANES;  // features
 
-// Of 4 vectors of coordinates, those where |x - w| = d, one bit each.
-INLINE uint64_t equal_bits(const float* x, const float* w, float d) {
-  uint64_t bits = 0;
-  for (int v = 0; v < 4; ++v) {
-    vf size = vabs(load(x + v * LANES) - load(w + v * LANES));
-#if defined(__AVX512F__)
-    bits |= (uint64_t)_mm512_cmp_ps_mask((__m512)size, _mm512_set1_ps(d), _CMP_EQ_OQ) << (v * LANES);
-#elif defined(__AVX2__)
-    bits |= (uint64_t)_mm256_movemask_ps((__m256)(size == d)) << (v * LANES);
-#else
-    vi hit = size == d;
-    for (int i = 0; i < LANES; ++i) bits |= (uint64_t)(hit[i] & 1) << (v * LANES + i);
-#endif
-  }
-  return bits;
-}
-
-idx attained(const float* x, const float* w, idx n, float d, idx& first) {
-  idx count = 0, j = 0;
-  for (; j + 4 * LANES <= n; j += 4 * LANES)
-    if (uint64_t bits = equal_bits(x + j, w + j, d)) {
-      if (count == 0) first = j + __builtin_ctzll(bits);
-      count += __builtin_popcountll(bits);
+INLINE int32_t place_of(const float* x, const float* w, idx n, float d, vf most, vi segment, vi tied) {
+  if (d == 0) return 0;
+  const vi is_most = most == d;
+  const uint32_t lanes = bits_of(is_most);
+  if ((lanes & (lanes - 1)) || any(is_most & tied)) return TIE;
+  int32_t place = 0;
+  const idx lane = __builtin_ctz(lanes | 1u << (LANES - 1)), start = segment[lane];
+  for (idx j = start + lane; j < std::min(start + SEGMENT, n); j += LANES)
+    if (std::fabs(x[j] - w[j]) == d) {
+      if (place) return TIE;
+      place = x[j] > w[j] ? (int32_t)j + 1 : -(int32_t)j - 1;
     }
-  for (; j < n; ++j)
-    if (std::fabs(x[j] - w[j]) == d && count++ == 0) first = j;
-  return count;
+  return place;
 }
 
-void chebyshev_backward(const Problem& in, const float* g, const float* d, float* dx, float* dw) {
-  std::unique_ptr<int32_t[]> places(new int32_t[in.rows * in.columns]);
-  const idx tile = std::max<idx>(4, (1 << 16) / std::max<idx>(in.n, 1));
-  const idx across = (in.columns + tile - 1) / tile, down = (in.rows + 31) / 32;
-#pragma omp parallel for num_threads(in.threads) schedule(dynamic)
-  for (idx t = 0; t < across * down; ++t)
-    for (idx b = t % down * 32; b < std::min(t % down * 32 + 32, in.rows); ++b)
-      for (idx k = t / down * tile; k < std::min((t / down + 1) * tile, in.columns); ++k) {
-        idx first = 0, at = b * in.columns + k;
-        const float *x = in.x + b * in.n, *w = in.w + k * in.n;
-        idx count = d[at] == 0 ? 0 : attained(x, w, in.n, d[at], first);
-        int32_t place = (int32_t)first + 1;
-        places[at] = count == 0 ? 0 : count > 1 ? TIE : x[first] > w[first] ? place : -place;
+template <int C>
+INLINE void largest_of(const Problem& in, float one, idx b, idx k, float* d, int32_t* places) {
+  const float *x[ROWS], *w = in.w + k * in.n;
+  const int rows = (int)std::min<idx>(ROWS, in.rows - b);
+  for (int r = 0; r < ROWS; ++r) x[r] = in.x + (b + std::min(r, rows - 1)) * in.n;
+  vf most[ROWS][C] = {};
+  vi segment[ROWS][C] = {}, tied[ROWS][C] = {};
+  for (idx j0 = 0; j0 < in.n; j0 += SEGMENT) {
+    vf part[ROWS][C] = {};
+    auto step = [&](auto get, idx j) __attribute__((always_inline)) {
+      vf xv[ROWS];
+      UNROLL
+      for (int r = 0; r < ROWS; ++r) xv[r] = get(x[r] + j);
+      UNROLL
+      for (int c = 0; c < C; ++c) {
+        vf wv = get(w + c * in.n + j);
+        UNROLL
+        for (int r = 0; r < ROWS; ++r) part[r][c] = vmax_abs(part[r][c], xv[r] * one - wv);
       }
+    };
+    idx j = j0, end = std::min(j0 + SEGMENT, in.n);
+    for (; j + LANES <= end; j += LANES) step([](const float* p) __attribute__((always_inline)) { return load(p); }, j);
+    if (j < end) step([&](const float* p) __attribute__((always_inline)) { return load_some(p, end - j); }, j);
+    UNROLL
+    for (int r = 0; r < ROWS; ++r)
+      UNROLL
+      for (int c = 0; c < C; ++c) {
+        vi rises = part[r][c] > most[r][c];
+        tied[r][c] = (tied[r][c] & ~rises) | (part[r][c] == most[r][c]);
+        segment[r][c] = rises ? (vi)((int32_t)j0 - vi{}) : segment[r][c];
+        most[r][c] = vmax(most[r][c], part[r][c]);
+      }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < C; ++c) {
+      const idx at = (b + r) * in.columns + k + c;
+      const float size = largest(most[r][c]), stats = in.x_stat[b + r] + in.w_stat[k + c];
+      d[at] = std::isnan(stats) ? NOT_A_NUMBER : size;
+      places[at] = place_of(x[r], w + c * in.n, in.n, size, most[r][c], segment[r][c], tied[r][c]);
+    }
+}
+
+void chebyshev_forward(const Problem& in, float one, float* d, int32_t* places) {
+  constexpr int C = REGISTERS == 32 ? 4 : 2;
+  in_tiles<C>(in, [&](idx b, idx k, bool is_whole) __attribute__((always_inline)) {
+    is_whole ? largest_of<C>(in, one, b, k, d, places) : largest_of<1>(in, one, b, k, d, places);
+  });
+}
+
+void chebyshev_backward(const Problem& in, const float* g, const float* d, const int32_t* places, float* dx, float* dw) {
   auto give = [&](idx b, idx k, float sign, float* out) {
     const idx at = b * in.columns + k;
     const int32_t place = places[at];
     if (place == TIE) {
       const float *x = in.x + b * in.n, *w = in.w + k * in.n;
-      idx first, count = attained(x, w, in.n, d[at], first);
+      idx count = 0;
+      for (idx j = 0; j < in.n; ++j) count += std::fabs(x[j] - w[j]) == d[at];
       for (idx j = 0; j < in.n; ++j)
         if (std::fabs(x[j] - w[j]) == d[at]) out[j] += (x[j] > w[j] ? sign : -sign) * g[at] / (float)count;
     } else if (place > 0) {
@@ -835,6 +1077,16 @@ void chebyshev_backward(const Problem& in, const float* g, const float* d, float
       for (idx k = k0; k < std::min(k0 + 16, in.columns); ++k) give(b, k, -1, dw + k * in.n);
 }
 
+// ---- which operator -------------------------------------------------------------------------------------------
+
+template <class Op>
+Op with_fields_of(const Base& from, Op op) {
+  static_cast<Base&>(op) = from;
+  return op;
+}
+
+Chebyshev largest_first(const Base& op) { return with_fields_of(op, Chebyshev()); }
+
 template <class F>
 int with_operator(int code, float option, idx features, F f) {
   auto call = [&](auto op) {
@@ -847,10 +1099,16 @@ int with_operator(int code, float option, idx features, F f) {
   };
   switch (code) {
     case 0: return call(Manhattan());
-    case 1: return call(Minkowski15());
+    case 1: return call(MinkowskiOf<3, false>());
     case 2: return call(Euclidean());
-    case 3: return call(Minkowski3());
-    case 4: return call(Minkowski());
+    case 3: return call(MinkowskiOf<6, false>());
+    case 4:
+      if (option == 2.5f) return call(MinkowskiOf<5, false>());
+      if (option == 3.5f) return call(MinkowskiOf<7, false>());
+      if (option == 4) return call(MinkowskiOf<8, false>());
+      if (option == 5) return call(MinkowskiOf<10, false>());
+      if (option == 6) return call(MinkowskiOf<12, false>());
+      return call(Minkowski());
     case 5: return call(Chebyshev());
     case 6: return call(SmoothChebyshev());
     case 7: return call(Canberra());
@@ -993,6 +1251,35 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
       }
 }
 
+// ---- maps -----------------------------------------------------------------------------------------------------
+
+// What some distances do to each vector before any pair is looked at, and the gradient of that: dv from g.
+
+// f(row, column, count, at) for each vector of numbers of rows of length n.
+template <class F>
+INLINE void each_vector(idx rows, idx n, int threads, F f) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < rows; ++b)
+    for (idx j = 0; j < n; j += LANES) f(b, j, std::min<idx>(LANES, n - j), b * n + j);
+}
+
+struct Codes {  // of u = (v - threshold) / temperature: 1 where u > 0 (`hard`), or sigma(u) - 1/2
+  const float* thresholds;
+  float temperature;
+  INLINE vf above(const float* v, idx j, idx count) const {
+    return (load_some(v, count) - load_some(thresholds + j, count)) / temperature;
+  }
+  INLINE vf hard(vf u) const { return where(u > 0.0f, splat(1.0f), where(u == u, splat(0.0f), u)); }
+  INLINE vf soft(vf u) const {
+    vf rest = exponential_minus_1(-vabs(u));  // e - 1, e = exp(-|u|): sigma(|u|) - 1/2 = (1 - e) / (2 (1 + e))
+    return flip(-0.5f * rest / (rest + 2.0f), u);
+  }
+  INLINE vf slope(vf u) const {
+    vf e = exponential(-vabs(u));
+    return e / ((1.0f + e) * (1.0f + e) * temperature);
+  }
+};
+
 }  // namespace
 
 // ---- C interface ----------------------------------------------------------------------------------------------
@@ -1007,8 +1294,10 @@ int hb_forward(int code, float option, const float* x, const float* w, idx rows,
     using Op = decltype(op);
     Stats<Op> stats(x, w, rows, columns, n, threads);
     Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
-    if constexpr (Op::MAX_FIRST) {
-      forward(Chebyshev(), in, nullptr, d, nullptr);
+    if constexpr (Op::IS_MAX) {
+      chebyshev_forward(in, op.one, d, reinterpret_cast<int32_t*>(aux));
+    } else if constexpr (Op::MAX_FIRST) {
+      forward(largest_first(op), in, nullptr, d, nullptr);
       forward(op, in, d, d, aux);
     } else {
       forward(op, in, nullptr, d, aux);
@@ -1023,9 +1312,11 @@ int hb_backward(int code, float option, const float* x, const float* w, idx rows
     Stats<Op> stats(x, w, rows, columns, n, threads);
     Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
     if constexpr (Op::IS_MAX) {
-      chebyshev_backward(in, g, d, dx, dw);
+      chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
     } else {
-      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(Chebyshev(), in, nullptr, d, nullptr);
+      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(largest_first(op), in, nullptr, d, nullptr);
+      if constexpr (Op::CAN_LEAVE_FLOAT)
+        if (!op.stays_in_float(d, rows * columns)) return backward(with_fields_of(op, typename Op::Scaled()), in, g, d, aux, dx, dw);
       backward(op, in, g, d, aux, dx, dw);
     }
   });
@@ -1063,12 +1354,80 @@ void hb_expand_backward(int is_cosine, const float* x, const float* w, const flo
             : expand_backward<false>(in, g, d, of_row, of_column, dx, dw);
 }
 
+void hb_codes(int is_hard, const float* v, const float* thresholds, float temperature, idx rows, idx n, float* out,
+              int threads) {
+  const Codes codes{thresholds, temperature};
+  each_vector(rows, n, threads, [&](idx, idx j, idx count, idx at) __attribute__((always_inline)) {
+    vf u = codes.above(v + at, j, count);
+    store_some(out + at, is_hard ? codes.hard(u) : codes.soft(u), count);
+  });
+}
+
+void hb_codes_backward(const float* v, const float* thresholds, float temperature, const float* g, idx rows, idx n,
+                       float* dv, int threads) {
+  const Codes codes{thresholds, temperature};
+  each_vector(rows, n, threads, [&](idx, idx j, idx count, idx at) __attribute__((always_inline)) {
+    store_some(dv + at, load_some(g + at, count) * codes.slope(codes.above(v + at, j, count)), count);
+  });
+}
+
+// Each coordinate times its factor; df is the factors' gradient, added up over rows.
+void hb_scale(const float* v, const float* factors, idx rows, idx n, float* out, int threads) {
+  each_vector(rows, n, threads, [&](idx, idx j, idx count, idx at) __attribute__((always_inline)) {
+    store_some(out + at, load_some(v + at, count) * load_some(factors + j, count), count);
+  });
+}
+
+void hb_scale_backward(const float* v, const float* factors, const float* g, idx rows, idx n, float* dv, float* df,
+                       int threads) {
+  const idx span = 16 * LANES, block = 64;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx j0 = 0; j0 < n; j0 += span) {
+    std::vector<double> total(span);
+    for (idx b0 = 0; b0 < rows; b0 += block)
+      for (idx j = j0; j < std::min(j0 + span, n); j += LANES) {
+        const idx count = std::min<idx>(LANES, n - j);
+        vf part = {}, factor = load_some(factors + j, count);
+        for (idx b = b0; b < std::min(b0 + block, rows); ++b) {
+          vf of_out = load_some(g + b * n + j, count);
+          store_some(dv + b * n + j, of_out * factor, count);
+          part += of_out * load_some(v + b * n + j, count);
+        }
+        for (idx i = 0; i < count; ++i) total[j - j0 + i] += part[i];
+      }
+    for (idx j = j0; j < std::min(j0 + span, n); ++j) df[j] = (float)total[j - j0];
+  }
+}
+
+// |v| / sum |v| of each row; the zero vector stays zero.
+void hb_profile(const float* v, const float* sums, idx rows, idx n, float* out, int threads) {
+  each_vector(rows, n, threads, [&](idx b, idx, idx count, idx at) __attribute__((always_inline)) {
+    store_some(out + at, sums[b] == 0 ? vf{} : vabs(load_some(v + at, count)) / sums[b], count);
+  });
+}
+
+void hb_profile_backward(const float* v, const float* sums, const float* g, idx rows, idx n, float* dv, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx b = 0; b < rows; ++b) {
+    // sign(v) (g - sum g |v| / sum |v|) / sum |v|
+    vf total = {};
+    const float sum_of_row = sums[b];
+    for (idx j = b * n; j < (b + 1) * n; j += LANES)
+      total += load_some(g + j, (b + 1) * n - j) * vabs(load_some(v + j, (b + 1) * n - j));
+    const float mean = over(sum(total), sum_of_row);
+    for (idx j = b * n; j < (b + 1) * n; j += LANES) {
+      const idx count = (b + 1) * n - j;
+      vf slope = (load_some(g + j, count) - mean) / (sum_of_row == 0 ? infinite : sum_of_row);
+      store_some(dv + j, signed_by(slope, load_some(v + j, count)), count);
+    }
+  }
+}
+
 // Rows of distances -> rows of loss, and in `g`, where wanted, the gradient times the row's factor.
 //   targets: class index, or -1 for a row that does not count.  factors: what each row's gradient is multiplied by.
 //   weights: of classes, or null.  by_n: gradient of the row's loss by the exponent, times the factor.
 void hb_harmonic(float* d, float* g, idx rows, idx columns, const idx* targets, float n, const float* factors,
                  const float* weights, float smoothing, float floor, float* losses, float* by_n, int threads) {
-  const float infinite = std::numeric_limits<float>::infinity();
   double all_weights = columns;
   if (weights) {
     all_weights = 0;

@@ -27,7 +27,7 @@ CODES = {
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
 _BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learnt", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+WITH_AUX = ("minkowski_learnt", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -55,10 +55,13 @@ def _threads(coordinates: int) -> int:
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants.
+
+    Chebyshev's is the place of its largest difference, an integer in a float's room.
+    """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
-    aux = torch.empty_like(d) if operator.name in _WITH_AUX else None
+    aux = torch.empty_like(d) if operator.name in WITH_AUX else None
     _functions().hb_forward(
         _code(operator),
         operator.option,
@@ -110,6 +113,11 @@ def _row_stats(kind: int, v: Tensor) -> Tensor:
     out = v.new_empty(len(v))
     _functions().hb_row_stats(kind, v.data_ptr(), len(v), v.shape[1], out.data_ptr(), _threads(v.numel()))
     return out
+
+
+def size_sums(v: Tensor) -> Tensor:
+    """Sum of sizes of each row, (R,)."""
+    return _row_stats(1, v)
 
 
 def largest(v: Tensor) -> float:
@@ -195,3 +203,71 @@ def harmonic(
         _threads(d.numel() * 16),
     )
     return losses, by_n
+
+
+def codes(v: Tensor, thresholds: Tensor, temperature: float, is_hard: bool) -> Tensor:
+    """Codes (R, N) of v: see `maps.codes`."""
+    out = torch.empty_like(v)
+    _functions().hb_codes(
+        is_hard,
+        v.data_ptr(),
+        thresholds.data_ptr(),
+        temperature,
+        *v.shape,
+        out.data_ptr(),
+        _threads(v.numel() * 16),
+    )
+    return out
+
+
+def codes_backward(v: Tensor, thresholds: Tensor, temperature: float, g: Tensor) -> Tensor:
+    """Gradient by v (R, N) from that by its codes."""
+    dv = torch.empty_like(v)
+    _functions().hb_codes_backward(
+        v.data_ptr(),
+        thresholds.data_ptr(),
+        temperature,
+        g.data_ptr(),
+        *v.shape,
+        dv.data_ptr(),
+        _threads(v.numel() * 16),
+    )
+    return dv
+
+
+def scale(v: Tensor, factors: Tensor) -> Tensor:
+    """v (R, N) times factors (N,)."""
+    out = torch.empty_like(v)
+    _functions().hb_scale(v.data_ptr(), factors.data_ptr(), *v.shape, out.data_ptr(), _threads(v.numel()))
+    return out
+
+
+def scale_backward(v: Tensor, factors: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients by v (R, N) and factors (N,)."""
+    dv, df = torch.empty_like(v), torch.empty_like(factors)
+    _functions().hb_scale_backward(
+        v.data_ptr(),
+        factors.data_ptr(),
+        g.data_ptr(),
+        *v.shape,
+        dv.data_ptr(),
+        df.data_ptr(),
+        _threads(v.numel()),
+    )
+    return dv, df
+
+
+def profile(v: Tensor, sums: Tensor) -> Tensor:
+    """|v| (R, N) over its rows' sums (R,), 0 where that is 0."""
+    out = torch.empty_like(v)
+    _functions().hb_profile(v.data_ptr(), sums.data_ptr(), *v.shape, out.data_ptr(), _threads(v.numel()))
+    return out
+
+
+def profile_backward(v: Tensor, sums: Tensor, g: Tensor) -> Tensor:
+    """Gradient by v (R, N) from that by its profiles."""
+    dv = torch.empty_like(v)
+    _functions().hb_profile_backward(
+        v.data_ptr(), sums.data_ptr(), g.data_ptr(), *v.shape, dv.data_ptr(), _threads(v.numel())
+    )
+    return dv
