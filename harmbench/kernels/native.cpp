@@ -264,13 +264,13 @@ INLINE vf root(vf v, int turn = 1) {
   return s + (0.5f * r) * (v - s * s);
 }
 
-// 2 sqrt(v), and at least 2e-18: one operation less.
+// 2 sqrt(v), v >= 1e-36: one operation less.
 INLINE vf twice_root(vf v, int turn) {
   if (takes_root(turn)) {
     vf s = square_root(v);
     return s + s;
   }
-  vf safe = vmax(splat(1e-36f), v), r = near_inverse_root(safe), t = safe * r;
+  vf r = near_inverse_root(v), t = v * r;
   return t * (3.0f - t * r);
 }
 
@@ -385,17 +385,18 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 // what counts is how evenly an operator's work is dealt out to the two. Comparisons that fill a mask register count as
 // products; minima, maxima, shifts and `range` as sums.
 struct Base {
-  static constexpr int SUMS = 1, STAT = 0, WIDE = 2, PARTS = 1;
+  static constexpr int SUMS = 1, STAT = 0, PARTS = 1;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
-  static constexpr bool HAS_UP = false, HAS_UNIT = false, CAN_LEAVE_FLOAT = false;
+  static constexpr bool HAS_UP = false, DROPS_NAN = false, CAN_LEAVE_FLOAT = false;
   float option = 0;
   idx features = 1;
   float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
-  // Signs without comparisons: multiplied by `up`, a power of two, a difference is 0 or beyond SIGN; limited there, it is 0
-  // or SIGN with its sign.
+  // Signs without comparisons, where HAS_UP: multiplied by `up`, a power of two, a difference is 0 or beyond SIGN; limited
+  // there, it is 0 or SIGN with its sign.
   static constexpr float SIGN = 0x1p-49f;
   float up = 1;
-  float unit = 1;  // what the gradients are to be multiplied by in the end
+  // A power of two that coefficients are divided by, to at most 2^-24; what adds them up is multiplied by it in the end.
+  float unit = 1;
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v; }
   INLINE vf total(vf, vf gradient) const { return gradient; }
@@ -406,17 +407,18 @@ struct Manhattan : Base {
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
   INLINE void add(vf* s, vf x, vf w, float, int) const { s[0] += vabs(x - w) * one; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
-  INLINE void coefficients(float& g, float&, float, float, float) const { g /= SIGN; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int) const {
     vf t = limited(x[0] - w[0], SIGN);
     add_product(dx, t, c1);
     subtract_product(dw, t, c1);
   }
+  INLINE vf total(vf, vf gradient) const { return gradient / SIGN * unit; }
 };
 
 struct MeanAbsolute : Manhattan {
   INLINE float finish(const float* s, const Pair& pair, float*) const { return s[0] / pair.n; }
-  INLINE void coefficients(float& g, float&, float, float, float) const { g /= features * SIGN; }
+  INLINE void coefficients(float& g, float&, float, float, float) const { g /= features; }
 };
 
 // sum |x - w| / (sum |x| + sum |w|): the numerator is Manhattan's, the denominator separable (see `add_size_gradient`).
@@ -425,9 +427,8 @@ struct BrayCurtis : Manhattan {
   static constexpr bool HAS_SIZES = true;
   INLINE float finish(const float* s, const Pair& pair, float*) const { return over(s[0], pair.x_stat + pair.w_stat); }
   INLINE void coefficients(float& g, float& d, float, float x_stat, float w_stat) const {
-    float share = over(g, x_stat + w_stat);
-    d *= share;
-    g = share / SIGN;
+    g = over(g, x_stat + w_stat);
+    d *= g;
   }
 };
 
@@ -445,7 +446,7 @@ struct BrayCurtisSigned : Base {
   }
   INLINE void coefficients(float& g, float& d, float total, float, float) const {
     bool is_zero = d == 0;
-    g = is_zero ? 0 : g / total / SIGN;
+    g = is_zero ? 0 : g / total;
     d *= g;
   }
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int) const {
@@ -455,6 +456,7 @@ struct BrayCurtisSigned : Base {
     subtract_product(dw, t, c1);
     subtract_product(dw, u, c2);
   }
+  INLINE vf total(vf, vf gradient) const { return gradient / SIGN * unit; }
 };
 
 struct Euclidean : Base {
@@ -478,6 +480,7 @@ struct Euclidean : Base {
 template <int HALVES, bool SCALED>
 struct MinkowskiOf : Base {
   static constexpr bool HAS_C2 = SCALED, HAS_ROOT = HALVES % 2;
+  static constexpr int STAT = HAS_ROOT ? 1 : 0;
   static constexpr float FACTOR = HAS_ROOT ? 2 : 1;  // of each power here
   static constexpr double ORDER = HALVES / 2.0;
   INLINE static vf whole_power(vf size, int times) {
@@ -489,11 +492,12 @@ struct MinkowskiOf : Base {
     return result;
   }
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
-    vf size = vabs(x - w);
+    vf size = HAS_ROOT ? vmax_abs(splat(1e-36f), x - w) : vabs(x - w);
     s[0] += whole_power(size, HALVES / 2) * (HAS_ROOT ? twice_root(size, turn) : splat(1.0f));
   }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     float total = s[0] / FACTOR, c = std::cbrt(total);
+    if (HAS_ROOT && std::isnan(pair.x_stat + pair.w_stat)) return NOT_A_NUMBER;  // the guard of the root drops it
     if (!is_in_range(total)) return exact_norm(pair, ORDER);
     return HALVES == 3 ? c * c : HALVES == 6 ? c : (float)std::pow((double)total, 1 / ORDER);
   }
@@ -517,12 +521,19 @@ struct MinkowskiOf : Base {
   }
   static float power_of(float d, int times) { return times ? d * power_of(d, times - 1) : 1; }
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int turn) const {
-    vf delta = x[0] - w[0], ratio = SCALED ? product(delta, c2) : delta, size = vabs(ratio);
+    vf delta = x[0] - w[0], ratio = SCALED ? product(delta, c2) : delta;
+    vf size = HAS_ROOT ? vmax_abs(splat(1e-36f), ratio) : vabs(ratio);
     vf t = HAS_ROOT ? twice_root(size, turn) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2 - 1);
     // An odd power of the difference itself has its sign.
-    t = product(HALVES % 4 == 0 ? whole_power(ratio, HALVES / 2 - 1) : HALVES == 6 ? ratio * size : flip(t, ratio), c1);
-    dx += t;
-    dw -= t;
+    t = HALVES % 4 == 0 ? whole_power(ratio, HALVES / 2 - 1) : HALVES == 6 ? ratio * size : flip(t, ratio);
+    if (HAS_ROOT || turn % 2) {
+      t = product(t, c1);
+      dx += t;
+      dw -= t;
+    } else {
+      add_product(dx, t, c1);
+      subtract_product(dw, t, c1);
+    }
   }
 };
 
@@ -626,15 +637,15 @@ struct SmoothChebyshev : Base {
 // -2 x / (|x| + |w|)^2, both with the sign of |x| - |w|; where they have two signs, 0; by a coordinate that is 0, half of
 // that. Nothing cancels. The square is taken in two steps, to stay within float.
 struct Canberra : Base {
-  static constexpr int WIDE = 1, PARTS = 5;
-  static constexpr bool HAS_UP = true, HAS_UNIT = true;
+  static constexpr int PARTS = 5;
+  static constexpr bool HAS_UP = true, DROPS_NAN = true;
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
     vf size = vabs(x) + vmax(splat(1e-37f), vabs(w));
     if (divides(turn)) s[0] += vabs(x - w) / size;
     else s[0] += vabs(x - w) * reciprocal(size, turn);
   }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
-  INLINE void coefficients(float& g, float&, float, float, float) const { g /= unit; }
+  INLINE void coefficients(float&, float&, float, float, float) const {}
   INLINE void prepare(vf v, vf* parts) const {
     parts[0] = v;
     parts[1] = vmax(splat(1e-37f), vabs(v));
@@ -655,7 +666,6 @@ struct Canberra : Base {
 
 // |x - w| / max(|x| + |w|, floor): under the floor the denominator is constant.
 struct CanberraRobust : Base {
-  static constexpr int WIDE = 1;
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
     s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)), turn);
   }
@@ -674,7 +684,7 @@ struct CanberraRobust : Base {
 
 // sum s^gamma |x - w|/s over sum s^gamma, s = |x| + |w|. The caller has scaled the largest entry to about 1.
 struct CanberraWeighted : Base {
-  static constexpr int SUMS = 2, STAT = 1, WIDE = 1;
+  static constexpr int SUMS = 2, STAT = 1;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
   INLINE void add(vf* s, vf x, vf w, float, int) const {
@@ -829,7 +839,7 @@ struct Tiling {
 #define BTILE 6000
 #endif
 #ifndef BWIDE
-#define BWIDE Op::WIDE
+#define BWIDE 1
 #endif
 #ifndef BROWS
 #define BROWS 4
@@ -939,25 +949,29 @@ void add_size_gradient(const Problem& in, const float* share, float* dx, float* 
   add(of_column, in.w, in.columns, dw);
 }
 
-// A power of two that brings the coefficients to at most 2^-24, far below what differences are multiplied by. Where one is
-// not finite, none of the gradients is.
-float unit_of(const float* g, idx count, int threads) {
-  float most = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : most)
-  for (idx i = 0; i < count; i += LANES) {
-    vf v = load_some(g + i, count - i), size = vabs(v);
-    most = std::max(most, any(~(size < infinite)) ? infinite : largest(size));
+// The unit of these coefficients; not a number where one is not finite and the operator would not pass that on.
+template <class Op>
+float unit_of(const Op&, const float* c, idx count, int threads) {
+  float most = 0, other = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : most, other) if (count > 65536)
+  for (idx block = 0; block < (count + 4095) / 4096; ++block) {
+    vf sizes = {};
+    for (idx i = block * 4096; i < std::min(count, block * 4096 + 4096); i += LANES) {
+      vf size = vabs(load_some(c + i, count - i));
+      vi is_finite = size < infinite;
+      if (any(~is_finite)) other = 1;
+      sizes = vmax(sizes, where(is_finite, size, vf{}));
+    }
+    most = std::max(most, largest(sizes));
   }
   int exponent = 0;
-  if (most == infinite) return NOT_A_NUMBER;
   std::frexp(most, &exponent);
-  return std::ldexp(1.0f, std::max(-76, std::min(exponent, 76)) + 24);
+  return Op::DROPS_NAN && other ? NOT_A_NUMBER : std::ldexp(1.0f, std::max(-76, std::min(exponent, 76)) + 24);
 }
 
 // g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
 template <class Op>
 void backward(Op op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
-  if (Op::HAS_UNIT) op.unit = unit_of(g, in.rows * in.columns, in.threads);
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b)
     for (idx k = 0; k < in.columns; ++k) {
@@ -965,6 +979,15 @@ void backward(Op op, const Problem& in, float* g, float* d, const float* aux, fl
       op.coefficients(g[at], d[at], Op::HAS_AUX ? aux[at] : 0, Op::STAT ? in.x_stat[b] : 0, Op::STAT ? in.w_stat[k] : 0);
     }
   if (Op::HAS_SIZES) add_size_gradient(in, d, dx, dw);
+  if (Op::HAS_UP) {
+    op.unit = unit_of(op, g, in.rows * in.columns, in.threads);
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+    for (idx b = 0; b < in.rows; ++b)
+      for (idx at = b * in.columns; at < (b + 1) * in.columns; ++at) {
+        g[at] /= op.unit;
+        if (Op::HAS_C2) d[at] /= op.unit;
+      }
+  }
   constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
   const idx chunks = (in.n + CHUNK - 1) / CHUNK;
 #pragma omp parallel num_threads(in.threads)
@@ -982,20 +1005,23 @@ void backward(Op op, const Problem& in, float* g, float* d, const float* aux, fl
 
 // ---- Chebyshev ------------------------------------------------------------------------------------------------
 
-// The gradient goes to the coordinates that attain the maximum, in equal shares. The forward pass notes where: each lane
-// keeps the segment of features in which it last rose, and whether it met its maximum again. A pair's place is the index
-// plus 1, with the sign of x - w, where one coordinate alone attains the maximum; TIE where several do; 0 where d is 0.
+// The gradient goes to the coordinates that attain the maximum, in equal shares. The forward pass notes where: it keeps the
+// largest differences of each segment of features, and looks into the one segment and lane that have the pair's. A pair's
+// place is the index plus 1, with the sign of x - w, where one coordinate alone attains the maximum; TIE where several do;
+// 0 where d is 0.
 constexpr int32_t TIE = std::numeric_limits<int32_t>::min();
-constexpr idx SEGMENT = 16 * LANES;  // features
+constexpr idx SEGMENTS = 32;  // at most
 
-INLINE int32_t place_of(const float* x, const float* w, idx n, float d, vf most, vi segment, vi tied) {
-  if (d == 0) return 0;
-  const vi is_most = most == d;
-  const uint32_t lanes = bits_of(is_most);
-  if ((lanes & (lanes - 1)) || any(is_most & tied)) return TIE;
+INLINE int32_t place_of(const float* x, const float* w, idx n, float d, const vf* parts, idx stride, idx segment) {
+  idx found = -1;
+  for (idx j0 = 0; j0 < n; j0 += segment, parts += stride) {
+    const uint32_t lanes = bits_of(*parts == d);
+    if (!lanes) continue;
+    if (found >= 0 || (lanes & (lanes - 1))) return TIE;
+    found = j0 + __builtin_ctz(lanes);
+  }
   int32_t place = 0;
-  const idx lane = __builtin_ctz(lanes | 1u << (LANES - 1)), start = segment[lane];
-  for (idx j = start + lane; j < std::min(start + SEGMENT, n); j += LANES)
+  for (idx j = found, end = std::min(found / segment * segment + segment, n); j < end; j += LANES)
     if (std::fabs(x[j] - w[j]) == d) {
       if (place) return TIE;
       place = x[j] > w[j] ? (int32_t)j + 1 : -(int32_t)j - 1;
@@ -1007,10 +1033,10 @@ template <int C>
 INLINE void largest_of(const Problem& in, float one, idx b, idx k, float* d, int32_t* places) {
   const float *x[ROWS], *w = in.w + k * in.n;
   const int rows = (int)std::min<idx>(ROWS, in.rows - b);
+  const idx vectors = (in.n + LANES - 1) / LANES, segment = std::max<idx>(16, (vectors + SEGMENTS - 1) / SEGMENTS) * LANES;
   for (int r = 0; r < ROWS; ++r) x[r] = in.x + (b + std::min(r, rows - 1)) * in.n;
-  vf most[ROWS][C] = {};
-  vi segment[ROWS][C] = {}, tied[ROWS][C] = {};
-  for (idx j0 = 0; j0 < in.n; j0 += SEGMENT) {
+  vf parts[SEGMENTS][ROWS][C], most[ROWS][C] = {};
+  for (idx j0 = 0, s = 0; j0 < in.n; j0 += segment, ++s) {
     vf part[ROWS][C] = {};
     auto step = [&](auto get, idx j) __attribute__((always_inline)) {
       vf xv[ROWS];
@@ -1023,25 +1049,23 @@ INLINE void largest_of(const Problem& in, float one, idx b, idx k, float* d, int
         for (int r = 0; r < ROWS; ++r) part[r][c] = vmax_abs(part[r][c], xv[r] * one - wv);
       }
     };
-    idx j = j0, end = std::min(j0 + SEGMENT, in.n);
+    idx j = j0, end = std::min(j0 + segment, in.n);
     for (; j + LANES <= end; j += LANES) step([](const float* p) __attribute__((always_inline)) { return load(p); }, j);
     if (j < end) step([&](const float* p) __attribute__((always_inline)) { return load_some(p, end - j); }, j);
     UNROLL
     for (int r = 0; r < ROWS; ++r)
       UNROLL
       for (int c = 0; c < C; ++c) {
-        vi rises = part[r][c] > most[r][c];
-        tied[r][c] = (tied[r][c] & ~rises) | (part[r][c] == most[r][c]);
-        segment[r][c] = rises ? (vi)((int32_t)j0 - vi{}) : segment[r][c];
+        parts[s][r][c] = part[r][c];
         most[r][c] = vmax(most[r][c], part[r][c]);
       }
   }
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < C; ++c) {
       const idx at = (b + r) * in.columns + k + c;
-      const float size = largest(most[r][c]), stats = in.x_stat[b + r] + in.w_stat[k + c];
-      d[at] = std::isnan(stats) ? NOT_A_NUMBER : size;
-      places[at] = place_of(x[r], w + c * in.n, in.n, size, most[r][c], segment[r][c], tied[r][c]);
+      const float size = largest(most[r][c]);
+      d[at] = std::isnan(in.x_stat[b + r] + in.w_stat[k + c]) ? NOT_A_NUMBER : size;
+      places[at] = size == 0 ? 0 : place_of(x[r], w + c * in.n, in.n, size, &parts[0][r][c], ROWS * C, segment);
     }
 }
 
@@ -1260,7 +1284,7 @@ template <class F>
 INLINE void each_vector(idx rows, idx n, int threads, F f) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (idx b = 0; b < rows; ++b)
-    for (idx j = 0; j < n; j += LANES) f(b, j, std::min<idx>(LANES, n - j), b * n + j);
+    for (idx j = 0; j < n; j += LANES) f(b, j, n - j, b * n + j);
 }
 
 struct Codes {  // of u = (v - threshold) / temperature: 1 where u > 0 (`hard`), or sigma(u) - 1/2
