@@ -12,7 +12,7 @@
 // An operator has
 //   SUMS            accumulators per pair
 //   MAX_FIRST       wants the largest |x - w| of the pair before it accumulates
-//   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2
+//   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2, 4 largest |x|
 //   add(sums, x, w, m)               one vector of coordinates; m is `parameter` of the pair's largest |x - w|
 //   finish(sums, ...) -> d, aux      aux is a second number per pair that the gradient wants
 //   coefficients(g, d, aux, ...)     turns g = dl/dd and d into the two numbers c1, c2 per pair that `grad` reads
@@ -49,6 +49,7 @@ typedef float vf_unaligned __attribute__((vector_size(LANES * 4), aligned(4), ma
 typedef int64_t idx;
 #define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")  // what is indexed by a register's number must be unrolled to be one
+#define EACH UNROLL for (int r = 0; r < R; ++r)
 
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_unaligned*>(p); }
 INLINE void store(float* p, vf v) { *reinterpret_cast<vf_unaligned*>(p) = v; }
@@ -126,6 +127,15 @@ INLINE void subtract_product(vf& to, vf v, Spread c) {
   to -= v * (vf)c;
 #endif
 }
+INLINE vf difference(vf v, vf factor, Spread c) {  // v * factor - c
+#if defined(__AVX512F__)
+  vf result = v;
+  asm("vfmsub213ps %2%{1to16%}, %1, %0" : "+v"(result) : "v"(factor), "m"(*c.at));
+  return result;
+#else
+  return v * factor - (vf)c;
+#endif
+}
 INLINE vf product(vf v, Spread c) {
 #if defined(__AVX512F__)
   vf result;
@@ -163,6 +173,14 @@ INLINE vf without(vf v, vf a, vf b) {
   return (vf)((vi)v & ~((vi)a & (vi)b));
 #endif
 }
+// v, or 0 where a and b differ, each of all bits or none.
+INLINE vf where_equal(vf a, vf b, vf v) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_ternarylogic_epi32((__m512i)v, (__m512i)a, (__m512i)b, 0x90);
+#else
+  return (vf)((vi)v & ~((vi)a ^ (vi)b));
+#endif
+}
 INLINE float sum(vf v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)v);
@@ -194,14 +212,15 @@ INLINE uint32_t bits_of(vi mask) {
 }
 INLINE bool any(vi mask) { return bits_of(mask) != 0; }
 
-// v, but no further from 0 than `limit` > 0: the sign of v times the limit, where v is 0 or beyond it.
-INLINE vf limited(vf v, float limit) {
+// v, but no further from 0 than `limit` >= 0: the sign of v times the limit, where v is 0 or beyond it.
+INLINE vf limited(vf v, vf limit) {
 #if defined(__AVX512F__)
-  return (vf)_mm512_range_ps((__m512)v, _mm512_set1_ps(limit), 0x2);  // the smaller size, with the sign of v
+  return (vf)_mm512_range_ps((__m512)v, (__m512)limit, 0x2);  // the smaller size, with the sign of v
 #else
-  return vmin(vmax(v, splat(-limit)), splat(limit));
+  return vmin(vmax(v, -limit), limit);
 #endif
 }
+INLINE vf limited(vf v, float limit) { return limited(v, splat(limit)); }
 // The larger of `most` >= 0 and |v|.
 INLINE vf vmax_abs(vf most, vf v) {
 #if defined(__AVX512F__)
@@ -352,6 +371,64 @@ INLINE vf power(vf v, float p, vf* log2_v = nullptr) {
   return where(is_zero, splat(0.0f), exp2_of(near, rest));
 }
 
+// Long chains of operations leave the pipes idle, for a core looks only so far ahead. These take R vectors a step.
+
+// 2^(t + EXTRA), -126 <= t + EXTRA < 128.
+template <int R, int EXTRA = 0>
+INLINE void exp2_of_each(const vf* t, vf* result) {
+#if defined(__AVX512F__)
+  // t = whole + j/16 + rest; the table has the bits of 2^(j/16) less those of j that the shift leaves.
+  const vi table = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
+                    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+  const vi moved = table + (EXTRA << 23);
+  vf sum[R], rest[R], p[R];
+  EACH sum[r] = t[r] + 786432.0f;  // whole sixteenths in its last bits
+  EACH rest[r] = t[r] - (sum[r] - 786432.0f);
+  EACH p[r] = rest[r] * 5.5504109710e-2f + 2.4023355544e-1f;
+  EACH p[r] = rest[r] * p[r] + 6.9314718246e-1f;
+  EACH p[r] = rest[r] * p[r] + 1.0f;
+  EACH sum[r] = (vf)((vi)_mm512_permutexvar_epi32((__m512i)sum[r], (__m512i)moved) + ((vi)sum[r] << 19));
+  EACH result[r] = sum[r] * p[r];
+#else
+  EACH {
+    vf whole = rounded(t[r]);
+    result[r] = exp2_of(whole + (float)EXTRA, t[r] - whole);
+  }
+#endif
+}
+
+// size^p for 0 <= size <= 1, p > 0; below 2^-126 it is 0. log2(size) comes along where wanted.
+template <int R>
+INLINE void power_of_each(vf* size, float p, vf* log2_size = nullptr) {
+#if defined(__AVX512F__)
+  // size = 2^whole m, m in [3/4, 3/2); log2 m = -log2 c + log2(1 + rest), rest = c m - 1, c from the table of its bucket.
+  // Around 1 c is 1, so that powers of what is nearly 1 keep their digits.
+  const vf inverse = {1, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f, 0.680851042f,
+                      1.30612242f, 1.25490201f, 1.20754719f, 1.16363633f, 1.12280703f, 1.08474576f, 1.04918027f, 1};
+  const vf of_inverse = {0, 0.129283009f, 0.209453331f, 0.2854022f, 0.357552058f, 0.42626476f, 0.491853061f, 0.554588897f,
+                         -0.385290126f, -0.327574709f, -0.272079567f, -0.218640241f, -0.167109997f, -0.117356953f,
+                         -0.0692625818f, 0};
+  vf m[R], whole[R], rest[R], q[R], t[R];
+  vi bucket[R];
+  EACH m[r] = (vf)_mm512_getmant_ps((__m512)size[r], _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+  EACH whole[r] = __builtin_convertvector(((vi)size[r] - (vi)m[r]) >> 23, vf);
+  EACH bucket[r] = (vi)m[r] >> 19;
+  EACH rest[r] = m[r] * (vf)_mm512_permutexvar_ps((__m512i)bucket[r], (__m512)inverse) - 1.0f;
+  EACH q[r] = rest[r] * 2.7144762874e-1f - 3.6080646515e-1f;
+  EACH q[r] = rest[r] * q[r] + 4.8091953993e-1f;
+  EACH q[r] = rest[r] * q[r] - 7.2134751081e-1f;
+  EACH q[r] = rest[r] * q[r] + 1.4426950216e0f;
+  EACH q[r] = rest[r] * q[r] + (vf)_mm512_permutexvar_ps((__m512i)bucket[r], (__m512)of_inverse);
+  if (log2_size) EACH log2_size[r] = whole[r] + q[r];
+  EACH t[r] = whole[r] * p + q[r] * p;
+  EACH q[r] = t[r] < -126.0f ? vf{} : t[r];  // a stand-in
+  exp2_of_each<R>(q, m);
+  EACH size[r] = t[r] < -126.0f ? vf{} : m[r];
+#else
+  EACH size[r] = power(size[r], p, log2_size ? log2_size + r : nullptr);
+#endif
+}
+
 struct Pair {  // what finish and coefficients know of a pair besides its sums
   const float *x, *w;
   idx n;
@@ -386,8 +463,8 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 // products; minima, maxima, shifts and `range` as sums.
 struct Base {
   static constexpr int SUMS = 1, STAT = 0, PARTS = 1;
-  static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
-  static constexpr bool HAS_UP = false, DROPS_NAN = false, CAN_LEAVE_FLOAT = false;
+  static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false, HAS_FAR = false;
+  static constexpr bool HAS_UP = false, DROPS_NAN = false, C2_HAS_UNIT = false, IN_ROWS = false, HAS_PLAIN = false, CAN_LEAVE_FLOAT = false;
   float option = 0;
   idx features = 1;
   float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
@@ -395,12 +472,19 @@ struct Base {
   // there, it is 0 or SIGN with its sign.
   static constexpr float SIGN = 0x1p-49f;
   float up = 1;
-  // A power of two that coefficients are divided by, to at most 2^-24; what adds them up is multiplied by it in the end.
+  // A power of two that coefficients are divided by, to at most 2^ROOM; what adds them up is multiplied by it in the end.
+  static constexpr int ROOM = 40;
   float unit = 1;
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v; }
   INLINE vf total(vf, vf gradient) const { return gradient; }
 };
+
+template <class Op>
+Op with_fields_of(const Base& from, Op op) {
+  static_cast<Base&>(op) = from;
+  return op;
+}
 
 struct Manhattan : Base {
   static constexpr bool HAS_UP = true;
@@ -434,7 +518,7 @@ struct BrayCurtis : Manhattan {
 
 struct BrayCurtisSigned : Base {
   static constexpr int SUMS = 2;
-  static constexpr bool HAS_AUX = true, HAS_C2 = true, HAS_UP = true;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true, C2_HAS_UNIT = true, HAS_UP = true;
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
   INLINE void add(vf* s, vf x, vf w, float, int) const {
     s[0] += vabs(x - w) * one;
@@ -539,18 +623,29 @@ struct MinkowskiOf : Base {
 
 struct Minkowski : Base {
   static constexpr int STAT = 1;
-  static constexpr bool MAX_FIRST = true, HAS_C2 = true;
+  static constexpr bool MAX_FIRST = true, HAS_C2 = true, IN_ROWS = true;
   INLINE float parameter(float most) const { return over(1, most); }
-  INLINE void add(vf* s, vf x, vf w, float inverse, int) const { s[0] += power(vabs(x - w) * inverse, option); }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* inverse) const {
+    vf size[R];
+    EACH size[r] = vabs(x[r] - w) * inverse[r];
+    power_of_each<R>(size, option);
+    EACH s[r][0] += size[r];
+  }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return exact_norm(pair, option);
     return pair.largest == 0 ? 0 : pair.largest * (float)std::pow((double)s[0], 1.0 / option);
   }
   INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int) const {
-    vf ratio = product(x[0] - w[0], c2), t = signed_by(power(vabs(ratio), option - 1), ratio);
-    add_product(dx, t, c1);
-    subtract_product(dw, t, c1);
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* c2, vf* dx, vf& dw) const {
+    vf ratio[R], size[R];
+    EACH ratio[r] = product(x[r][0] - w[0], c2[r]);
+    EACH size[r] = vabs(ratio[r]);
+    power_of_each<R>(size, option - 1);
+    EACH size[r] = signed_by(size[r], ratio[r]);
+    EACH add_product(dx[r], size[r], c1[r]);
+    EACH subtract_product(dw, size[r], c1[r]);
   }
 };
 
@@ -559,10 +654,13 @@ struct Minkowski : Base {
 struct MinkowskiLearnt : Minkowski {
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true;
-  INLINE void add(vf* s, vf x, vf w, float inverse, int) const {
-    vf log2_t, t = power(vabs(x - w) * inverse, option, &log2_t);
-    s[0] += t;
-    s[1] += t * log2_t;
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* inverse) const {
+    vf size[R], log2_size[R];
+    EACH size[r] = vabs(x[r] - w) * inverse[r];
+    power_of_each<R>(size, option, log2_size);
+    EACH s[r][0] += size[r];
+    EACH s[r][1] += size[r] * log2_size[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     const double p = option, total = s[0];
@@ -585,60 +683,72 @@ struct Chebyshev : Base {  // only the distance: for the operators that want the
   }
 };
 
-// (1/alpha) log mean exp(alpha |x - w|). Near 0 through exp(t) - 1, far from it with the largest taken out.
+// (1/alpha) log mean exp(alpha |x - w|): exp(alpha |x - w|) = 2^t, t = whole + rest, and 2^t - 1 = (2^whole - 1) + 2^whole
+// (2^rest - 1), the sums of whose parts keep their digits near 0, where 2^whole is 1. Where 2^t might leave float, as the
+// rows' largest entries say (IS_FAR), the pair's largest difference is taken out. As aux, sum exp(alpha (|x - w| - d)).
+template <bool IS_FAR>
 struct SmoothChebyshev : Base {
-  static constexpr int STAT = 1;
-  static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
-  INLINE bool is_near(float most) const { return option * most < 50; }  // e^50 is within float
-  INLINE void add(vf* s, vf x, vf w, float most, int) const {
-    vf size = vabs(x - w);
-    if (is_near(most)) {
-      vf t = size * option;  // below 1, exp(t) - 1 by its series; above, nothing cancels
-      vf p = splat(1.0f / 3628800);
-      p = p * t + 1.0f / 362880;
-      p = p * t + 1.0f / 40320;
-      p = p * t + 1.0f / 5040;
-      p = p * t + 1.0f / 720;
-      p = p * t + 1.0f / 120;
-      p = p * t + 1.0f / 24;
-      p = p * t + 1.0f / 6;
-      p = p * t + 0.5f;
-      s[0] += where(t < 1.0f, t * (p * t + 1.0f), exponential(t) - 1.0f);
-    } else {
-      s[0] += exponential((size - most) * option);
-    }
+  static constexpr int SUMS = 2, STAT = 4;
+  static constexpr bool MAX_FIRST = IS_FAR, HAS_FAR = !IS_FAR;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true, HAS_UP = true, IN_ROWS = true;
+  using Far = SmoothChebyshev<true>;
+  INLINE float rate() const { return option * 1.44269504f; }
+  bool is_far(float bound) const { return rate() * bound > 100; }
+  INLINE float parameter(float most) const { return IS_FAR && is_far(most) ? most : 0; }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* most) const {
+    vf t[R], sum[R], p[R];
+    const vf rate = splat(this->rate()), magic = splat(12582912.0f);
+    EACH t[r] = vabs(x[r] - w);
+    if (IS_FAR) EACH t[r] -= most[r];
+    EACH t[r] *= rate;
+    if (IS_FAR) EACH t[r] = vmax(splat(-126.0f), t[r]);
+    EACH sum[r] = t[r] + magic;
+    EACH t[r] -= sum[r] - magic;
+    EACH sum[r] = (vf)(((vi)sum[r] << 23) + 0x3f800000);  // 2^whole
+    EACH p[r] = t[r] * 1.5403512225e-4f + 1.3390735257e-3f;
+    EACH p[r] = t[r] * p[r] + 9.6182376146e-3f;
+    EACH p[r] = t[r] * p[r] + 5.5503573269e-2f;
+    EACH p[r] = t[r] * p[r] + 2.4022649229e-1f;
+    EACH p[r] = t[r] * p[r] + 6.9314718246e-1f;
+    EACH s[r][0] += sum[r] * t[r] * p[r];
+    EACH s[r][1] += sum[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return *aux = NOT_A_NUMBER;
-    if (is_near(pair.largest)) {
-      *aux = s[0] + pair.n;
-      return std::log1p(s[0] / pair.n) / option;
-    }
-    // The last vector's padding, |0 - 0|, added exp(-alpha * largest) for each lane.
-    idx padding = (LANES - pair.n % LANES) % LANES;
-    double total = s[0] - padding * std::exp(-(double)option * pair.largest);
-    *aux = (float)total;
-    return (float)(pair.largest + std::log(total / pair.n) / option);
+    const double n = pair.n, padding = (LANES - pair.n % LANES) % LANES, most = parameter(pair.largest);
+    const double alpha = rate() * std::log(2.0);  // as rounded above
+    const double above = s[0] + ((double)s[1] - padding * std::exp(-alpha * most) - n);  // sum of exp(...) - 1
+    const float d = (float)(most + std::log1p(above / n) / alpha);
+    *aux = (float)((above + n) * std::exp(alpha * (most - d)));
+    return d;
   }
-  // d comes as the largest |x - w| here: d itself would have lost what it is short of that, far from 0.
-  INLINE void coefficients(float& g, float& most, float total, float, float) const {
-    g /= total;
-    most = is_near(most) ? 0 : most;
+  INLINE void coefficients(float& g, float&, float total, float, float) const { g /= total; }
+  INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* d, vf* dx, vf& dw) const {
+    vf delta[R], t[R];
+    const vf down = splat(1 / up);
+    EACH delta[r] = x[r][0] - w[0];
+    EACH t[r] = vmax(splat(-46.0f), difference(vabs(delta[r]), down, d[r]) * rate());
+    exp2_of_each<R, -80>(t, t);  // exp(...) is at most n: far below what differences are multiplied by
+    EACH t[r] = limited(delta[r], t[r]);
+    EACH add_product(dx[r], t[r], c1[r]);
+    EACH subtract_product(dw, t[r], c1[r]);
   }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread shift, vf& dx, vf& dw, int) const {
-    vf delta = x[0] - w[0];
-    vf t = signed_by(exponential((vabs(delta) - (vf)shift) * option), delta);
-    add_product(dx, t, c1);
-    subtract_product(dw, t, c1);
-  }
+  INLINE vf total(vf, vf gradient) const { return gradient * 0x1p80f * unit; }
 };
 
 // |x - w| / (|x| + |w|), with 0/0 = 0. Where x and w have one sign, its gradient by x is 2 w / (|x| + |w|)^2 and by w
 // -2 x / (|x| + |w|)^2, both with the sign of |x| - |w|; where they have two signs, 0; by a coordinate that is 0, half of
 // that. Nothing cancels. The square is taken in two steps, to stay within float.
+struct CanberraPlain;
 struct Canberra : Base {
   static constexpr int PARTS = 5;
+  static constexpr bool HAS_PLAIN = true;
+  using Plain = CanberraPlain;
   static constexpr bool HAS_UP = true, DROPS_NAN = true;
+  static constexpr int ROOM = -24;  // far below what differences are multiplied by
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
     vf size = vabs(x) + vmax(splat(1e-37f), vabs(w));
     if (divides(turn)) s[0] += vabs(x - w) / size;
@@ -664,6 +774,31 @@ struct Canberra : Base {
   INLINE vf total(vf v, vf gradient) const { return gradient * where(v == 0.0f, splat(unit), splat(2 * unit)); }
 };
 
+// The same where no coordinate is 0 and all are of moderate size: 1 / (|x| + |w|)^2 stays within float.
+struct CanberraPlain : Canberra {
+  static constexpr bool HAS_PLAIN = false;
+  static constexpr int PARTS = 4;
+  INLINE void prepare(vf v, vf* parts) const {
+    parts[0] = v;
+    parts[1] = vmax(splat(1e-18f), vabs(v));
+    parts[2] = vabs(v) * up;
+    parts[3] = (vf)((vi)v >> 31);  // all bits where v < 0
+  }
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+    vf gap = minus(x[2], w[2]), size = x[1] + w[1], r = near_reciprocal(size);
+    vf t = flip(where_equal(x[3], w[3], where_not_zero(gap, c1)), gap);
+    if (divides(turn)) {
+      r = 0.70710678f / size;
+      t = t * r * r;
+    } else {
+      t = t * r * r * (1.5f - size * r);  // t / (2 size^2): a Newton step of the square
+    }
+    dx += t * w[0];
+    dw -= t * x[0];
+  }
+  INLINE vf total(vf, vf gradient) const { return gradient * (4 * unit); }
+};
+
 // |x - w| / max(|x| + |w|, floor): under the floor the denominator is constant.
 struct CanberraRobust : Base {
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
@@ -683,19 +818,41 @@ struct CanberraRobust : Base {
 };
 
 // sum s^gamma |x - w|/s over sum s^gamma, s = |x| + |w|. The caller has scaled the largest entry to about 1.
+template <bool IS_ROOT>  // gamma = 1/2
 struct CanberraWeighted : Base {
   static constexpr int SUMS = 2, STAT = 1;
-  static constexpr bool HAS_AUX = true, HAS_C2 = true;
-  INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
-  INLINE void add(vf* s, vf x, vf w, float, int) const {
-    vf size = vabs(x) + vabs(w), weight = raised(size);
-    s[0] += weight * (vabs(x - w) * reciprocal(vmax(splat(1e-37f), size)));
-    s[1] += weight;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true, IN_ROWS = true;
+  // Of sizes, the weights s^gamma, s^(gamma - 1) and 1/s; next to nothing, 0 and anything at 0.
+  template <int R>
+  INLINE void raised(const vf* size, vf* weight, vf* share, vf* inverse) const {
+    vf safe[R], t[R];
+    EACH safe[r] = vmax(splat(1e-36f), size[r]);
+    if (IS_ROOT) {
+      EACH inverse[r] = near_inverse_root(safe[r]);
+      EACH t[r] = safe[r] * inverse[r];
+      EACH share[r] = (0.5f * inverse[r]) * (3.0f - t[r] * inverse[r]);
+      EACH weight[r] = size[r] * share[r];
+      EACH inverse[r] = share[r] * share[r];
+    } else {
+      EACH weight[r] = size[r];
+      if (option < 7) power_of_each<R>(weight, option);  // sizes are at most 2e5
+      else EACH weight[r] = power(weight[r], option);
+      EACH inverse[r] = reciprocal(safe[r]);
+      EACH share[r] = weight[r] * inverse[r];
+    }
+  }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf*) const {
+    vf size[R], weight[R], share[R], inverse[R];
+    EACH size[r] = vabs(x[r]) + vabs(w);
+    raised<R>(size, weight, share, inverse);
+    EACH s[r][0] += share[r] * vabs(x[r] - w);
+    EACH s[r][1] += weight[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     *aux = s[1];
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return NOT_A_NUMBER;
-    if (s[1] > 1e-28f) return s[0] / s[1];
+    if (s[1] > 1e-15f) return s[0] / s[1];
     double most = 0, above = 0, below = 0;
     for (idx i = 0; i < pair.n; ++i) most = std::max(most, std::fabs((double)pair.x[i]) + std::fabs((double)pair.w[i]));
     for (idx i = 0; i < pair.n; ++i) {
@@ -704,18 +861,26 @@ struct CanberraWeighted : Base {
       above += size == 0 ? 0 : weight * std::fabs((double)pair.x[i] - pair.w[i]) / size;
       below += weight;
     }
+    *aux = (float)(below * std::pow(most, option));
     return below == 0 ? 0 : (float)(above / below);
   }
-  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-34f ? g / total : 0; }
-  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread d, vf& dx, vf& dw, int) const {
-    vf x = xs[0], w = ws[0];
-    vf delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(splat(1e-37f), size));
-    vf scaled = product(raised(size) * inverse, c1);  // c1 s^(gamma - 1)
-    vf gap = signed_by(scaled, delta);
-    vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - product(splat(option), d));
-    dx += gap + signed_by(of_size, x);
-    dw += signed_by(of_size, w) - gap;
+  INLINE void coefficients(float& g, float& d, float total, float, float) const {
+    g = total > 1e-34f ? g / total : 0;
+    d *= option;
+  }
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* c2, vf* dx, vf& dw) const {
+    vf delta[R], size[R], weight[R], share[R], inverse[R], gap[R];
+    EACH size[r] = vabs(x[r][0]) + vabs(w[0]);
+    raised<R>(size, weight, share, inverse);
+    EACH delta[r] = x[r][0] - w[0];
+    EACH inverse[r] *= vabs(delta[r]);
+    EACH inverse[r] = difference(inverse[r], splat(option - 1), c2[r]);
+    EACH share[r] = product(share[r], c1[r]);
+    EACH inverse[r] *= share[r];
+    EACH gap[r] = signed_by(share[r], delta[r]);
+    EACH dx[r] += gap[r] + signed_by(inverse[r], x[r][0]);
+    EACH dw += signed_by(inverse[r], w[0]) - gap[r];
   }
 };
 
@@ -723,16 +888,21 @@ struct CanberraWeighted : Base {
 
 constexpr int ROWS = 4;
 
-// Of each row: 1 the sum of |v|, 2 the sum of squares, 3 one over the length, and 0 for the zero vector.
+// Of each row: 1 the sum of |v|, 2 the sum of squares, 3 one over the length, and 0 for the zero vector, 4 the largest |v|.
 void row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (idx b = 0; b < count; ++b) {
     vf total[2] = {};
     for (idx j = 0, turn = 0; j < n; j += LANES, turn ^= 1) {
       vf a = load_some(v + b * n + j, n - j);
-      total[turn] += kind == 1 ? vabs(a) : a * a;
+      if (kind == 4) {
+        total[0] = vmax_abs(total[0], a);
+        total[1] += a - a;  // NaN and infinity leave a trace
+      } else {
+        total[turn] += kind == 1 ? vabs(a) : a * a;
+      }
     }
-    out[b] = sum(total[0] + total[1]);
+    out[b] = kind == 4 ? largest(total[0]) + sum(total[1]) : sum(total[0] + total[1]);
     if (kind == 3) {
       double square = out[b];
       if (!is_in_range(out[b])) {
@@ -762,8 +932,16 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
     UNROLL
     for (int c = 0; c < C; ++c) {
       vf wv = get(w + c * n + j);
-      UNROLL
-      for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c], r + c);
+      if constexpr (Op::IN_ROWS) {
+        static_assert(C == 1);
+        vf mv[ROWS];
+        UNROLL
+        for (int r = 0; r < ROWS; ++r) mv[r] = splat(m[r][0]);
+        op.template add_rows<ROWS>(acc[0], xv, wv, mv);
+      } else {
+        UNROLL
+        for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c], r * C + c);
+      }
     }
   };
   idx j = 0;
@@ -825,7 +1003,7 @@ INLINE void in_tiles(const Problem& in, F f) {
 
 template <class Op>
 void forward(const Op& op, const Problem& in, const float* most, float* d, float* aux) {
-  constexpr int C = std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
+  constexpr int C = Op::IN_ROWS ? 1 : std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
   in_tiles<C>(in, [&](idx b, idx k, bool is_whole) __attribute__((always_inline)) {
     is_whole ? pairs_to<Op, C>(op, in, b, k, most, d, aux) : pairs_to<Op, 1>(op, in, b, k, most, d, aux);
   });
@@ -864,9 +1042,16 @@ INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const f
       vf wv[PARTS], dwv = load(dw + (k * WIDE + v) * LANES);
       UNROLL
       for (int part = 0; part < PARTS; ++part) wv[part] = load(w + ((k * WIDE + v) * PARTS + part) * LANES);
-      UNROLL
-      for (int r = 0; r < R; ++r)
-        op.grad(xv[r][v], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r][v], dwv, r + v);
+      if constexpr (Op::IN_ROWS) {
+        static_assert(WIDE == 1);
+        Spread a[R], b[R];
+        EACH a[r] = {c1 + r * columns + k};
+        EACH b[r] = {c2 + r * columns + k};
+        op.template grad_rows<R>(xv[0], wv, a, b, dxv[0], dwv);
+      } else {
+        EACH op.grad(xv[r][v], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r][v], dwv,
+                     r + 1);
+      }
       store(dw + (k * WIDE + v) * LANES, dwv);
     }
   UNROLL
@@ -886,27 +1071,22 @@ float room_above(float most) {
   return std::ldexp(1.0f, std::min(100, 126 - exponent));
 }
 
+// f(i, v, vector) for the vectors of a chunk of features, of rows from `rows`.
+template <int WIDE, class F>
+INLINE void each_of_chunk(const float* rows, idx count, idx n, idx left, F f) {
+  for (idx i = 0; i < count; ++i)
+    for (int v = 0; v < WIDE; ++v) f(i, v, load_some(rows + i * n + v * LANES, left - v * LANES));
+}
+
 template <class Op>
-void chunk_backward(Op op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j,
-                    float* dx, float* dw) {
-  constexpr idx WIDE = Tiling<Op>::WIDE, CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE, PARTS = Op::PARTS;
-  constexpr int ROWS = Tiling<Op>::ROWS;
+void tile_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j, float* dx,
+                   float* dw) {
+  constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE, PARTS = Op::PARTS;
+  constexpr int WIDE = Tiling<Op>::WIDE, ROWS = Tiling<Op>::ROWS;
   alignas(64) float wt[TILE * CHUNK * PARTS], dwt[TILE * CHUNK];
   const idx left = std::min(CHUNK, in.n - j);
-  auto each = [&](const float* rows, idx count, auto f) __attribute__((always_inline)) {
-    for (idx i = 0; i < count; ++i)
-      for (int v = 0; v < WIDE; ++v) f(i, v, load_some(rows + i * in.n + j + v * LANES, left - v * LANES));
-  };
-  const float* w = in.w + k0 * in.n;
-  if (Op::HAS_UP) {
-    vf most = {};
-    auto add = [&](idx, int, vf v) __attribute__((always_inline)) { most = vmax_abs(most, v); };
-    each(w, tile, add);
-    each(in.x, in.rows, add);
-    op.up = room_above(largest(most));
-  }
   std::memset(dwt, 0, tile * CHUNK * sizeof(float));
-  each(w, tile, [&](idx k, int v, vf wv) __attribute__((always_inline)) {
+  each_of_chunk<WIDE>(in.w + k0 * in.n + j, tile, in.n, left, [&](idx k, int v, vf wv) __attribute__((always_inline)) {
     vf parts[PARTS];
     op.prepare(wv, parts);
     for (int part = 0; part < PARTS; ++part) store(wt + ((k * WIDE + v) * PARTS + part) * LANES, parts[part]);
@@ -918,10 +1098,30 @@ void chunk_backward(Op op, const Problem& in, const float* c1, const float* c2, 
   for (; b < in.rows; ++b)
     rows_backward<Op, 1>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
                          Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
-  each(dw + k0 * in.n, tile, [&](idx k, int v, vf old) __attribute__((always_inline)) {
+  each_of_chunk<WIDE>(dw + k0 * in.n + j, tile, in.n, left, [&](idx k, int v, vf old) __attribute__((always_inline)) {
     const idx at = (k0 + k) * in.n + j + v * LANES, count = left - v * LANES;
     store_some(dw + at, old + op.total(load_some(in.w + at, count), load(dwt + (k * WIDE + v) * LANES)), count);
   });
+}
+
+template <class Op>
+void chunk_backward(Op op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j, float* dx,
+                    float* dw) {
+  if constexpr (Op::HAS_UP) {
+    const idx left = std::min<idx>(Tiling<Op>::CHUNK, in.n - j);
+    vf most = {}, least = splat(infinite);
+    auto look = [&](idx, int, vf v) __attribute__((always_inline)) {
+      most = vmax_abs(most, v);
+      if (Op::HAS_PLAIN) least = vmin(least, vabs(v));
+    };
+    each_of_chunk<Tiling<Op>::WIDE>(in.w + k0 * in.n + j, tile, in.n, left, look);
+    each_of_chunk<Tiling<Op>::WIDE>(in.x + j, in.rows, in.n, left, look);
+    op.up = room_above(largest(most));
+    if constexpr (Op::HAS_PLAIN)
+      if (left >= Tiling<Op>::CHUNK && largest(most) < 1e6f && -largest(-least) > 1e-12f)
+        return tile_backward(with_fields_of(op, typename Op::Plain()), in, c1, c2, k0, tile, j, dx, dw);
+  }
+  tile_backward(op, in, c1, c2, k0, tile, j, dx, dw);
 }
 
 // Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of the shares g d / (sum |x| + sum |w|), both ways.
@@ -966,7 +1166,7 @@ float unit_of(const Op&, const float* c, idx count, int threads) {
   }
   int exponent = 0;
   std::frexp(most, &exponent);
-  return Op::DROPS_NAN && other ? NOT_A_NUMBER : std::ldexp(1.0f, std::max(-76, std::min(exponent, 76)) + 24);
+  return Op::DROPS_NAN && other ? NOT_A_NUMBER : std::ldexp(1.0f, std::max(-60, std::min(exponent, 60)) - Op::ROOM);
 }
 
 // g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
@@ -985,7 +1185,7 @@ void backward(Op op, const Problem& in, float* g, float* d, const float* aux, fl
     for (idx b = 0; b < in.rows; ++b)
       for (idx at = b * in.columns; at < (b + 1) * in.columns; ++at) {
         g[at] /= op.unit;
-        if (Op::HAS_C2) d[at] /= op.unit;
+        if (Op::C2_HAS_UNIT) d[at] /= op.unit;
       }
   }
   constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
@@ -1103,12 +1303,6 @@ void chebyshev_backward(const Problem& in, const float* g, const float* d, const
 
 // ---- which operator -------------------------------------------------------------------------------------------
 
-template <class Op>
-Op with_fields_of(const Base& from, Op op) {
-  static_cast<Base&>(op) = from;
-  return op;
-}
-
 Chebyshev largest_first(const Base& op) { return with_fields_of(op, Chebyshev()); }
 
 template <class F>
@@ -1134,10 +1328,10 @@ int with_operator(int code, float option, idx features, F f) {
       if (option == 6) return call(MinkowskiOf<12, false>());
       return call(Minkowski());
     case 5: return call(Chebyshev());
-    case 6: return call(SmoothChebyshev());
+    case 6: return call(SmoothChebyshev<false>());
     case 7: return call(Canberra());
     case 8: return call(CanberraRobust());
-    case 9: return call(CanberraWeighted());
+    case 9: return option == 0.5f ? call(CanberraWeighted<true>()) : call(CanberraWeighted<false>());
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
     case 12: return call(MeanAbsolute());
@@ -1155,6 +1349,12 @@ struct Stats {  // the row numbers an operator reads
     w.resize(columns);
     row_stats(Op::STAT, xs, rows, n, x.data(), threads);
     row_stats(Op::STAT, ws, columns, n, w.data(), threads);
+  }
+  float bound() const {  // of |x - w|, from rows' largest; NaN does not count
+    float most_x = 0, most_w = 0;
+    for (float v : x) most_x = std::max(most_x, v);
+    for (float v : w) most_w = std::max(most_w, v);
+    return most_x + most_w;
   }
 };
 
@@ -1324,6 +1524,11 @@ int hb_forward(int code, float option, const float* x, const float* w, idx rows,
       forward(largest_first(op), in, nullptr, d, nullptr);
       forward(op, in, d, d, aux);
     } else {
+      if constexpr (Op::HAS_FAR)
+        if (op.is_far(stats.bound())) {
+          forward(largest_first(op), in, nullptr, d, nullptr);
+          return forward(with_fields_of(op, typename Op::Far()), in, d, d, aux);
+        }
       forward(op, in, nullptr, d, aux);
     }
   });
@@ -1338,7 +1543,6 @@ int hb_backward(int code, float option, const float* x, const float* w, idx rows
     if constexpr (Op::IS_MAX) {
       chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
     } else {
-      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(largest_first(op), in, nullptr, d, nullptr);
       if constexpr (Op::CAN_LEAVE_FLOAT)
         if (!op.stays_in_float(d, rows * columns)) return backward(with_fields_of(op, typename Op::Scaled()), in, g, d, aux, dx, dw);
       backward(op, in, g, d, aux, dx, dw);
