@@ -293,6 +293,16 @@ INLINE vf twice_root(vf v, int turn) {
   return t * (3.0f - t * r);
 }
 
+// 2 v^(3/2), v >= 1e-36. The same Newton step, with one product less and two sums more.
+INLINE vf twice_root_cubed(vf v) {
+#if defined(__AVX2__)
+  vf t = v * near_inverse_root(v);
+  return t * (v + v + v - t * t);
+#else
+  return 2 * v * square_root(v);
+#endif
+}
+
 INLINE vf rounded(vf v) { return (v + 12582912.0f) - 12582912.0f; }  // to the nearest whole number, |v| < 2^22
 
 // 2^(whole + part), |part| <= 1/2 and a little more; 0 below the normal range.
@@ -577,7 +587,7 @@ struct MinkowskiOf : Base {
   }
   INLINE void add(vf* s, vf x, vf w, float, int turn) const {
     vf size = HAS_ROOT ? vmax_abs(splat(1e-36f), x - w) : vabs(x - w);
-    s[0] += whole_power(size, HALVES / 2) * (HAS_ROOT ? twice_root(size, turn) : splat(1.0f));
+    s[0] += HAS_ROOT ? twice_root_cubed(size) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2);
   }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     float total = s[0] / FACTOR, c = std::cbrt(total);
