@@ -232,18 +232,6 @@ INLINE vf vmax_abs(vf most, vf v) {
 
 // ---- mathematics ----------------------------------------------------------------------------------------------
 
-// Division and square root have a unit of their own, which works beside the multipliers but takes many cycles; an
-// estimate and a Newton step keeps the multipliers busy instead. So both ways at once are the fastest: some of the pairs
-// that are worked on together, by their `turn`, go the one way and the rest the other. Both are right to about one unit
-// in the last place.
-#if defined(__AVX2__)
-INLINE constexpr bool divides(int turn) { return turn % 2 == 0; }
-INLINE constexpr bool takes_root(int turn) { return turn % 3 == 0; }
-#else
-INLINE constexpr bool divides(int) { return true; }
-INLINE constexpr bool takes_root(int) { return true; }
-#endif
-
 INLINE vf square_root(vf v) {
 #if defined(__AVX512F__)
   return (vf)_mm512_sqrt_ps((__m512)v);
@@ -268,29 +256,36 @@ INLINE vf near_reciprocal(vf v) { return 1.0f / v; }
 INLINE vf near_inverse_root(vf v) { return 1.0f / square_root(v); }
 #endif
 
+// An estimate and a Newton step, right to about one unit in the last place: a third of a division's time.
+
 // 1 / v, v >= 1e-37.
-INLINE vf reciprocal(vf v, int turn = 1) {
-  if (divides(turn)) return 1.0f / v;
+INLINE vf reciprocal(vf v) {
+#if defined(__AVX2__)
   vf r = near_reciprocal(v);
   return r * (2.0f - v * r);
+#else
+  return 1.0f / v;
+#endif
 }
 
 // sqrt(v), v >= 0.
-INLINE vf root(vf v, int turn = 1) {
-  if (takes_root(turn)) return square_root(v);
-  vf r = near_inverse_root(vmax(splat(1e-36f), v));
-  vf s = v * r;
+INLINE vf root(vf v) {
+#if defined(__AVX2__)
+  vf r = near_inverse_root(vmax(splat(1e-36f), v)), s = v * r;
   return s + (0.5f * r) * (v - s * s);
+#else
+  return square_root(v);
+#endif
 }
 
 // 2 sqrt(v), v >= 1e-36: one operation less.
-INLINE vf twice_root(vf v, int turn) {
-  if (takes_root(turn)) {
-    vf s = square_root(v);
-    return s + s;
-  }
+INLINE vf twice_root(vf v) {
+#if defined(__AVX2__)
   vf r = near_inverse_root(v), t = v * r;
   return t * (3.0f - t * r);
+#else
+  return 2 * square_root(v);
+#endif
 }
 
 // 2 v^(3/2), v >= 1e-36. The same Newton step, with one product less and two sums more.
@@ -499,10 +494,10 @@ Op with_fields_of(const Base& from, Op op) {
 struct Manhattan : Base {
   static constexpr bool HAS_UP = true;
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
-  INLINE void add(vf* s, vf x, vf w, float, int) const { s[0] += vabs(x - w) * one; }
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] += vabs(x - w) * one; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
     vf t = limited(x[0] - w[0], SIGN);
     add_product(dx, t, c1);
     subtract_product(dw, t, c1);
@@ -530,7 +525,7 @@ struct BrayCurtisSigned : Base {
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true, HAS_C2 = true, C2_HAS_UNIT = true, HAS_UP = true;
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v * up; }
-  INLINE void add(vf* s, vf x, vf w, float, int) const {
+  INLINE void add(vf* s, vf x, vf w, float) const {
     s[0] += vabs(x - w) * one;
     s[1] += vabs(x + w) * one;
   }
@@ -543,7 +538,7 @@ struct BrayCurtisSigned : Base {
     g = is_zero ? 0 : g / total;
     d *= g;
   }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
     vf t = limited(x[0] - w[0], SIGN), u = limited(x[0] + w[0], SIGN);
     add_product(dx, t, c1);
     subtract_product(dx, u, c2);
@@ -554,7 +549,7 @@ struct BrayCurtisSigned : Base {
 };
 
 struct Euclidean : Base {
-  INLINE void add(vf* s, vf x, vf w, float, int) const {
+  INLINE void add(vf* s, vf x, vf w, float) const {
     vf delta = x - w;
     s[0] += delta * delta;
   }
@@ -562,7 +557,7 @@ struct Euclidean : Base {
     return is_in_range(s[0]) ? std::sqrt(s[0]) : exact_norm(pair, 2);
   }
   INLINE void coefficients(float& g, float& d, float, float, float) const { g = over(g, d); }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
     vf delta = x[0] - w[0];
     add_product(dx, delta, c1);
     subtract_product(dw, delta, c1);
@@ -585,7 +580,7 @@ struct MinkowskiOf : Base {
     }
     return result;
   }
-  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
+  INLINE void add(vf* s, vf x, vf w, float) const {
     vf size = HAS_ROOT ? vmax_abs(splat(1e-36f), x - w) : vabs(x - w);
     s[0] += HAS_ROOT ? twice_root_cubed(size) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2);
   }
@@ -614,20 +609,15 @@ struct MinkowskiOf : Base {
     return !any(leaves);
   }
   static float power_of(float d, int times) { return times ? d * power_of(d, times - 1) : 1; }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw, int turn) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
     vf delta = x[0] - w[0], ratio = SCALED ? product(delta, c2) : delta;
     vf size = HAS_ROOT ? vmax_abs(splat(1e-36f), ratio) : vabs(ratio);
-    vf t = HAS_ROOT ? twice_root(size, turn) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2 - 1);
+    vf t = HAS_ROOT ? twice_root(size) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2 - 1);
     // An odd power of the difference itself has its sign.
     t = HALVES % 4 == 0 ? whole_power(ratio, HALVES / 2 - 1) : HALVES == 6 ? ratio * size : flip(t, ratio);
-    if (HAS_ROOT || turn % 2) {
-      t = product(t, c1);
-      dx += t;
-      dw -= t;
-    } else {
-      add_product(dx, t, c1);
-      subtract_product(dw, t, c1);
-    }
+    t = product(t, c1);
+    dx += t;
+    dw -= t;
   }
 };
 
@@ -686,7 +676,7 @@ struct MinkowskiLearnt : Minkowski {
 struct Chebyshev : Base {  // only the distance: for the operators that want the largest first, and `chebyshev`
   static constexpr int STAT = 1;
   static constexpr bool IS_MAX = true, HAS_AUX = true;
-  INLINE void add(vf* s, vf x, vf w, float, int) const { s[0] = vmax_abs(s[0], x * one - w); }
+  INLINE void add(vf* s, vf x, vf w, float) const { s[0] = vmax_abs(s[0], x * one - w); }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     // A maximum drops NaN; the rows' sums do not.
     return std::isnan(pair.x_stat + pair.w_stat) ? NOT_A_NUMBER : s[0];
@@ -759,10 +749,9 @@ struct Canberra : Base {
   using Plain = CanberraPlain;
   static constexpr bool HAS_UP = true, DROPS_NAN = true;
   static constexpr int ROOM = -24;  // far below what differences are multiplied by
-  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
+  INLINE void add(vf* s, vf x, vf w, float) const {
     vf size = vabs(x) + vmax(splat(1e-37f), vabs(w));
-    if (divides(turn)) s[0] += vabs(x - w) / size;
-    else s[0] += vabs(x - w) * reciprocal(size, turn);
+    s[0] += vabs(x - w) * reciprocal(size);
   }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
@@ -773,10 +762,10 @@ struct Canberra : Base {
     parts[3] = (vf)((vi)(v + 0.0f) >> 31);  // all bits where v < 0; -0 + 0 is 0
     parts[4] = (vf)((vi)(0.0f - v) >> 31);  // all bits where v > 0
   }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
     vf gap = minus(x[2], w[2]), t = where_not_zero(gap, c1);
     t = flip(without(without(t, x[3], w[4]), x[4], w[3]), gap);
-    vf inverse = reciprocal(x[1] + w[1], turn);
+    vf inverse = reciprocal(x[1] + w[1]);
     t *= inverse;
     dx += t * (w[0] * inverse);
     dw -= t * (x[0] * inverse);
@@ -794,15 +783,10 @@ struct CanberraPlain : Canberra {
     parts[2] = vabs(v) * up;
     parts[3] = (vf)((vi)v >> 31);  // all bits where v < 0
   }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
     vf gap = minus(x[2], w[2]), size = x[1] + w[1], r = near_reciprocal(size);
     vf t = flip(where_equal(x[3], w[3], where_not_zero(gap, c1)), gap);
-    if (divides(turn)) {
-      r = 0.70710678f / size;
-      t = t * r * r;
-    } else {
-      t = t * r * r * (1.5f - size * r);  // t / (2 size^2): a Newton step of the square
-    }
+    t = t * r * r * (1.5f - size * r);  // t / (2 size^2): a Newton step of the square
     dx += t * w[0];
     dw -= t * x[0];
   }
@@ -811,15 +795,15 @@ struct CanberraPlain : Canberra {
 
 // |x - w| / max(|x| + |w|, floor): under the floor the denominator is constant.
 struct CanberraRobust : Base {
-  INLINE void add(vf* s, vf x, vf w, float, int turn) const {
-    s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)), turn);
+  INLINE void add(vf* s, vf x, vf w, float) const {
+    s[0] += vabs(x - w) * reciprocal(vmax(splat(option), vabs(x) + vabs(w)));
   }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread, vf& dx, vf& dw, int turn) const {
+  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread, vf& dx, vf& dw) const {
     vf x = xs[0], w = ws[0];
     vf a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(splat(option), size), turn);
+    vf inverse = reciprocal(vmax(splat(option), size));
     vf t = signed_by(product(inverse, c1), x - w);
     vi floored = size < option;
     dx += t * where(floored, splat(1.0f), (b + signed_by(w, x)) * inverse);
@@ -950,7 +934,7 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
         op.template add_rows<ROWS>(acc[0], xv, wv, mv);
       } else {
         UNROLL
-        for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c], r * C + c);
+        for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c]);
       }
     }
   };
@@ -1021,57 +1005,31 @@ void forward(const Op& op, const Problem& in, const float* most, float* d, float
 
 // ---- backward -------------------------------------------------------------------------------------------------
 
+// Centres per packed tile: their parts and gradients stay in the L1 cache. One tile is of one vector of features.
 template <class Op>
-struct Tiling {
-#ifndef BTILE
-#define BTILE 6000
-#endif
-#ifndef BWIDE
-#define BWIDE 1
-#endif
-#ifndef BROWS
-#define BROWS 4
-#endif
-  static constexpr int WIDE = BWIDE, ROWS = BROWS;   // vectors per feature chunk, as many as the registers hold
-  static constexpr idx CHUNK = WIDE * LANES;         // features per chunk
-  static constexpr idx TILE = BTILE / CHUNK / (Op::PARTS + 1);  // centres per packed tile: they stay in the L1 cache
-};
+constexpr idx TILE = 6000 / LANES / (Op::PARTS + 1);
 
 template <class Op, int R>
 INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx columns,
                           const float* w, float* dw, idx tile, float* dx) {
-  constexpr int WIDE = Tiling<Op>::WIDE, PARTS = Op::PARTS;
-  vf xv[R][WIDE][PARTS], dxv[R][WIDE] = {};
-  UNROLL
-  for (int r = 0; r < R; ++r)
+  constexpr int PARTS = Op::PARTS;
+  vf xv[R][PARTS], dxv[R] = {};
+  EACH op.prepare(load_some(x + r * n, left), xv[r]);
+  for (idx k = 0; k < tile; ++k) {
+    vf wv[PARTS], dwv = load(dw + k * LANES);
     UNROLL
-    for (int v = 0; v < WIDE; ++v) op.prepare(load_some(x + r * n + v * LANES, left - v * LANES), xv[r][v]);
-  for (idx k = 0; k < tile; ++k)
-    UNROLL
-    for (int v = 0; v < WIDE; ++v) {
-      vf wv[PARTS], dwv = load(dw + (k * WIDE + v) * LANES);
-      UNROLL
-      for (int part = 0; part < PARTS; ++part) wv[part] = load(w + ((k * WIDE + v) * PARTS + part) * LANES);
-      if constexpr (Op::IN_ROWS) {
-        static_assert(WIDE == 1);
-        Spread a[R], b[R];
-        EACH a[r] = {c1 + r * columns + k};
-        EACH b[r] = {c2 + r * columns + k};
-        op.template grad_rows<R>(xv[0], wv, a, b, dxv[0], dwv);
-      } else {
-        EACH op.grad(xv[r][v], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r][v], dwv,
-                     r + 1);
-      }
-      store(dw + (k * WIDE + v) * LANES, dwv);
+    for (int part = 0; part < PARTS; ++part) wv[part] = load(w + (k * PARTS + part) * LANES);
+    if constexpr (Op::IN_ROWS) {
+      Spread a[R], b[R];
+      EACH a[r] = {c1 + r * columns + k};
+      EACH b[r] = {c2 + r * columns + k};
+      op.template grad_rows<R>(xv, wv, a, b, dxv, dwv);
+    } else {
+      EACH op.grad(xv[r], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r], dwv);
     }
-  UNROLL
-  for (int r = 0; r < R; ++r)
-    UNROLL
-    for (int v = 0; v < WIDE; ++v) {
-      const idx count = left - v * LANES;
-      float* to = dx + r * n + v * LANES;
-      store_some(to, load_some(to, count) + op.total(load_some(x + r * n + v * LANES, count), dxv[r][v]), count);
-    }
+    store(dw + k * LANES, dwv);
+  }
+  EACH store_some(dx + r * n, load_some(dx + r * n, left) + op.total(load_some(x + r * n, left), dxv[r]), left);
 }
 
 // The largest power of two, up to 2^100, that may multiply numbers of at most `most`: differences stay within float.
@@ -1081,54 +1039,51 @@ float room_above(float most) {
   return std::ldexp(1.0f, std::min(100, 126 - exponent));
 }
 
-// f(i, v, vector) for the vectors of a chunk of features, of rows from `rows`.
-template <int WIDE, class F>
-INLINE void each_of_chunk(const float* rows, idx count, idx n, idx left, F f) {
-  for (idx i = 0; i < count; ++i)
-    for (int v = 0; v < WIDE; ++v) f(i, v, load_some(rows + i * n + v * LANES, left - v * LANES));
-}
-
+// Of one vector of features, from j, and of `tile` centres, from k0, with all rows.
 template <class Op>
 void tile_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j, float* dx,
                    float* dw) {
-  constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE, PARTS = Op::PARTS;
-  constexpr int WIDE = Tiling<Op>::WIDE, ROWS = Tiling<Op>::ROWS;
-  alignas(64) float wt[TILE * CHUNK * PARTS], dwt[TILE * CHUNK];
-  const idx left = std::min(CHUNK, in.n - j);
-  std::memset(dwt, 0, tile * CHUNK * sizeof(float));
-  each_of_chunk<WIDE>(in.w + k0 * in.n + j, tile, in.n, left, [&](idx k, int v, vf wv) __attribute__((always_inline)) {
+  constexpr int PARTS = Op::PARTS;
+  alignas(64) float wt[TILE<Op> * PARTS * LANES], dwt[TILE<Op> * LANES];
+  const idx left = in.n - j;
+  std::memset(dwt, 0, tile * LANES * sizeof(float));
+  for (idx k = 0; k < tile; ++k) {
     vf parts[PARTS];
-    op.prepare(wv, parts);
-    for (int part = 0; part < PARTS; ++part) store(wt + ((k * WIDE + v) * PARTS + part) * LANES, parts[part]);
-  });
+    op.prepare(load_some(in.w + (k0 + k) * in.n + j, left), parts);
+    for (int part = 0; part < PARTS; ++part) store(wt + (k * PARTS + part) * LANES, parts[part]);
+  }
+  auto rows = [&](idx b, auto count) __attribute__((always_inline)) {
+    const idx at = b * in.columns + k0;
+    rows_backward<Op, count>(op, in.x + b * in.n + j, in.n, left, c1 + at, Op::HAS_C2 ? c2 + at : nullptr, in.columns, wt,
+                             dwt, tile, dx + b * in.n + j);
+  };
   idx b = 0;
-  for (; b + ROWS <= in.rows; b += ROWS)
-    rows_backward<Op, ROWS>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
-                            Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
-  for (; b < in.rows; ++b)
-    rows_backward<Op, 1>(op, in.x + b * in.n + j, in.n, left, c1 + b * in.columns + k0,
-                         Op::HAS_C2 ? c2 + b * in.columns + k0 : nullptr, in.columns, wt, dwt, tile, dx + b * in.n + j);
-  each_of_chunk<WIDE>(dw + k0 * in.n + j, tile, in.n, left, [&](idx k, int v, vf old) __attribute__((always_inline)) {
-    const idx at = (k0 + k) * in.n + j + v * LANES, count = left - v * LANES;
-    store_some(dw + at, old + op.total(load_some(in.w + at, count), load(dwt + (k * WIDE + v) * LANES)), count);
-  });
+  for (; b + ROWS <= in.rows; b += ROWS) rows(b, std::integral_constant<int, ROWS>());
+  for (; b < in.rows; ++b) rows(b, std::integral_constant<int, 1>());
+  for (idx k = 0; k < tile; ++k) {
+    float* to = dw + (k0 + k) * in.n + j;
+    vf v = load_some(in.w + (k0 + k) * in.n + j, left);
+    store_some(to, load_some(to, left) + op.total(v, load(dwt + k * LANES)), left);
+  }
 }
 
 template <class Op>
 void chunk_backward(Op op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j, float* dx,
                     float* dw) {
   if constexpr (Op::HAS_UP) {
-    const idx left = std::min<idx>(Tiling<Op>::CHUNK, in.n - j);
     vf most = {}, least = splat(infinite);
-    auto look = [&](idx, int, vf v) __attribute__((always_inline)) {
-      most = vmax_abs(most, v);
-      if (Op::HAS_PLAIN) least = vmin(least, vabs(v));
+    auto look = [&](const float* rows, idx count) __attribute__((always_inline)) {
+      for (idx i = 0; i < count; ++i) {
+        vf v = load_some(rows + i * in.n + j, in.n - j);
+        most = vmax_abs(most, v);
+        if (Op::HAS_PLAIN) least = vmin(least, vabs(v));
+      }
     };
-    each_of_chunk<Tiling<Op>::WIDE>(in.w + k0 * in.n + j, tile, in.n, left, look);
-    each_of_chunk<Tiling<Op>::WIDE>(in.x + j, in.rows, in.n, left, look);
+    look(in.w + k0 * in.n, tile);
+    look(in.x, in.rows);
     op.up = room_above(largest(most));
     if constexpr (Op::HAS_PLAIN)
-      if (left >= Tiling<Op>::CHUNK && largest(most) < 1e6f && -largest(-least) > 1e-12f)
+      if (in.n - j >= LANES && largest(most) < 1e6f && -largest(-least) > 1e-12f)
         return tile_backward(with_fields_of(op, typename Op::Plain()), in, c1, c2, k0, tile, j, dx, dw);
   }
   tile_backward(op, in, c1, c2, k0, tile, j, dx, dw);
@@ -1198,8 +1153,7 @@ void backward(Op op, const Problem& in, float* g, float* d, const float* aux, fl
         if (Op::C2_HAS_UNIT) d[at] /= op.unit;
       }
   }
-  constexpr idx CHUNK = Tiling<Op>::CHUNK, TILE = Tiling<Op>::TILE;
-  const idx chunks = (in.n + CHUNK - 1) / CHUNK;
+  const idx chunks = (in.n + LANES - 1) / LANES;
 #pragma omp parallel num_threads(in.threads)
   {
 #ifdef _OPENMP
@@ -1207,9 +1161,9 @@ void backward(Op op, const Problem& in, float* g, float* d, const float* aux, fl
 #else
     const idx thread = 0, count = 1;
 #endif
-    for (idx k0 = 0; k0 < in.columns; k0 += TILE)
+    for (idx k0 = 0; k0 < in.columns; k0 += TILE<Op>)
       for (idx chunk = chunks * thread / count; chunk < chunks * (thread + 1) / count; ++chunk)
-        chunk_backward(op, in, g, d, k0, std::min(TILE, in.columns - k0), chunk * CHUNK, dx, dw);
+        chunk_backward(op, in, g, d, k0, std::min(TILE<Op>, in.columns - k0), chunk * LANES, dx, dw);
   }
 }
 
