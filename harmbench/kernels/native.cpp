@@ -25,7 +25,7 @@
 #include <limits>
 #include <memory>
 #include <vector>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #ifdef _OPENMP
@@ -80,6 +80,8 @@ INLINE vf vmax(vf a, vf b) {
   return (vf)_mm512_max_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
   return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+  return (vf)_mm_max_ps((__m128)a, (__m128)b);
 #else
   return where(a > b, a, b);
 #endif
@@ -89,6 +91,8 @@ INLINE vf vmin(vf a, vf b) {
   return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
   return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+  return (vf)_mm_min_ps((__m128)a, (__m128)b);
 #else
   return where(a < b, a, b);
 #endif
@@ -206,6 +210,8 @@ INLINE uint32_t bits_of(vi mask) {
   return _mm512_movepi32_mask((__m512i)mask);
 #elif defined(__AVX2__)
   return _mm256_movemask_ps((__m256)mask);
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)mask);
 #else
   return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
 #endif
@@ -237,6 +243,8 @@ INLINE vf square_root(vf v) {
   return (vf)_mm512_sqrt_ps((__m512)v);
 #elif defined(__AVX2__)
   return (vf)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+  return (vf)_mm_sqrt_ps((__m128)v);
 #else
   vf s;
   for (int i = 0; i < LANES; ++i) s[i] = std::sqrt(v[i]);
@@ -472,7 +480,12 @@ struct Base {
   static constexpr bool HAS_UP = false, DROPS_NAN = false, C2_HAS_UNIT = false, IN_ROWS = false, HAS_PLAIN = false, CAN_LEAVE_FLOAT = false;
   float option = 0;
   idx features = 1;
-  float one = 1;  // a product by it moves an addition to the multipliers, which stand idle beside subtractions
+  // A product by it moves a sum to the multipliers, which stand idle beside differences, where they multiply and add in one.
+#if defined(__FMA__)
+  float one = 1;
+#else
+  static constexpr float one = 1;
+#endif
   // Signs without comparisons, where HAS_UP: multiplied by `up`, a power of two, a difference is 0 or beyond SIGN; limited
   // there, it is 0 or SIGN with its sign.
   static constexpr float SIGN = 0x1p-49f;
@@ -615,9 +628,14 @@ struct MinkowskiOf : Base {
     vf t = HAS_ROOT ? twice_root(size) * whole_power(size, HALVES / 2 - 1) : whole_power(size, HALVES / 2 - 1);
     // An odd power of the difference itself has its sign.
     t = HALVES % 4 == 0 ? whole_power(ratio, HALVES / 2 - 1) : HALVES == 6 ? ratio * size : flip(t, ratio);
-    t = product(t, c1);
-    dx += t;
-    dw -= t;
+    if (HALVES == 6) {  // the fewest operations; the others are short of multipliers
+      add_product(dx, t, c1);
+      subtract_product(dw, t, c1);
+    } else {
+      t = product(t, c1);
+      dx += t;
+      dw -= t;
+    }
   }
 };
 
@@ -1274,8 +1292,10 @@ int with_operator(int code, float option, idx features, F f) {
   auto call = [&](auto op) {
     op.option = option;
     op.features = features;
+#if defined(__FMA__)
     volatile float hidden = 1;  // or the compiler removes the product
     op.one = hidden;
+#endif
     f(op);
     return 0;
   };
