@@ -18,6 +18,7 @@ from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import OptionError, UnknownNameError
 from harmbench.heads import DistanceHead, Objective
 from harmbench.losses import LOSSES, Loss
+from harmbench.losses.harmonic import Harmonic
 
 N = 16
 EXPONENTS = ["1", "0.5", "sqrt_d", "d", "learnable"]
@@ -87,7 +88,18 @@ def lets_nan_through(loss: Loss) -> None:
     assert nll(loss, scores, TARGETS).isnan(), "NaN is hidden"
 
 
+def is_the_same_of_pairs(loss: Loss) -> None:
+    if loss.reads == "logits":
+        return
+    x, w = torch.randn(32, 40, generator=RNG), torch.randn(10, 40, generator=RNG)  # enough for the kernels
+    pairs, parameters = DISTANCES.parse("manhattan").pairs(x, w), loss.initial_parameters(40)
+    expected = loss.nll(loss.logits(pairs.distances(), 40, parameters), TARGETS)
+    found = loss.of_pairs(pairs, TARGETS, 40, parameters)
+    torch.testing.assert_close(found, expected, msg="of_pairs is not nll")
+
+
 CHECKS: list[Callable[[Loss], None]] = [
+    is_the_same_of_pairs,
     sums_to_one,
     predicts_the_likeliest,
     is_the_mean_log_probability,
@@ -301,6 +313,10 @@ class Smoothed(Wrong):
         return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
 
 
+class SmoothedApart(Smoothed, Harmonic):
+    """Smooths in `nll`, and inherits a way around it."""
+
+
 class Unnormalised(Wrong):
     def log_probs(self, scores, in_features, parameters=None):
         return self.logits(scores, in_features, {})
@@ -316,6 +332,7 @@ WRONG = [
     (NearMeansUnlikely(), predicts_the_likeliest, "the nearest centre is not predicted"),
     (NaNRepairing(), lets_nan_through, "NaN is hidden"),
     (Smoothed(), is_the_mean_log_probability, "nll is not that of log_probs"),
+    (SmoothedApart(), is_the_same_of_pairs, "of_pairs is not nll"),
     (Unnormalised(), sums_to_one, "probabilities do not sum to 1"),
     (Detached(), has_the_gradients_of_its_values, "gradient is not that of the values"),
     (Wrong(), is_at_least_float32, "computes in torch.float16"),
