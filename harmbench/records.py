@@ -26,7 +26,8 @@ Phase = Literal["load", "warm-up", "train", "evaluate", "examine"]
 PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "examine")
 Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
-Inputs = Literal["images", "tokens"]
+Inputs = Literal["images", "tokens", "text"]
+ObjectiveKind = Literal["class", "next", "masked"]
 
 
 class Record(BaseModel):

@@ -105,7 +105,9 @@ def test_what_is_examined_is_what_is_predicted(backbone, distance):
     assert found.features.min() >= 0, "behind the last activation, as the head reads them"
     chosen = spread_sample(SPLITS.test_targets, 100)
     assert torch.equal(found.targets, SPLITS.test_targets[chosen])
-    expected = predict(model, SPLITS.test_inputs[chosen], Protocol(steps=1)).double()
+    expected = predict(
+        model, SPLITS.test_inputs[chosen], SPLITS.test_targets[chosen], Protocol(steps=1)
+    ).logits.double()
     torch.testing.assert_close(found.logits, expected)
     assert torch.equal(found.weights, model.head.weight.detach().double())
     assert found.has_centres == (distance is not None)
@@ -134,7 +136,7 @@ def test_examining_chooses_nothing():
 def test_operations_of_a_linear_classifier_are_those_on_paper():
     model = build(spec(None, "cross_entropy", backbone="mlp[hidden=32-16]"), SHAPE, 10)
     before = copied(model)
-    flops = count_flops(model, SPLITS.train_inputs[:8], Protocol(steps=1))
+    flops = count_flops(model, SPLITS.train_inputs[:8], SPLITS.train_targets[:8], Protocol(steps=1))
     forward = 2 * 8 * (64 * 32 + 32 * 16)
     inputs_gradient = 2 * 8 * 64 * 32  # of the images: nobody needs it
     assert flops.trunk == 3 * forward - inputs_gradient
@@ -146,7 +148,7 @@ def test_operations_of_a_linear_classifier_are_those_on_paper():
 
 def test_operations_of_a_distance_head_are_its_formula():
     model = build(spec("manhattan", backbone="mlp[hidden=32-16]"), SHAPE, 10)
-    flops = count_flops(model, SPLITS.train_inputs[:8], Protocol(steps=1))
+    flops = count_flops(model, SPLITS.train_inputs[:8], SPLITS.train_targets[:8], Protocol(steps=1))
     assert flops.head == 3 * 3 * 8 * 16 * 10
     assert not flops.is_counted
     assert flops.trunk == 3 * 2 * 8 * (64 * 32 + 32 * 16) - 2 * 8 * 64 * 32

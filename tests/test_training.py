@@ -175,7 +175,7 @@ def test_the_best_state_is_the_one_that_was_validated():
     model = build(trial, SHAPE, 10)
     trained = training(trial, model).run()
     model.load_state_dict(trained.best_state)
-    right = predict(model, SPLITS.validation_inputs, trial.protocol).argmax(-1) == SPLITS.validation_targets
+    right = predict(model, SPLITS.validation_inputs, SPLITS.validation_targets, trial.protocol).hits
     assert right.double().mean().item() == trained.best.validation_accuracy
     assert trained.best.validation_accuracy == max(p.validation_accuracy for p in trained.curve)
 
@@ -341,7 +341,7 @@ def test_prediction_puts_the_mode_back_and_comes_in_blocks(was_training):
     model = build(spec(backbone="cnn"), SHAPE, 10).train(was_training)
     inputs = torch.randn(1500, *SHAPE, generator=torch.Generator().manual_seed(0))
     before = copied(model)
-    logits = predict(model, inputs, spec().protocol)
+    logits = predict(model, inputs, torch.zeros(1500, dtype=torch.long), spec().protocol).logits
     assert model.training is was_training
     assert equal(copied(model), before)
     torch.testing.assert_close(logits, copy.deepcopy(model).eval()(inputs).detach())
@@ -356,9 +356,9 @@ def an_order(trial) -> trials.TrialOrder:
 def test_the_test_part_is_read_once(monkeypatch):
     looked_at = []
 
-    def counting(model, inputs, protocol):
+    def counting(model, inputs, targets, protocol):
         looked_at.append(len(inputs))
-        return predict(model, inputs, protocol)
+        return predict(model, inputs, targets, protocol)
 
     monkeypatch.setattr(trials, "predict", counting)
     monkeypatch.setattr("harmbench.runner.train.predict", counting)
@@ -389,7 +389,7 @@ def test_the_selected_state_is_the_one_that_is_tested():
     assert trained.best.step < 40
 
     def nll() -> float:
-        logits = predict(model, SPLITS.test_inputs, trial.protocol).double()
+        logits = predict(model, SPLITS.test_inputs, SPLITS.test_targets, trial.protocol).logits.double()
         return torch.nn.functional.cross_entropy(logits, SPLITS.test_targets).item()
 
     last = nll()

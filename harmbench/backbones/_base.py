@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
-from harmbench.records import Inputs
+from harmbench.records import Inputs, ObjectiveKind
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ class Backbone(Component):
     """Base of all backbones; not itself a backbone.
 
     Class attributes:
-        takes: images or tokens; a plan pairs the backbone with data sets that give them.
+        takes: images, tokens or text; a plan pairs the backbone with data sets that give them.
+        objective: what a model is asked for: the class of an input, or, of a text, each next token or the masked ones.
     """
 
     takes: ClassVar[Inputs] = "images"
+    objective: ClassVar[ObjectiveKind] = "class"
 
     def known_features(self) -> int | None:
         """N, the length of the features, where it can be told without building the module (or importing torch)."""
@@ -28,10 +30,11 @@ class Backbone(Component):
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, inputs -> features (B, N), initialised from torch's global generator.
+        """A fresh module, inputs -> features (B, N), or (B, T, N) of text, initialised from torch's global generator.
 
         Args:
-            input_shape: (C, H, W) for images (B, C, H, W), float32; (T, V) for tokens (B, T), int64, all below V.
+            input_shape: (C, H, W) for images (B, C, H, W), float32; (T, V) for tokens and text (B, T), int64, all
+                below V.
         """
 
     def centres(self, module: nn.Module) -> nn.Parameter | None:
@@ -43,6 +46,6 @@ class Backbone(Component):
 
     def blank(self, input_shape: tuple[int, ...]) -> Tensor:
         """A batch of one input, all zeros."""
-        if self.takes == "tokens":
+        if self.takes != "images":
             return torch.zeros(1, input_shape[0], dtype=torch.long)
         return torch.zeros(1, *input_shape)

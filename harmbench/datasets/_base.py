@@ -21,6 +21,9 @@ class Splits(NamedTuple):
 
     Inputs are images, float32 (M, C, H, W), or tokens, int64 (M, T). Tokens are numbered as the classes are: a class is
     a token that may be the answer, and `num_classes` is the size of the vocabulary.
+
+    Of a text, inputs and targets are the same windows (M, T + 1) until a backbone's `objective` makes questions of
+    them, (M, T) each, and `token_bytes` (V,) is the length of each token.
     """
 
     train_inputs: Tensor
@@ -30,6 +33,7 @@ class Splits(NamedTuple):
     test_inputs: Tensor
     test_targets: Tensor
     num_classes: int
+    token_bytes: Tensor | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -39,7 +43,7 @@ class Splits(NamedTuple):
 
     def to(self, device: str | torch.device) -> Self:
         """The same splits on a device."""
-        moved = {field: part.to(device) for field, part in self._asdict().items() if field != "num_classes"}
+        moved = {field: part.to(device) for field, part in self._asdict().items() if hasattr(part, "to")}
         return self._replace(**moved)
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from filelock import FileLock, Timeout
 
+from harmbench._cache import cache_folder
 from harmbench.errors import OptionError
 
 _COMMON = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared", "-w"]
@@ -67,19 +68,6 @@ def chosen_isa(asked: str) -> str:
     if asked not in available:
         raise OptionError(f"HARMBENCH_ISA={asked}: this CPU has {', '.join(available)}")
     return asked
-
-
-def cache_folder(asked: str) -> Path:
-    """Where compiled libraries live: in the folder asked for (by XDG_CACHE_HOME), or the platform's cache folder."""
-    if asked:
-        base = Path(asked)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path.home() / ".cache"
-    return base / "harmbench"
 
 
 @lru_cache(maxsize=1)

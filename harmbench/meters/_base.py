@@ -93,8 +93,12 @@ class Outcome:
         phases: seconds and joules of the phases before `examine`, which is still going on.
         energy_origins: where the joules come from.
         best: point of the curve whose state was selected.
-        test_logits: (M, K) of the selected state, float32 on the CPU.
-        test_targets: (M,).
+        test_logits: (M, K) of the selected state, float32 on the CPU; None of text, where they would fill the memory.
+        test_targets: (M,); of text, of the tokens that are asked for.
+        test_nll: of each target, in nat, (M,).
+        test_hits: whether each is the most probable class, (M,).
+        token_bytes: of text, the length of each token, (V,).
+        batch_tokens: of text, tokens that a step reads.
         device_name: as the maker calls it.
         examine: looks at the selected state, once however often it is called.
         count_flops: likewise, for one training step.
@@ -110,8 +114,12 @@ class Outcome:
     phases: Sequence[PhaseTotal]
     energy_origins: dict[Component, EnergyOrigin]
     best: CurvePoint
-    test_logits: Tensor
+    test_logits: Tensor | None
     test_targets: Tensor
+    test_nll: Tensor
+    test_hits: Tensor
+    token_bytes: Tensor | None
+    batch_tokens: int | None
     device_name: str
     examine: Callable[[], Examined]
     count_flops: Callable[[], Flops]

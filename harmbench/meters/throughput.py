@@ -37,6 +37,7 @@ class _ThroughputWatcher(Watcher):
         warm = "" if outcome.warm_up.settled else "the step time had not settled"
         return [
             Measurement.of("throughput", outcome.batch_size * len(seconds) / sum(seconds), "sample/s", "higher"),
+            *_tokens(outcome, seconds),
             Measurement.of("step_seconds_p50", percentile(seconds, 50), "s", "lower"),
             Measurement.of("step_seconds_p95", percentile(seconds, 95), "s", "lower"),
             Measurement.of("step_seconds_p99", percentile(seconds, 99), "s", "lower", few),
@@ -44,6 +45,13 @@ class _ThroughputWatcher(Watcher):
             Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
             *_flops(outcome, sum(seconds) / len(seconds)),
         ]
+
+
+def _tokens(outcome: Outcome, seconds: Sequence[float]) -> Iterator[Measurement]:
+    """Of text, how many tokens a second the model reads."""
+    if outcome.batch_tokens is not None:
+        rate = outcome.batch_tokens * len(seconds) / sum(seconds)
+        yield Measurement.of("tokens_per_second", rate, "token/s", "higher")
 
 
 def steady(seconds: Sequence[float]) -> Sequence[float]:

@@ -7,6 +7,7 @@ this look.
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ from harmbench.datasets import Splits
 from harmbench.heads import DistanceHead
 from harmbench.meters import Examined, Flops
 from harmbench.records import Protocol
-from harmbench.runner.model import Classifier
+from harmbench.runner.model import Classifier, asked_for
+from harmbench.runner.questions import IGNORED
 from harmbench.runner.train import EVALUATION_BATCH
 
 # Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
@@ -49,28 +51,43 @@ def spread_sample(targets: Tensor, count: int) -> Tensor:
     return by_class[torch.arange(count, device=targets.device) * len(targets) // count]
 
 
+def _chosen(targets: Tensor, count: int) -> Tensor:
+    """Samples to look at; of text, evenly spread windows with enough tokens that are asked for."""
+    if targets.ndim == 1:
+        return spread_sample(targets, count)
+    windows = min(len(targets), math.ceil(count * len(targets) / int((targets != IGNORED).sum())))
+    return torch.arange(windows, device=targets.device) * len(targets) // windows
+
+
 def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
     """Features, logits and weights for `examine_samples` samples of the test part, in evaluation mode."""
-    chosen = spread_sample(splits.test_targets, protocol.examine_samples)
+    chosen = _chosen(splits.test_targets, protocol.examine_samples)
+    wanted = splits.test_targets[chosen]
     device, was_training = splits.test_inputs.device.type, model.training
     model.eval()
-    features, logits = [], []
+    features, logits, targets = [], [], []
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
-        for block in torch.split(splits.test_inputs[chosen], EVALUATION_BATCH):
-            features.append(model.backbone(block))
-            logits.append(model.objective.logits(model.head(features[-1])))
+        size = EVALUATION_BATCH if wanted.ndim == 1 else EVALUATION_BATCH // wanted.shape[1] or 1
+        for block, answers in zip(
+            torch.split(splits.test_inputs[chosen], size), torch.split(wanted, size), strict=True
+        ):
+            rows, asked = asked_for(model.backbone(block), answers)
+            features.append(rows)
+            targets.append(asked)
+            logits.append(model.objective.logits(model.head(rows)))
     model.train(was_training)
+    most = protocol.examine_samples
     weights: Tensor = model.head.weight  # type: ignore[assignment]
     return Examined(
-        features=torch.cat(features).double().cpu(),
-        targets=splits.test_targets[chosen].cpu(),
-        logits=torch.cat(logits).double().cpu(),
+        features=torch.cat(features)[:most].double().cpu(),
+        targets=torch.cat(targets)[:most].cpu(),
+        logits=torch.cat(logits)[:most].double().cpu(),
         weights=weights.detach().double().cpu(),
         has_centres=isinstance(model.head, DistanceHead),
     )
 
 
-def count_flops(model: Classifier, inputs: Tensor, protocol: Protocol) -> Flops:
+def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protocol) -> Flops:
     """Operations of one training step on these inputs, optimiser left out; the model stays as it is.
 
     torch counts matrix products and convolutions of the trunk, and of a linear head. It does not see the kernels of
@@ -80,6 +97,7 @@ def count_flops(model: Classifier, inputs: Tensor, protocol: Protocol) -> Flops:
     device = inputs.device.type
     with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
         features, trunk = _counted(model.backbone, inputs)
+        features, _ = asked_for(features, targets)
         if isinstance(model.head, DistanceHead):
             head = distance_flops(model.head, len(features))
             missing = f"no formula for {model.head.distance}"

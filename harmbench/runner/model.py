@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harmbench.backbones import BACKBONES
 from harmbench.heads import DistanceHead, LinearHead, Objective
 from harmbench.records import Protocol, TrialSpec
+from harmbench.runner.questions import IGNORED
 
 
 def derived_seed(spec: TrialSpec, purpose: str) -> int:
@@ -30,8 +31,8 @@ class Classifier(nn.Module):
         return self.objective.logits(self.head(self.backbone(inputs)))
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, a scalar."""
-        features = self.backbone(inputs)
+        """Mean loss of a batch, a scalar; of text, over the tokens that are asked for."""
+        features, targets = asked_for(self.backbone(inputs), targets)
         if isinstance(self.head, DistanceHead):
             return self.objective.of_pairs(self.head.pairs(features), targets)
         return self.objective(self.head(features), targets)  # type: ignore[no-any-return]
@@ -42,6 +43,14 @@ class Classifier(nn.Module):
             return "torch"
         features = self.head.weight.new_zeros(rows, self.objective.in_features)
         return self.objective.loss.how(self.head.pairs(features))
+
+
+def asked_for(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a text's features (B, T, N) and targets (B, T) those that are asked for, (M, N) and (M,); of classes, all."""
+    if targets.ndim == 1:
+        return features, targets
+    asked = targets != IGNORED
+    return features[asked], targets[asked]
 
 
 def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Classifier:

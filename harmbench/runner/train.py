@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from harmbench.backbones import BACKBONES
 from harmbench.datasets import Splits
 from harmbench.meters import Step, WarmUp, Watcher
 from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.model import Classifier, derived_seed, optimizer_for, schedule_for
+from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, schedule_for
+from harmbench.runner.questions import Asking, as_they_are, asking
 from harmbench.runner.timing import StepTimer, is_settled, synchronise
 
 EVALUATION_BATCH = 1024
@@ -76,7 +78,7 @@ def training_step(
     return loss.detach(), norm
 
 
-def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> WarmUp:
+def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking = as_they_are) -> WarmUp:
     """Steps and one validation batch on a copy that is thrown away: kernels, caches and threads get ready.
 
     At least `warmup_steps`, and on until the step time settles or `warmup_max_steps` are taken; none if the first is 0.
@@ -86,13 +88,15 @@ def warm_up(model: Classifier, splits: Splits, protocol: Protocol) -> WarmUp:
     size = min(protocol.batch_size, len(splits.train_targets))
     most = max(protocol.warmup_steps, protocol.warmup_max_steps) if protocol.warmup_steps else 0
     seconds: list[float] = []
+    inputs, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
         start = time.perf_counter()
-        training_step(trial_model, optimizer, splits.train_inputs[:size], splits.train_targets[:size], protocol)
+        training_step(trial_model, optimizer, inputs, targets, protocol)
         synchronise(splits.train_inputs.device)
         seconds.append(time.perf_counter() - start)
     if most:
-        predict(trial_model, splits.validation_inputs[:EVALUATION_BATCH], protocol)
+        part = slice(EVALUATION_BATCH)
+        predict(trial_model, splits.validation_inputs[part], splits.validation_targets[part], protocol)
     return WarmUp(len(seconds), is_settled(seconds))
 
 
@@ -127,6 +131,9 @@ class Training:
         self._optimizer = optimizer_for(model, spec.protocol)
         self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
         self._timer, self._batch_timer = (StepTimer(splits.train_inputs.device) for _ in range(2))
+        self._ask = asking(
+            BACKBONES.parse(spec.backbone).objective, splits.num_classes, derived_seed(spec, "questions")
+        )
         self._losses: list[Tensor] = []  # since the last validation
         self._checked = 0  # how many of them were looked at
         self._trained = Trained()
@@ -168,7 +175,9 @@ class Training:
         with self._timer:
             with self._batch_timer:
                 indices = next(batches).to(self._splits.train_inputs.device)
-                inputs, targets = self._splits.train_inputs[indices], self._splits.train_targets[indices]
+                inputs, targets = self._ask(
+                    self._splits.train_inputs[indices], self._splits.train_targets[indices], step
+                )
             loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
         self._schedule.step()
         self._losses.append(loss)
@@ -186,17 +195,17 @@ class Training:
 
     def _validate(self, step: int, epoch: float) -> None:
         """Add a point to the curve, whose train loss is the mean since the last point, and keep the best state."""
-        logits = predict(self._model, self._splits.validation_inputs, self._spec.protocol)
-        targets = self._splits.validation_targets
+        splits = self._splits
+        predicted = predict(self._model, splits.validation_inputs, splits.validation_targets, self._spec.protocol)
         spent = self._ledger.total("train")
-        nll = torch.nn.functional.cross_entropy(logits.double(), targets).item()
+        nll = predicted.nll.mean().item()
         point = CurvePoint(
             step=step,
             epoch=epoch,
             train_seconds=spent.seconds,
             train_joules=spent.joules,
             train_loss=torch.stack(self._losses).double().mean().item(),
-            validation_accuracy=(logits.argmax(-1) == targets).double().mean().item(),
+            validation_accuracy=predicted.hits.double().mean().item(),
             validation_nll=nll if math.isfinite(nll) else None,
         )
         self._trained.curve.append(point)
@@ -215,11 +224,35 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {math.ceil(steps * (i + 1) / count) for i in range(count)}
 
 
-def predict(model: Classifier, inputs: Tensor, protocol: Protocol) -> Tensor:
-    """Logits (M, K) in float32, in evaluation mode and in blocks; the mode is put back."""
-    was_training = model.training
+@dataclass(frozen=True)
+class Predicted:
+    """What a model makes of a part of the data.
+
+    Attributes:
+        nll: of each target that is asked for, in nat, float64 (M,).
+        hits: whether the most probable class is the target, (M,).
+        targets: (M,).
+        logits: (M, K), float32; None of text, where they would fill the memory.
+    """
+
+    nll: Tensor
+    hits: Tensor
+    targets: Tensor
+    logits: Tensor | None
+
+
+def predict(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protocol) -> Predicted:
+    """Predictions in evaluation mode and in blocks; the mode is put back."""
+    was_training, is_text = model.training, targets.ndim == 2
     model.eval()
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
     with torch.no_grad(), _precision(inputs, protocol):
-        logits = torch.cat([model(block).float() for block in torch.split(inputs, EVALUATION_BATCH)])
+        size = EVALUATION_BATCH // inputs.shape[1] or 1 if is_text else EVALUATION_BATCH
+        for block, wanted in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
+            features, asked = asked_for(model.backbone(block), wanted)
+            logits = model.objective.logits(model.head(features)).float()
+            nll = torch.nn.functional.cross_entropy(logits.double(), asked, reduction="none")
+            found.append((nll, logits.argmax(-1) == asked, asked, None if is_text else logits))
     model.train(was_training)
-    return logits
+    nll, hits, asked = (torch.cat(parts) for parts in list(zip(*found, strict=True))[:3])
+    return Predicted(nll, hits, asked, None if is_text else torch.cat([logits for *_, logits in found]))  # type: ignore[misc]

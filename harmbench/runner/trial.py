@@ -16,17 +16,19 @@ from typing import Any
 import torch
 
 from harmbench import kernels
+from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.environment import cpu_name
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
-from harmbench.records import Component, Curve, EnergyOrigin, EnergyReading, Record, TrialRecord, TrialSpec
+from harmbench.records import Component, Curve, EnergyOrigin, EnergyReading, Protocol, Record, TrialRecord, TrialSpec
 from harmbench.runner.examine import count_flops, examine
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
+from harmbench.runner.questions import IGNORED, Asking, asking, posed
 from harmbench.runner.timing import synchronise
-from harmbench.runner.train import DivergedError, Trained, Training, predict, warm_up
+from harmbench.runner.train import DivergedError, Predicted, Trained, Training, predict, warm_up
 
 
 class TrialOrder(Record):
@@ -72,11 +74,13 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     machine = MachineWatch(device)
     settle(spec, device)
     watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
-    splits = load(order).to(device)
+    kind = BACKBONES.parse(spec.backbone)
+    splits = posed(load(order), kind.objective).to(device)
+    ask = asking(kind.objective, splits.num_classes, derived_seed(spec, "questions"))
     model = build(spec, splits.input_shape, splits.num_classes).to(device)
     ledger.enter("warm-up")
     machine.before()
-    warmed = warm_up(model, splits, spec.protocol)
+    warmed = warm_up(model, splits, spec.protocol, ask)
     known: dict[str, Any] = {
         "id": spec.id,
         "spec": spec,
@@ -86,7 +90,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "device": order.device,
         "energy_origins": order.energy_origins,
         "block": order.block,
-        "kernels": kernels_used(model, min(spec.protocol.batch_size, len(splits.train_targets))),
+        "kernels": kernels_used(model, rows_of(ask, splits, spec.protocol)),
         "sizes": sizes(splits, model),
     }
     training = Training(spec, model, splits, watchers, ledger, link.progress)
@@ -98,9 +102,9 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         known |= {"status": "diverged", "reason": str(end), "curve": training.curve}
     else:
         model.load_state_dict(trained.best_state)
-        test_logits = predict(model, splits.test_inputs, spec.protocol)
+        predicted = predict(model, splits.test_inputs, splits.test_targets, spec.protocol)
         ledger.enter("examine")
-        outcome = outcome_of(order, splits, model, warmed, trained, ledger, test_logits)
+        outcome = outcome_of(order, splits, model, warmed, trained, ledger, predicted, ask)
         values = [value for watcher in watchers for value in watcher.measurements(outcome)]
         known |= {"status": "ok", "curve": tuple(trained.curve)}
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
@@ -115,12 +119,14 @@ def outcome_of(
     warmed: WarmUp,
     trained: Trained,
     ledger: PhaseLedger,
-    test_logits: torch.Tensor,
+    predicted: Predicted,
+    ask: Asking,
 ) -> Outcome:
     """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
     protocol = order.spec.protocol
     size = min(protocol.batch_size, len(splits.train_targets))
     on_cuda = splits.train_inputs.device.type == "cuda"
+    batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     assert trained.best is not None
     return Outcome(
         protocol=protocol,
@@ -133,11 +139,15 @@ def outcome_of(
         phases=ledger.totals(),
         energy_origins=order.energy_origins,
         best=trained.best,
-        test_logits=test_logits.cpu(),
-        test_targets=splits.test_targets.cpu(),
+        test_logits=None if predicted.logits is None else predicted.logits.cpu(),
+        test_targets=predicted.targets.cpu(),
+        test_nll=predicted.nll.cpu(),
+        test_hits=predicted.hits.cpu(),
+        token_bytes=None if splits.token_bytes is None else splits.token_bytes.cpu(),
+        batch_tokens=splits.train_inputs[:size].numel() if splits.token_bytes is not None else None,
         device_name=torch.cuda.get_device_name(order.device) if on_cuda else cpu_name(),
         examine=functools.cache(functools.partial(examine, model, splits, protocol)),
-        count_flops=functools.cache(functools.partial(count_flops, model, splits.train_inputs[:size], protocol)),
+        count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
     )
 
 
@@ -165,6 +175,13 @@ def kernels_used(model: Classifier, rows: int) -> dict[str, str]:
     """
     there = {what: said for what, said in kernels.status().items() if not Path(said).is_file()}
     return {**there, "head and loss": model.how(rows)}
+
+
+def rows_of(ask: Asking, splits: Splits, protocol: Protocol) -> int:
+    """How many rows of features the head sees in a step."""
+    size = min(protocol.batch_size, len(splits.train_targets))
+    _, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
+    return int((targets != IGNORED).sum())
 
 
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:

@@ -21,11 +21,13 @@ Shape = tuple[int, ...]
 SHAPES: dict[str, list[Shape]] = {
     "images": [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)],
     "tokens": [(1, 5), (2, 31), (3, 25)],
+    "text": [(16, 40)],
 }
 OURS = [str(backbone) for backbone in BACKBONES.every_variant()]
 CASES = [
     *((address, shape) for address in OURS for shape in SHAPES[BACKBONES.parse(address).takes]),
     *((f"{name}[tied=false]", (2, 31)) for name in ("token_mlp", "token_transformer")),
+    *((f"{name}[tied=true,dropout=0.1]", (16, 40)) for name in ("gpt2", "bert", "qwen2")),
     ("timm:resnet18", (1, 8, 8)),
     ("timm:resnet18", (3, 32, 32)),
     ("timm:mobilenetv3_small_050", (1, 28, 28)),
@@ -48,7 +50,7 @@ def check(backbone: Backbone, shape: Shape) -> None:
     assert inputs.dtype == backbone.blank(shape).dtype
     assert module.training, "built in evaluation mode"
     features = module(inputs)
-    assert features.ndim == 2, f"features of shape {tuple(features.shape)}"
+    assert features.ndim == (3 if backbone.takes == "text" else 2), f"features of shape {tuple(features.shape)}"
     assert len(features) == 2, "features of another batch size"
     assert features.dtype == torch.float32
     assert features.isfinite().all()
@@ -57,13 +59,17 @@ def check(backbone: Backbone, shape: Shape) -> None:
         assert weights.grad is not None, f"no gradient reaches {name}"
         assert weights.grad.isfinite().all(), f"gradient of {name} not finite"
     if (centres := backbone.centres(module)) is not None:
-        assert centres.shape == (shape[1], features.shape[1]), f"centres of shape {tuple(centres.shape)}"
+        assert centres.shape == (shape[1], features.shape[-1]), f"centres of shape {tuple(centres.shape)}"
         assert any(centres is weights for weights in module.parameters()), "centres that are not the module's"
     module.eval()
     with torch.no_grad():
         torch.testing.assert_close(
             module(inputs[:1]), module(inputs)[:1], msg="features depend on the rest of the batch"
         )
+        if backbone.objective == "next":
+            changed = inputs.clone()
+            changed[:, -1] = (inputs[:, -1] + 1) % shape[1]
+            assert torch.equal(module(changed)[:, :-1], module(inputs)[:, :-1]), "features look ahead"
 
 
 def seeded(backbone: Backbone, shape: Shape) -> nn.Module:
@@ -76,7 +82,7 @@ def test_contract(address: str, shape: Shape) -> None:
     check(BACKBONES.parse(address), shape)
 
 
-@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18", "token_mlp", "token_transformer"])
+@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18", "token_mlp", "token_transformer", "gpt2"])
 def test_a_module_can_be_copied_and_pickled(address: str) -> None:
     takes = BACKBONES.parse(address).takes
     module = seeded(BACKBONES.parse(address), SHAPES[takes][0]).eval()

@@ -94,6 +94,8 @@ def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
             write_mnist(tmp_path, name)
         elif name.startswith("cifar"):
             write_cifar(tmp_path, name, monkeypatch)
+        elif name == "stdlib":
+            options = {"vocabulary": 512, "held_out": 64} | options
         elif name == "folder":
             options = {"path": str(write_images(tmp_path / "pets", {"cat": 20, "dog": 30})), "size": 8} | options
         return DATASETS.members[name].from_options(options)
@@ -112,10 +114,14 @@ def check(dataset: Dataset, data_dir: Path) -> None:
     check_disjoint(splits)
     if dataset.gives == "images":
         check_images(splits)
-    else:
+    elif dataset.gives == "tokens":
         check_tokens(splits)
+    else:
+        check_text(splits)
     for first, second in zip(splits, dataset.splits(data_dir, download=False), strict=True):
-        assert torch.equal(torch.as_tensor(first), torch.as_tensor(second)), "two loads differ"
+        assert first is second is None or torch.equal(torch.as_tensor(first), torch.as_tensor(second)), (
+            "two loads differ"
+        )
     check_train_fraction(dataset, data_dir)
 
 
@@ -155,6 +161,18 @@ def check_tokens(splits: Splits) -> None:
         for question, answer in zip(inputs, targets.tolist(), strict=True):
             assert known.setdefault(question.numpy().tobytes(), answer) == answer, "a question has two answers"
     assert splits.input_shape == (splits.train_inputs.shape[1], splits.num_classes)
+    assert leaked_share(splits) == 0
+
+
+def check_text(splits: Splits) -> None:
+    for name, (inputs, targets) in parts(splits).items():
+        assert inputs.dtype == torch.int64, name
+        assert inputs.ndim == 2, name
+        assert torch.equal(inputs, targets), "windows that are no question yet have themselves as targets"
+        assert 0 <= inputs.min() <= inputs.max() < splits.num_classes, f"a token of {name} is not in the vocabulary"
+    assert torch.equal(splits.train_inputs[:-1, -1], splits.train_inputs[1:, 0]), "a token is never predicted"
+    assert splits.token_bytes is not None
+    assert splits.token_bytes.shape == (splits.num_classes,)
     assert leaked_share(splits) == 0
 
 

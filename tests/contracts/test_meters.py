@@ -45,11 +45,16 @@ def outcome(**more) -> Outcome:
         "best": point(100, accuracy=0.92),
         "test_logits": torch.from_numpy(RNG.normal(size=(40, 4))).float(),
         "test_targets": torch.from_numpy(RNG.integers(0, 4, 40)),
+        "token_bytes": None,
+        "batch_tokens": None,
         "device_name": "NVIDIA H200",
         "examine": examined,
         "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
+        **more,
     }
-    return Outcome(**{**fields, **more})
+    logits, targets = fields["test_logits"].double(), fields["test_targets"]
+    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return Outcome(**{"test_nll": nll, "test_hits": logits.argmax(-1) == targets, **fields})
 
 
 def examined(**more) -> Examined:

@@ -1,0 +1,62 @@
+"""What language models share: sizes, and an embedding that may be the class centres."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from harmbench._torchvision import import_torchvision
+from harmbench.backbones._base import Backbone
+from harmbench.errors import UsageError
+from harmbench.records import Inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Size = Literal["tiny", "small", "paper"]
+
+
+class LanguageBackbone(Backbone):
+    """Base of language models of the transformers library, trained from scratch; not itself a backbone.
+
+    Features are the last hidden states (B, T, N). `tied` makes the rows of the input embedding the class centres.
+
+    Class attributes:
+        sizes: fields of the configuration by name of the size; `paper` is that of arXiv 2603.10225.
+        width_field: the one of them that is N.
+    """
+
+    takes: ClassVar[Inputs] = "text"
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    width_field: ClassVar[str] = "hidden_size"
+
+    size: Size = "tiny"
+    tied: bool = False
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def known_features(self) -> int:
+        return int(self.sizes[self.size][self.width_field])
+
+    def unavailable(self) -> str | None:
+        if importlib.util.find_spec("transformers") is None:
+            return f"backbone '{self}' needs the package transformers: pip install 'harmbench[language]'"
+        return None
+
+    @abstractmethod
+    def model(self, length: int, vocabulary: int) -> nn.Module:
+        """The transformers model without its head, with fresh weights."""
+
+    def build(self, input_shape: tuple[int, ...]) -> nn.Module:
+        if problem := self.unavailable():
+            raise UsageError(problem)
+        from harmbench.backbones._hidden_states import HiddenStates
+
+        import_torchvision()  # transformers imports it
+        return HiddenStates(self.model(*input_shape))
+
+    def centres(self, module: nn.Module) -> nn.Parameter | None:
+        return module.embedding if self.tied else None  # type: ignore[return-value]

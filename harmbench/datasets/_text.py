@@ -1,0 +1,116 @@
+"""Text for language models: documents, split before anything else, then tokens of a byte-level BPE, in windows.
+
+Documents are told apart by their content: equal ones count once, and each goes, whole, to the training (90 %),
+validation (5 %) or test part (5 %) by a hash of what it says. The tokeniser learns from the training part only.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from harmbench._cache import cache_folder
+from harmbench._torch import torch
+from harmbench.datasets._base import Dataset, Splits
+from harmbench.errors import DatasetUnavailableError, UsageError
+from harmbench.records import Inputs, fingerprint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harmbench.datasets._tokenised import Text
+
+FORMAT = 1  # of the cached files; part of their names
+
+
+class TextDataset(Dataset):
+    """Base of texts; not itself a data set. Windows of `length` tokens, out of a vocabulary of at most `vocabulary`.
+
+    Each input is one token longer than the window, so that every token but a part's first is predicted once.
+    Neighbouring windows share that token, and documents follow one another, each behind an end mark, as language models
+    are trained. Backbones make their own questions of it: causal ones predict the next token, masked ones what was
+    masked. Of the validation and of the test part, `held_out` windows at most are used, evenly spread, and none that is
+    in the training part too, word for word, as passages that authors copied are.
+    """
+
+    gives: ClassVar[Inputs] = "text"
+
+    vocabulary: int = Field(default=4096, ge=260, le=2**20)
+    length: int = Field(default=128, ge=2)
+    held_out: int = Field(default=512, ge=1)
+
+    @abstractmethod
+    def documents(self, data_dir: Path) -> Iterable[str]:
+        """The documents, in any order, however often each."""
+
+    def source(self, data_dir: Path) -> str:
+        """Tells one content of the documents from another; as `content`, before the options."""
+        return ""
+
+    def content(self, data_dir: Path) -> str:
+        return fingerprint([FORMAT, self.source(data_dir)])
+
+    def known_classes(self, data_dir: Path) -> int:
+        return self.vocabulary
+
+    def available(self, data_dir: Path) -> str | None:
+        from importlib.util import find_spec
+
+        if find_spec("tokenizers") is None:
+            return f"data set '{self}' needs the package tokenizers: pip install 'harmbench[language]'"
+        return None
+
+    def splits(self, data_dir: Path, download: bool) -> Splits:
+        from harmbench.datasets._tokenised import PARTS, spread, unseen, windows
+
+        text = self.text(data_dir)
+        train, *held_out = (windows(torch.from_numpy(tokens.astype("int64")), self.length) for tokens in text[:3])
+        validation, test = (spread(unseen(part, train), self.held_out) for part in held_out)
+        counts = zip(PARTS, map(len, (train, validation, test)), strict=True)
+        if short := [name for name, count in counts if not count]:
+            raise UsageError(f"data set '{self}': no window of {self.length} tokens in its {' and '.join(short)} part")
+        lengths = torch.from_numpy(text.token_bytes.astype("int64"))
+        return Splits(train, train, validation, validation, test, test, len(lengths), lengths)
+
+    def strata(self, splits: Splits) -> Tensor:
+        return torch.zeros(len(splits.train_inputs), dtype=torch.long)
+
+    def text(self, data_dir: Path) -> Text:
+        """The tokens, from the cache if they are there.
+
+        Raises:
+            DatasetUnavailableError: where a package is missing.
+            UsageError: where there are too few documents, or the cache folder cannot be written.
+        """
+        from harmbench.datasets._tokenised import cached
+
+        if problem := self.available(data_dir):
+            raise DatasetUnavailableError(problem)
+        folder = cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "texts"
+        try:
+            return cached(folder / f"{self.name}-{self._key(data_dir)}.npz", lambda: self._made(data_dir))
+        except OSError as error:
+            raise UsageError(
+                f"tokens of '{self}' cannot be kept in {folder} ({error.strerror}); set XDG_CACHE_HOME to a folder "
+                "that can be written"
+            ) from None
+
+    def _key(self, data_dir: Path) -> str:
+        """Names what the tokens depend on."""
+        options = {k: v for k, v in self if k not in ("length", "held_out", "train_fraction")}
+        return fingerprint([FORMAT, self.source(data_dir), options])
+
+    def _made(self, data_dir: Path) -> Text:
+        from harmbench.datasets._tokenised import Text, encode, split, token_bytes, train_tokenizer
+
+        parts = split(self.documents(data_dir))
+        if not all(parts):
+            raise UsageError(f"data set '{self}': too few different documents, {sum(map(len, parts))}, for three parts")
+        tokenizer = train_tokenizer(parts[0], self.vocabulary)
+        train, validation, test = (encode(tokenizer, part) for part in parts)
+        return Text(train, validation, test, token_bytes(tokenizer), tokenizer.to_str())

@@ -1,0 +1,162 @@
+"""From documents to tokens of a byte-level BPE, in a file of the user's cache folder.
+
+Text            parts of a text as tokens, with the tokeniser
+cached          the tokens from the cache, made at the first call on a machine
+split           documents in three parts
+windows         a stream of tokens in inputs of one length
+
+A cached file has a checksum beside it; one that fails it is made anew, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+END, MASK = 0, 1  # token numbers: between documents, and in place of what a masked model is to guess
+SPECIAL = ("<|endoftext|>", "<|mask|>")
+PARTS = ("train", "validation", "test")
+_HELD_OUT = 0.05  # share of documents in the validation part, and in the test part
+_SECONDS = 600  # for another process to make the tokens that this one needs
+
+
+class Text(NamedTuple):
+    """Tokens of each part, one after the other, uint32 (L,); bytes of each token (V,); the tokeniser as JSON."""
+
+    train: np.ndarray[Any, Any]
+    validation: np.ndarray[Any, Any]
+    test: np.ndarray[Any, Any]
+    token_bytes: np.ndarray[Any, Any]
+    tokenizer: str
+
+
+def cached(path: Path, make: Callable[[], Text]) -> Text:
+    """The tokens of a file; made, by one process at a time, where it is not there or fails its checksum.
+
+    Raises:
+        OSError: where the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=_SECONDS):
+        if not _is_whole(path):
+            _say(f"reading and tokenising {path.stem}, once on this machine")
+            _write(path, make())
+    with np.load(path, allow_pickle=False) as arrays:
+        train, validation, test, lengths = (arrays[name] for name in (*PARTS, "token_bytes"))
+        return Text(train, validation, test, lengths, bytes(arrays["tokenizer"]).decode())
+
+
+def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Different documents, sorted by a hash of their content, in a training, a validation and a test part.
+
+    >>> [len(part) for part in split(str(i) for i in range(1000))]
+    [894, 51, 55]
+    """
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for digest, document in sorted({hashlib.sha256(text.encode()).hexdigest(): text for text in documents}.items()):
+        place = int(digest[:8], 16) / 2**32
+        parts[0 if place >= 2 * _HELD_OUT else 1 if place >= _HELD_OUT else 2].append(document)
+    return parts
+
+
+def windows(tokens: Tensor, length: int) -> Tensor:
+    """(M, length + 1) of a stream (L,); neighbours share one token, what is left over at the end goes unused.
+
+    >>> windows(torch.arange(8), 3).tolist()
+    [[0, 1, 2, 3], [3, 4, 5, 6]]
+    """
+    count = max(0, (len(tokens) - 1) // length)
+    return (
+        tokens[: count * length + 1].unfold(0, length + 1, length).contiguous()
+        if count
+        else tokens.new_empty(0, length)
+    )
+
+
+def unseen(inputs: Tensor, known: Tensor) -> Tensor:
+    """The inputs that are not among the known ones.
+
+    >>> unseen(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[3, 4]])).tolist()
+    [[1, 2]]
+    """
+    there = {row.tobytes() for row in known.numpy()}
+    return inputs[torch.tensor([row.tobytes() not in there for row in inputs.numpy()], dtype=torch.bool)]
+
+
+def spread(inputs: Tensor, count: int) -> Tensor:
+    """At most `count` of the inputs, evenly spread.
+
+    >>> spread(torch.arange(10), 4).tolist()
+    [0, 2, 5, 7]
+    """
+    return inputs if len(inputs) <= count else inputs[torch.arange(count) * len(inputs) // count]
+
+
+def train_tokenizer(documents: list[str], vocabulary: int) -> Any:
+    """A byte-level BPE: any text can be written in it, and comes back the same."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    return tokenizer
+
+
+def encode(tokenizer: Any, documents: list[str]) -> np.ndarray[Any, Any]:
+    """Documents as one stream, each behind an end mark, uint32 (L,)."""
+    encoded = tokenizer.encode_batch_fast(documents, add_special_tokens=False)
+    return np.concatenate([np.array([END, *document.ids], dtype=np.uint32) for document in encoded])
+
+
+def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
+    """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter."""
+    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.uint32)
+    for token, number in tokenizer.get_vocab().items():
+        lengths[number] = 0 if token in SPECIAL else len(token)
+    return lengths
+
+
+def _write(path: Path, text: Text) -> None:
+    tokenizer = np.frombuffer(text.tokenizer.encode(), dtype=np.uint8)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as scratch:
+        np.savez(scratch, **{**text._asdict(), "tokenizer": tokenizer})
+    _checksum_file(path).write_text(_checksum(Path(scratch.name)))
+    Path(scratch.name).replace(path)
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.exists():
+        return False
+    said = _checksum_file(path)
+    if said.exists() and said.read_text() == _checksum(path):
+        return True
+    _say(f"{path} fails its checksum; it is made anew")
+    return False
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"harmbench: {line}\n")

@@ -1,0 +1,38 @@
+"""How well a language model predicts the test part."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from harmbench.meters._base import Meter, Outcome, Watcher
+from harmbench.records import Measurement
+
+
+class Perplexity(Meter):
+    """Perplexity and bits per byte of the test part, from the negative log-likelihood, without label smoothing.
+
+    Perplexity is exp of the mean NLL of a token and depends on the tokeniser. Bits per byte do not: the sum of the NLL
+    in bits over the length of the same tokens in bytes of UTF-8; end marks cost bits and have no bytes. Of a masked
+    model both are pseudo-likelihoods, of the masked tokens given all others: not to be compared with a causal model's.
+    """
+
+    name: ClassVar[str] = "perplexity"
+
+    def watcher(self) -> Watcher:
+        return _PerplexityWatcher()
+
+
+class _PerplexityWatcher(Watcher):
+    def measurements(self, outcome: Outcome) -> list[Measurement]:
+        units = {"test_perplexity": "1", "test_bits_per_byte": "bit/B", "test_tokens": "token"}
+        if outcome.token_bytes is None:
+            return [Measurement.of(name, None, unit, "lower", "no text") for name, unit in units.items()]
+        nll, count = outcome.test_nll.double(), len(outcome.test_nll)
+        length = int(outcome.token_bytes[outcome.test_targets].sum())
+        values = (nll.mean().exp().item(), nll.sum().item() / math.log(2) / length, count)
+        better = ("lower", "lower", "neither")
+        return [
+            Measurement.of(name, value, unit, way)
+            for (name, unit), value, way in zip(units.items(), values, better, strict=True)
+        ]

@@ -1,0 +1,74 @@
+"""What a model is asked: of images and short token tasks the class, of a text each next token or the masked ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from harmbench.datasets import Splits
+from harmbench.datasets._tokenised import MASK
+from harmbench.records import ObjectiveKind
+
+IGNORED = -100  # a target that is not asked for
+MASKED_SHARE = 0.15  # of a window's tokens; of these 80 % are masked, 10 % another token, 10 % as they were
+_EVALUATION_SEED = 2019  # masks of validation and test are the same for every trial
+
+Questions = tuple[Tensor, Tensor]
+Asking = Callable[[Tensor, Tensor, int], Questions]
+
+
+def posed(splits: Splits, objective: ObjectiveKind) -> Splits:
+    """Splits whose parts are questions (M, T) with their answers (M, T).
+
+    The training part of a text that is to be masked stays as it is: masks change every step.
+    """
+    if objective == "class":
+        return splits
+    texts = (splits.train_inputs, splits.validation_inputs, splits.test_inputs)
+    if objective == "next":
+        parts = [(text[:, :-1], text[:, 1:]) for text in texts]
+    else:
+        train, *held_out = (text[:, :-1] for text in texts)
+        generator = torch.Generator().manual_seed(_EVALUATION_SEED)
+        parts = [(train, train), *(masked(text, splits.num_classes, generator) for text in held_out)]
+    six = (tensor.contiguous() for pair in parts for tensor in pair)
+    return Splits(*six, num_classes=splits.num_classes, token_bytes=splits.token_bytes)  # type: ignore[misc, arg-type]
+
+
+def as_they_are(inputs: Tensor, targets: Tensor, step: int) -> Questions:  # noqa: ARG001 - an Asking
+    """The batch, unchanged."""
+    return inputs, targets
+
+
+def asking(objective: ObjectiveKind, num_classes: int, seed: int) -> Asking:
+    """What makes a batch of the training part, at a step, the batch that is trained on."""
+    if objective != "masked":
+        return as_they_are
+
+    def ask(inputs: Tensor, targets: Tensor, step: int) -> Questions:  # noqa: ARG001 - an Asking
+        # A generator of each step's own: a training that goes on from a checkpoint sees the same masks.
+        generator = torch.Generator().manual_seed((seed + step) % 2**63)
+        return masked(inputs, num_classes, generator)
+
+    return ask
+
+
+def masked(tokens: Tensor, num_classes: int, generator: torch.Generator) -> Questions:
+    """Windows (B, T) with some tokens hidden, as BERT is trained (arXiv 1810.04805, section 3.1), and the
+    hidden ones as targets; the same number in every window.
+
+    >>> inputs, targets = masked(torch.arange(2, 22)[None], 30, torch.Generator().manual_seed(0))
+    >>> (targets != IGNORED).sum().item()
+    3
+    """
+    batch, length = tokens.shape
+    count = max(1, round(MASKED_SHARE * length))
+    chosen = torch.rand(batch, length, generator=generator).topk(count).indices.to(tokens.device)
+    fate = torch.rand(batch, count, generator=generator).to(tokens.device)
+    other = torch.randint(MASK + 1, num_classes, (batch, count), generator=generator).to(tokens.device)
+    own = tokens.gather(1, chosen)
+    shown = torch.where(fate < 0.8, MASK, torch.where(fate < 0.9, other, own))
+    targets = torch.full_like(tokens, IGNORED).scatter(1, chosen, own)
+    return tokens.scatter(1, chosen, shown), targets
