@@ -33,7 +33,7 @@ class Written(TextDataset):
     def source(self, data_dir: Path) -> str:
         return str(self.seed)
 
-    def documents(self, data_dir: Path):
+    def documents(self, data_dir: Path, download: bool):
         rng = np.random.default_rng(self.seed)
         texts = [" ".join(rng.choice(WORDS, 60)) for _ in range(120)]
         yield from [*texts, *texts[:10]]
@@ -45,7 +45,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 def test_no_document_is_in_two_parts_and_equal_ones_count_once():
-    documents = list(Written().documents(Path()))
+    documents = list(Written().documents(Path(), False))
     parts = [set(part) for part in split(documents)]
     assert set.union(*parts) == set(documents)
     assert sum(map(len, parts)) == len(set(documents)) == sum(map(len, split(documents)))
@@ -54,9 +54,9 @@ def test_no_document_is_in_two_parts_and_equal_ones_count_once():
 def test_tokens_come_back_as_the_text_they_were():
     from tokenizers import Tokenizer
 
-    text = Written(vocabulary=300).text(Path())
+    text = Written(vocabulary=300).text(Path(), False)
     tokenizer = Tokenizer.from_str(text.tokenizer)
-    for tokens, part in zip(text[:3], split(Written().documents(Path())), strict=True):
+    for tokens, part in zip(text[:3], split(Written().documents(Path(), False)), strict=True):
         ends = np.flatnonzero(tokens == END)
         found = [tokenizer.decode(ids[1:].tolist()) for ids in np.split(tokens, ends[1:])]
         assert found == part
@@ -91,6 +91,10 @@ def small() -> Splits:
     return Written(vocabulary=300, length=16).splits(Path(), download=False)
 
 
+def vocabulary(size: int) -> Splits:
+    return Splits(*[torch.zeros(1, 2, dtype=torch.long)] * 6, num_classes=size, mask_token=MASK)
+
+
 def test_next_tokens_are_the_ones_that_follow():
     splits, asked = small(), posed(small(), "next")
     for part in ("train", "validation", "test"):
@@ -102,7 +106,7 @@ def test_next_tokens_are_the_ones_that_follow():
 def test_masks_hide_what_they_ask_for_as_bert_does():
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(2, 1000, (4000, 40), generator=generator)
-    inputs, targets = masked(tokens, 1000, generator)
+    inputs, targets = masked(tokens, vocabulary(1000), generator)
     asked = targets != IGNORED
     assert asked.sum(1).eq(6).all()
     assert torch.equal(targets[asked], tokens[asked])
@@ -114,7 +118,7 @@ def test_masks_hide_what_they_ask_for_as_bert_does():
 
 def test_masks_of_a_step_are_its_own_and_the_same_each_time():
     tokens = torch.randint(2, 300, (8, 20), generator=torch.Generator().manual_seed(0))
-    ask = asking("masked", 300, seed=7)
+    ask = asking("masked", vocabulary(300), seed=7)
     assert torch.equal(ask(tokens, tokens, 3)[0], ask(tokens, tokens, 3)[0])
     assert not torch.equal(ask(tokens, tokens, 3)[1], ask(tokens, tokens, 4)[1])
     held_out = [posed(small(), "masked").validation_inputs for _ in range(2)]

@@ -23,7 +23,8 @@ class Splits(NamedTuple):
     a token that may be the answer, and `num_classes` is the size of the vocabulary.
 
     Of a text, inputs and targets are the same windows (M, T + 1) until a backbone's `objective` makes questions of
-    them, (M, T) each, and `token_bytes` (V,) is the length of each token.
+    them, (M, T) each; `token_bytes` (V,) is the length of each token, all 0 where nobody knows, and `mask_token` is
+    what stands in a masked one's place.
     """
 
     train_inputs: Tensor
@@ -34,6 +35,7 @@ class Splits(NamedTuple):
     test_targets: Tensor
     num_classes: int
     token_bytes: Tensor | None = None
+    mask_token: int | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

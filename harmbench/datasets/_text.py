@@ -28,24 +28,39 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the cached files; part of their names
 
 
-class TextDataset(Dataset):
-    """Base of texts; not itself a data set. Windows of `length` tokens, out of a vocabulary of at most `vocabulary`.
+class TokenWindows(Dataset):
+    """Base of texts; not itself a data set. Windows of `length` tokens.
 
     Each input is one token longer than the window, so that every token but a part's first is predicted once.
     Neighbouring windows share that token, and documents follow one another, each behind an end mark, as language models
     are trained. Backbones make their own questions of it: causal ones predict the next token, masked ones what was
-    masked. Of the validation and of the test part, `held_out` windows at most are used, evenly spread, and none that is
-    in the training part too, word for word, as passages that authors copied are.
+    masked. Of the validation and of the test part, `held_out` windows at most are used, evenly spread.
     """
 
     gives: ClassVar[Inputs] = "text"
 
-    vocabulary: int = Field(default=4096, ge=260, le=2**20)
     length: int = Field(default=128, ge=2)
     held_out: int = Field(default=512, ge=1)
 
+    def strata(self, splits: Splits) -> Tensor:
+        return torch.zeros(len(splits.train_inputs), dtype=torch.long)
+
+
+class TextDataset(TokenWindows):
+    """Base of texts whose documents are at hand; not itself a data set. `vocabulary` is the number of tokens, at most.
+
+    No held-out window is in the training part too, word for word, as passages that authors copied are.
+
+    Class attributes:
+        can_be_fetched: whether what is missing may be downloaded.
+    """
+
+    can_be_fetched: ClassVar[bool] = False
+
+    vocabulary: int = Field(default=4096, ge=260, le=2**20)
+
     @abstractmethod
-    def documents(self, data_dir: Path) -> Iterable[str]:
+    def documents(self, data_dir: Path, download: bool) -> Iterable[str]:
         """The documents, in any order, however often each."""
 
     def source(self, data_dir: Path) -> str:
@@ -66,21 +81,19 @@ class TextDataset(Dataset):
         return None
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        from harmbench.datasets._tokenised import PARTS, spread, unseen, windows
+        from harmbench.datasets._tokenised import MASK, PARTS, spread, unseen, windows
 
-        text = self.text(data_dir)
+        text = self.text(data_dir, download)
         train, *held_out = (windows(torch.from_numpy(tokens.astype("int64")), self.length) for tokens in text[:3])
         validation, test = (spread(unseen(part, train), self.held_out) for part in held_out)
         counts = zip(PARTS, map(len, (train, validation, test)), strict=True)
         if short := [name for name, count in counts if not count]:
             raise UsageError(f"data set '{self}': no window of {self.length} tokens in its {' and '.join(short)} part")
         lengths = torch.from_numpy(text.token_bytes.astype("int64"))
-        return Splits(train, train, validation, validation, test, test, len(lengths), lengths)
+        train = train.contiguous()
+        return Splits(train, train, validation, validation, test, test, len(lengths), lengths, MASK)
 
-    def strata(self, splits: Splits) -> Tensor:
-        return torch.zeros(len(splits.train_inputs), dtype=torch.long)
-
-    def text(self, data_dir: Path) -> Text:
+    def text(self, data_dir: Path, download: bool) -> Text:
         """The tokens, from the cache if they are there.
 
         Raises:
@@ -89,26 +102,33 @@ class TextDataset(Dataset):
         """
         from harmbench.datasets._tokenised import cached
 
-        if problem := self.available(data_dir):
+        if (problem := self.available(data_dir)) and not (download and self.can_be_fetched):
             raise DatasetUnavailableError(problem)
-        folder = cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "texts"
+        path = self.token_file(data_dir)
         try:
-            return cached(folder / f"{self.name}-{self._key(data_dir)}.npz", lambda: self._made(data_dir))
+            return cached(path, lambda: self._made(data_dir, download))
         except OSError as error:
             raise UsageError(
-                f"tokens of '{self}' cannot be kept in {folder} ({error.strerror}); set XDG_CACHE_HOME to a folder "
-                "that can be written"
+                f"tokens of '{self}' cannot be kept in {path.parent} ({error.strerror}); set XDG_CACHE_HOME to a "
+                "folder that can be written"
             ) from None
 
-    def _key(self, data_dir: Path) -> str:
-        """Names what the tokens depend on."""
+    def token_file(self, data_dir: Path) -> Path:
+        """Where the tokens are kept; its name tells what they depend on."""
         options = {k: v for k, v in self if k not in ("length", "held_out", "train_fraction")}
-        return fingerprint([FORMAT, self.source(data_dir), options])
+        key = fingerprint([FORMAT, self.source(data_dir), options])
+        return cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "texts" / f"{self.name}-{key}.npz"
 
-    def _made(self, data_dir: Path) -> Text:
-        from harmbench.datasets._tokenised import Text, encode, split, token_bytes, train_tokenizer
+    def parts(self, data_dir: Path, download: bool) -> tuple[list[str], list[str], list[str]]:
+        """The documents of the training, validation and test part."""
+        from harmbench.datasets._tokenised import split
 
-        parts = split(self.documents(data_dir))
+        return split(self.documents(data_dir, download))
+
+    def _made(self, data_dir: Path, download: bool) -> Text:
+        from harmbench.datasets._tokenised import Text, encode, token_bytes, train_tokenizer
+
+        parts = self.parts(data_dir, download)
         if not all(parts):
             raise UsageError(f"data set '{self}': too few different documents, {sum(map(len, parts))}, for three parts")
         tokenizer = train_tokenizer(parts[0], self.vocabulary)

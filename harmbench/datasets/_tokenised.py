@@ -69,17 +69,14 @@ def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def windows(tokens: Tensor, length: int) -> Tensor:
-    """(M, length + 1) of a stream (L,); neighbours share one token, what is left over at the end goes unused.
+    """(M, length + 1) of a stream (L,), a view; neighbours share one token, a rest at the end goes unused.
 
     >>> windows(torch.arange(8), 3).tolist()
     [[0, 1, 2, 3], [3, 4, 5, 6]]
     """
-    count = max(0, (len(tokens) - 1) // length)
-    return (
-        tokens[: count * length + 1].unfold(0, length + 1, length).contiguous()
-        if count
-        else tokens.new_empty(0, length)
-    )
+    if len(tokens) <= length:
+        return tokens.new_empty(0, length + 1)
+    return tokens.unfold(0, length + 1, length)
 
 
 def unseen(inputs: Tensor, known: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class Stdlib(TextDataset):
     def source(self, data_dir: Path) -> str:
         return f"{platform.python_implementation()} {platform.python_version()}"
 
-    def documents(self, data_dir: Path) -> Iterator[str]:
+    def documents(self, data_dir: Path, download: bool) -> Iterator[str]:
         folder = Path(sysconfig.get_paths()["stdlib"])
         for path in sorted(folder.rglob("*.py")):
             if not _LEFT_OUT.intersection(path.relative_to(folder).parts[:-1]):

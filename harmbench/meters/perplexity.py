@@ -25,14 +25,20 @@ class Perplexity(Meter):
 
 class _PerplexityWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        units = {"test_perplexity": "1", "test_bits_per_byte": "bit/B", "test_tokens": "token"}
         if outcome.token_bytes is None:
-            return [Measurement.of(name, None, unit, "lower", "no text") for name, unit in units.items()]
-        nll, count = outcome.test_nll.double(), len(outcome.test_nll)
-        length = int(outcome.token_bytes[outcome.test_targets].sum())
-        values = (nll.mean().exp().item(), nll.sum().item() / math.log(2) / length, count)
-        better = ("lower", "lower", "neither")
+            units = {"test_perplexity": "1", "test_bits_per_byte": "bit/B", "test_tokens": "token"}
+            return [Measurement.of(name, None, unit, "neither", "no text") for name, unit in units.items()]
+        nll = outcome.test_nll.double()
+        length = float(outcome.token_bytes[outcome.test_targets].sum())
+        bits = nll.sum().item() / math.log(2) / length if length else None
         return [
-            Measurement.of(name, value, unit, way)
-            for (name, unit), value, way in zip(units.items(), values, better, strict=True)
+            Measurement.of("test_perplexity", nll.mean().exp().item(), "1", "lower"),
+            Measurement.of(
+                "test_bits_per_byte",
+                bits,
+                "bit/B",
+                "lower",
+                "" if length else "nobody knows the tokens' lengths in bytes",
+            ),
+            Measurement.of("test_tokens", len(nll), "token", "neither"),
         ]

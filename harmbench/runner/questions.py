@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from harmbench.datasets import Splits
-from harmbench.datasets._tokenised import MASK
 from harmbench.records import ObjectiveKind
 
 IGNORED = -100  # a target that is not asked for
@@ -32,9 +31,10 @@ def posed(splits: Splits, objective: ObjectiveKind) -> Splits:
     else:
         train, *held_out = (text[:, :-1] for text in texts)
         generator = torch.Generator().manual_seed(_EVALUATION_SEED)
-        parts = [(train, train), *(masked(text, splits.num_classes, generator) for text in held_out)]
-    six = (tensor.contiguous() for pair in parts for tensor in pair)
-    return Splits(*six, num_classes=splits.num_classes, token_bytes=splits.token_bytes)  # type: ignore[misc, arg-type]
+        parts = [(train, train), *(masked(text, splits, generator) for text in held_out)]
+    names = (f"{part}_{side}" for part in ("train", "validation", "test") for side in ("inputs", "targets"))
+    tensors = (tensor.contiguous() for pair in parts for tensor in pair)
+    return splits._replace(**dict(zip(names, tensors, strict=True)))  # type: ignore[arg-type]
 
 
 def as_they_are(inputs: Tensor, targets: Tensor, step: int) -> Questions:  # noqa: ARG001 - an Asking
@@ -42,7 +42,7 @@ def as_they_are(inputs: Tensor, targets: Tensor, step: int) -> Questions:  # noq
     return inputs, targets
 
 
-def asking(objective: ObjectiveKind, num_classes: int, seed: int) -> Asking:
+def asking(objective: ObjectiveKind, splits: Splits, seed: int) -> Asking:
     """What makes a batch of the training part, at a step, the batch that is trained on."""
     if objective != "masked":
         return as_they_are
@@ -50,25 +50,33 @@ def asking(objective: ObjectiveKind, num_classes: int, seed: int) -> Asking:
     def ask(inputs: Tensor, targets: Tensor, step: int) -> Questions:  # noqa: ARG001 - an Asking
         # A generator of each step's own: a training that goes on from a checkpoint sees the same masks.
         generator = torch.Generator().manual_seed((seed + step) % 2**63)
-        return masked(inputs, num_classes, generator)
+        return masked(inputs, splits, generator)
 
     return ask
 
 
-def masked(tokens: Tensor, num_classes: int, generator: torch.Generator) -> Questions:
+def masked(tokens: Tensor, splits: Splits, generator: torch.Generator) -> Questions:
     """Windows (B, T) with some tokens hidden, as BERT is trained (arXiv 1810.04805, section 3.1), and the
     hidden ones as targets; the same number in every window.
 
-    >>> inputs, targets = masked(torch.arange(2, 22)[None], 30, torch.Generator().manual_seed(0))
+    Args:
+        tokens: windows.
+        splits: of the data set, whose vocabulary and mask are used.
+        generator: of the draws.
+
+    >>> tokens = torch.arange(2, 22)[None]
+    >>> splits = Splits(*[tokens] * 6, num_classes=30, mask_token=1)
+    >>> inputs, targets = masked(tokens, splits, torch.Generator().manual_seed(0))
     >>> (targets != IGNORED).sum().item()
     3
     """
+    assert splits.mask_token is not None
     batch, length = tokens.shape
     count = max(1, round(MASKED_SHARE * length))
     chosen = torch.rand(batch, length, generator=generator).topk(count).indices.to(tokens.device)
     fate = torch.rand(batch, count, generator=generator).to(tokens.device)
-    other = torch.randint(MASK + 1, num_classes, (batch, count), generator=generator).to(tokens.device)
+    other = torch.randint(splits.num_classes, (batch, count), generator=generator).to(tokens.device)
     own = tokens.gather(1, chosen)
-    shown = torch.where(fate < 0.8, MASK, torch.where(fate < 0.9, other, own))
+    shown = torch.where(fate < 0.8, splits.mask_token, torch.where(fate < 0.9, other, own))
     targets = torch.full_like(tokens, IGNORED).scatter(1, chosen, own)
     return tokens.scatter(1, chosen, shown), targets

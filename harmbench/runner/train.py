@@ -131,9 +131,7 @@ class Training:
         self._optimizer = optimizer_for(model, spec.protocol)
         self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
         self._timer, self._batch_timer = (StepTimer(splits.train_inputs.device) for _ in range(2))
-        self._ask = asking(
-            BACKBONES.parse(spec.backbone).objective, splits.num_classes, derived_seed(spec, "questions")
-        )
+        self._ask = asking(BACKBONES.parse(spec.backbone).objective, splits, derived_seed(spec, "questions"))
         self._losses: list[Tensor] = []  # since the last validation
         self._checked = 0  # how many of them were looked at
         self._trained = Trained()

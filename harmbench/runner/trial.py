@@ -76,7 +76,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
     kind = BACKBONES.parse(spec.backbone)
     splits = posed(load(order), kind.objective).to(device)
-    ask = asking(kind.objective, splits.num_classes, derived_seed(spec, "questions"))
+    ask = asking(kind.objective, splits, derived_seed(spec, "questions"))
     model = build(spec, splits.input_shape, splits.num_classes).to(device)
     ledger.enter("warm-up")
     machine.before()

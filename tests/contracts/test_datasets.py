@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import json
 import math
 import os
 import pickle
@@ -85,6 +86,12 @@ def write_images(folder: Path, counts: dict[str, int], side: tuple[int, int] = (
     return folder
 
 
+def sentences(count: int) -> list[str]:
+    """Documents of random words."""
+    words = ["gauge", "meter", "watt", "joule", "loss", "head", "naïve", "日本"]
+    return [" ".join(RNG(number).choice(words, 200)) for number in range(count)]
+
+
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
     """A data set by name, with small files in `tmp_path` where it needs any."""
@@ -94,6 +101,20 @@ def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
             write_mnist(tmp_path, name)
         elif name.startswith("cifar"):
             write_cifar(tmp_path, name, monkeypatch)
+        elif name == "text":
+            (tmp_path / "text").mkdir()
+            for number, document in enumerate(sentences(40)):
+                (tmp_path / "text" / f"{number}.md").write_text(document)
+            options = {"path": str(tmp_path / "text"), "vocabulary": 300, "length": 32} | options
+        elif name == "bins":
+            for file, length in (("train.bin", 4000), ("val.bin", 900)):
+                RNG(length).integers(0, 300, length, dtype=np.uint16).tofile(tmp_path / file)
+            options = {"path": str(tmp_path), "vocabulary": 301, "mask": 300, "length": 32} | options
+        elif name == "hub":
+            rows = [json.dumps({"text": document}) for document in sentences(40)]
+            for part, lines in (("train", rows[:30]), ("validation", rows[30:35]), ("test", rows[35:])):
+                (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
+            options = {"path": str(tmp_path), "vocabulary": 300, "length": 32} | options
         elif name == "stdlib":
             options = {"vocabulary": 512, "held_out": 64} | options
         elif name == "folder":

@@ -1,0 +1,70 @@
+"""Tokens in files, as nanoGPT writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.datasets._base import Splits
+from harmbench.datasets._text import TokenWindows
+from harmbench.errors import DatasetUnavailableError, UsageError
+from harmbench.records import fingerprint
+
+_FILES = ("train.bin", "val.bin")
+
+
+class Bins(TokenWindows):
+    """Tokens in nanoGPT's files: `bins:PATH`, a folder with `train.bin` and `val.bin`, uint16, such as OpenWebText in
+    GPT-2's tokens.
+
+    Validation is the first half of `val.bin`, test the second. `vocabulary` is 50,304, that of GPT-2 made round; `mask`
+    is the first number that GPT-2 leaves unused. At most `train_windows` windows are used for training, evenly spread.
+    How long the tokens are in bytes the files do not say: there are no bits per byte.
+
+    >>> Bins(path="/nowhere").available(Path("data"))
+    "data set 'bins:/nowhere' is not there: no file /nowhere/train.bin"
+    """
+
+    name: ClassVar[str] = "bins"
+    argument: ClassVar[str | None] = "path"
+
+    path: str
+    vocabulary: int = Field(default=50304, ge=2, le=2**16)
+    length: int = Field(default=1024, ge=2)
+    mask: int = Field(default=50257, ge=0)
+    train_windows: int = Field(default=2**19, ge=1)
+
+    def available(self, data_dir: Path) -> str | None:
+        missing = [file for file in self._files() if not file.is_file()]
+        return f"data set '{self}' is not there: no file {missing[0]}" if missing else None
+
+    def known_classes(self, data_dir: Path) -> int:
+        return self.vocabulary
+
+    def content(self, data_dir: Path) -> str:
+        return fingerprint([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self._files()])
+
+    def splits(self, data_dir: Path, download: bool) -> Splits:
+        import numpy as np
+
+        from harmbench.datasets._tokenised import spread, windows
+
+        if problem := self.available(data_dir):
+            raise DatasetUnavailableError(problem)
+        train, held_out = (torch.from_numpy(np.memmap(file, dtype=np.uint16, mode="c")) for file in self._files())
+        validation, test = held_out.chunk(2)
+        most = (self.train_windows, self.held_out, self.held_out)
+        streams = zip((train, validation, test), most, strict=True)
+        train, validation, test = (spread(windows(part, self.length), count).long() for part, count in streams)
+        if not min(map(len, (train, validation, test))):
+            raise UsageError(f"data set '{self}': too few tokens for a window of {self.length} in each part")
+        if (largest := max(int(part.max()) for part in (train, validation, test))) >= self.vocabulary:
+            raise UsageError(f"data set '{self}': token {largest} is outside the vocabulary of {self.vocabulary}")
+        unknown = torch.zeros(self.vocabulary, dtype=torch.long)
+        return Splits(train, train, validation, validation, test, test, self.vocabulary, unknown, self.mask)
+
+    def _files(self) -> list[Path]:
+        return [Path(self.path).expanduser() / name for name in _FILES]
