@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from harmbench import phases
 from harmbench.carbon import Grid
 from harmbench.cells import Cell, cells_of, charged_components, is_collapsed
 from harmbench.claims import judge
@@ -89,6 +90,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         sections=(
             *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
+            *phases.section(run),
         ),
         notes=tuple(_notes(run, grid)),
         environment=tuple(_environment(run)),
@@ -625,23 +627,11 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
     if run.trials:
         spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
         yield "first trial", run.trials[0].started
-        yield "time in trials", f"{spent:.0f} s" + _by_phase(run)
+        yield "time in trials", f"{spent:.0f} s"
     speeds = [(t.machine.before + t.machine.after) / 2 for t in run.trials if t.machine]
     if speeds:
         usual, least, most = (1000 * seconds for seconds in (median(speeds), min(speeds), max(speeds)))
         yield "fixed workload", f"median {usual:.3g} ms, {least:.3g} to {most:.3g} ms beside the trials"
-
-
-def _by_phase(run: RunData) -> str:
-    """Shares of the trials' own time, and how much of it the phases account for."""
-    timed = [trial for trial in run.trials if trial.wall_seconds]
-    wall = sum(trial.wall_seconds or 0.0 for trial in timed)
-    seconds: dict[str, float] = defaultdict(float)
-    for trial in timed:
-        for phase in trial.phases:
-            seconds[phase.phase] += phase.seconds
-    shares = ", ".join(f"{phase} {spent / wall:.0%}" for phase, spent in seconds.items())
-    return f": {shares}; together {sum(seconds.values()) / wall:.1%} of the trials' wall time" if wall else ""
 
 
 def _instruments(run: RunData) -> Iterator[tuple[str, str]]:
