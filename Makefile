@@ -24,7 +24,7 @@ run: $(STAMP)
 	$(BIN)/harmbench report --format md
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: $(STAMP)
 	$(BIN)/ruff check .

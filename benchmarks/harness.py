@@ -3,12 +3,17 @@
     python -m benchmarks.harness                         prints benchmarks/harness.md; about a minute on two cores
     python -m benchmarks.harness --out benchmarks/harness   writes it, and the figures as JSON
 
-Three ways to train the vision suite's smallest model, by turns in one process, each from the same start over the same
-batches to the same weights, bit for bit:
+Three ways to train the vision suite's smallest model, from the same start over the same batches to the same weights,
+bit for bit:
 
     bare      a loop as one writes it by hand: shuffled batches, Adam, cosine schedule, validations, best state kept
-    none      harmbench's training with no meter
-    meters    harmbench's training with every meter of the suite, and joules read at the borders of its windows
+    harness   harmbench's training without a meter: steps timed, phases booked, joules read at the borders of windows
+    meters    the same with every meter of the suite
+
+A machine's speed drifts by more than what is looked for, over seconds. So the three train side by side in one process,
+a window of about 30 steps each by turns, and the next windows in the opposite order (bare, harness, meters, meters,
+harness, bare). A ratio is that of two ways over two such windows, between which an even drift cancels; told are the
+median of the ratios, with its bootstrap interval, and their quartiles.
 """
 
 from __future__ import annotations
@@ -18,36 +23,41 @@ import copy
 import gc
 import json
 import math
-import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from harmbench import bench
 from harmbench.datasets import DATASETS, Splits
+from harmbench.doctor import instruments_for
 from harmbench.meters import METERS
 from harmbench.records import EnergyReading, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build, derived_seed
-from harmbench.runner.run import codecarbon_for
 from harmbench.runner.train import Training, evaluation_steps
 from harmbench.runner.trial import settle
 from harmbench.suite import load
 
 HEADS: tuple[tuple[str | None, str], ...] = ((None, "cross_entropy"), ("euclidean", "harmonic"))
 THREADS = (1, 2)
+RESAMPLES = 9999  # of the bootstrap
+
+Windows = Iterator[float]  # trains a window at each turn; gives the seconds that its steps took, without the validation
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one training: its steps, and with the validations and all that comes between."""
+    """Seconds of one window: its steps, and with the validation and all that comes between."""
 
     steps: float
     whole: float
@@ -55,7 +65,13 @@ class Times:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What a training took over another of the same round: median and quartiles over the rounds."""
+    """What one way took over another in windows side by side.
+
+    Attributes:
+        ratio: median over the pairs; `low` to `high` is its 95 % bootstrap interval.
+        quartiles: of the ratios.
+        step_microseconds: of the bare loop, median.
+    """
 
     head: str
     threads: int
@@ -63,19 +79,19 @@ class Ratio:
     ratio: float
     low: float
     high: float
-    rounds: int
-    step_microseconds: float  # of the bare loop
+    quartiles: tuple[float, float]
+    pairs: int
+    step_microseconds: float
 
     def __str__(self) -> str:
-        return f"{self.ratio:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.ratio:.3f} [{self.low:.3f}, {self.high:.3f}] ({self.quartiles[0]:.2f}, {self.quartiles[1]:.2f})"
 
 
-def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Times:
+def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
     """The loop that one would write without harmbench."""
-    begun = time.perf_counter()
     protocol, size = trial.protocol, len(splits.train_targets)
     steps = protocol.budget(size)
-    stops, seconds, best = evaluation_steps(steps, protocol.evaluations), 0.0, -1.0
+    stops, best = evaluation_steps(steps, protocol.evaluations), -1.0
     optimizer = torch.optim.Adam(model.parameters(), lr=protocol.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
     torch.manual_seed(derived_seed(trial, "train"))
@@ -93,12 +109,12 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Times:
         optimizer.step()
         schedule.step()
         if step in stops:
-            seconds += time.perf_counter() - start
+            seconds = time.perf_counter() - start
             accuracy = validated(model, splits)
             if accuracy > best:
                 best, _ = accuracy, copy.deepcopy(model.state_dict())
+            yield seconds
             start = time.perf_counter()
-    return Times(seconds, time.perf_counter() - begun)
 
 
 def validated(model: Classifier, splits: Splits) -> float:
@@ -113,17 +129,18 @@ def validated(model: Classifier, splits: Splits) -> float:
 
 def by_harmbench(
     trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading]
-) -> Times:
+) -> Windows:
     """The same through harmbench, with the trial's meters."""
-    begun = time.perf_counter()
     ledger = PhaseLedger(time.perf_counter, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).run()
+    spent = 0.0
+    for point in Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).windows():
+        yield point.train_seconds - spent
+        spent = point.train_seconds
     ledger.close()
-    return Times(ledger.total("train").seconds, time.perf_counter() - begun)
 
 
-def compare(head: tuple[str | None, str], threads: int, rounds: int, splits: Splits) -> Iterator[Ratio]:
+def compare(head: tuple[str | None, str], threads: int, seconds: float, splits: Splits) -> Iterator[Ratio]:
     """Ratios of one head."""
     suite = load("vision")
     trial = TrialSpec(
@@ -138,48 +155,71 @@ def compare(head: tuple[str | None, str], threads: int, rounds: int, splits: Spl
         versions={},
     )
     settle(trial, torch.device("cpu"))
-    start = build(trial, (1, 8, 8), 10)
-    with codecarbon_for("cpu") as source:
-        ways: dict[str, Callable[[Classifier], Times]] = {
+    start, unmetered = build(trial, (1, 8, 8), 10), trial.model_copy(update={"meters": ()})
+    with instruments_for(["cpu"]) as source:
+        ways: dict[str, Callable[[Classifier], Windows]] = {
             "bare": lambda model: by_hand(trial, model, splits),
-            "none": lambda model: by_harmbench(
-                trial.model_copy(update={"meters": ()}), model, splits, lambda: EnergyReading(joules={})
-            ),
+            "harness": lambda model: by_harmbench(unmetered, model, splits, source.read),
             "meters": lambda model: by_harmbench(trial, model, splits, source.read),
         }
-        found = by_turns(ways, start, rounds)
-    steps = trial.protocol.budget(len(splits.train_targets))
-    usual = 1e6 * statistics.median(times.steps for times in found["bare"]) / steps
+        found = side_by_side(ways, start, trial.protocol.evaluations, seconds)
+    window = trial.protocol.budget(len(splits.train_targets)) / trial.protocol.evaluations
+    usual = 1e6 * float(np.median([times.steps for times in found["bare"]])) / window
     for what, over, under, field in (
-        ("meters / none, steps", "meters", "none", "steps"),
-        ("none / bare, steps", "none", "bare", "steps"),
-        ("meters / bare, steps", "meters", "bare", "steps"),
+        ("harness / bare, steps", "harness", "bare", "steps"),
+        ("meters / harness, steps", "meters", "harness", "steps"),
         ("meters / bare, whole", "meters", "bare", "whole"),
     ):
-        ratios = [getattr(a, field) / getattr(b, field) for a, b in zip(found[over], found[under], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        yield Ratio(f"{trial.head} + {trial.loss}", threads, what, middle, low, high, rounds, usual)
+        ratios = paired([getattr(t, field) for t in found[over]], [getattr(t, field) for t in found[under]])
+        low, high = interval(ratios)
+        first, middle, third = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
+        yield Ratio(
+            f"{trial.head} + {trial.loss}", threads, what, middle, low, high, (first, third), len(ratios), usual
+        )
 
 
-def by_turns(ways: dict[str, Callable[[Classifier], Times]], start: Classifier, rounds: int) -> dict[str, list[Times]]:
-    """Times of each way, in rounds that begin with another each; the first round only warms up.
+def paired(over: Sequence[float], under: Sequence[float]) -> np.ndarray:
+    """Ratios of two successive windows together: one was trained in the opposite order to the other.
+
+    >>> paired([1.0, 3.0, 5.0, 5.0], [1.0, 1.0, 5.0, 5.0]).tolist()
+    [2.0, 1.0]
+    """
+    return np.reshape(over, (-1, 2)).sum(axis=1) / np.reshape(under, (-1, 2)).sum(axis=1)
+
+
+def interval(ratios: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of the median."""
+    found = stats.bootstrap((ratios,), np.median, n_resamples=RESAMPLES, method="percentile", rng=0)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def side_by_side(
+    ways: dict[str, Callable[[Classifier], Windows]], start: Classifier, windows: int, seconds: float
+) -> dict[str, list[Times]]:
+    """Times of each way's windows, of whole trainings for about so many seconds; the first training only warms up.
+
+    Every other window the ways take their turns in the opposite order, and every two begin with another one.
 
     Raises:
         RuntimeError: where the ways do not end in the same weights: they would not have done the same work.
     """
     found: dict[str, list[Times]] = {way: [] for way in ways}
-    names = list(ways)
-    for turn in range(rounds + 1):
-        ends = []
-        for way in names[turn % len(names) :] + names[: turn % len(names)]:
-            model = copy.deepcopy(start)
-            gc.collect()
-            times = ways[way](model)
-            ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-            if turn:
-                found[way].append(times)
-        if not all(torch.equal(end, ends[0]) for end in ends):
+    names, end = deque(ways), math.inf
+    while time.perf_counter() < end:
+        models = {way: copy.deepcopy(start) for way in ways}
+        trainings = {way: ways[way](model) for way, model in models.items()}
+        gc.collect()
+        for window in range(windows):
+            for way in reversed(names) if window % 2 else tuple(names):
+                begun = time.perf_counter()
+                steps = next(trainings[way])
+                if end < math.inf:
+                    found[way].append(Times(steps, time.perf_counter() - begun))
+            names.rotate(window % 2)
+        ends = zip(*(model.parameters() for model in models.values()), strict=True)
+        if not all(torch.equal(one, same[0]) for same in ends for one in same):
             raise RuntimeError("the ways to train end in different weights")
+        end = min(end, time.perf_counter() + seconds)
     return found
 
 
@@ -194,16 +234,18 @@ def as_markdown(ratios: Sequence[Ratio], about: dict[str, str]) -> str:
         "",
         "<!-- Written by benchmarks/harness.py; edits here are lost. -->",
         "",
-        "Time of the vision suite's smallest training (digits, MLP), in three ways by turns in one process: `bare`, a",
-        "loop written by hand; `none`, harmbench's without a meter; `meters`, with all meters of the suite and joules",
-        "read at the borders of windows. All three end in the same weights, bit for bit. Ratios, median [quartiles]:",
-        "of the training steps, meters included and validations left out; and of the whole, validations included. What",
-        "comes before the first step and after the last, as warm-up and the look at the selected state, is left out.",
+        "Time of the vision suite's smallest training (digits, MLP), in three ways side by side in one process:",
+        "`bare`, a loop written by hand; `harness`, harmbench's without a meter: steps timed, phases booked, joules",
+        "read at the borders of windows; `meters`, the same with all meters of the suite. All three end in the same",
+        "weights, bit for bit. They take turns of one window (31 steps), every other time in the opposite order; a",
+        "ratio is that of two such windows together. Median [its 95 % bootstrap interval] (quartiles): of the training",
+        "steps with all that happens between them, validations left out; and of the whole, validations included. What",
+        "comes before the first step and after the last is left out.",
         "",
-        f"| head | threads | bare step | {' | '.join(columns)} |",
-        "|" + "---|" * (len(columns) + 3),
+        f"| head | threads | bare step | pairs | {' | '.join(columns)} |",
+        "|" + "---|" * (len(columns) + 4),
         *(
-            f"| {head} | {threads} | {row[0].step_microseconds:.0f} µs | {' | '.join(map(str, row))} |"
+            f"| {head} | {threads} | {row[0].step_microseconds:.0f} µs | {row[0].pairs} | {' | '.join(map(str, row))} |"
             for (head, threads), row in rows.items()
         ),
         "",
@@ -214,14 +256,16 @@ def as_markdown(ratios: Sequence[Ratio], about: dict[str, str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=25, help="trainings of each way, head and number of threads")
+    parser.add_argument("--seconds", type=float, default=15, help="for each head and number of threads")
+    parser.add_argument("--threads", type=int, nargs="+", default=THREADS)
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json instead of printing")
     asked = parser.parse_args()
     splits = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
-    ratios = [ratio for threads in THREADS for head in HEADS for ratio in compare(head, threads, asked.rounds, splits)]
+    ratios = [
+        ratio for threads in asked.threads for head in HEADS for ratio in compare(head, threads, asked.seconds, splits)
+    ]
     about = bench.machine() | {
-        "threads": " and ".join(map(str, THREADS)),
-        "rounds": str(asked.rounds),
+        "threads": " and ".join(map(str, asked.threads)),
         "command": " ".join(["python -m benchmarks.harness", *sys.argv[1:]]),
     }
     if asked.out is None:

@@ -61,7 +61,13 @@ class Protocol(Record):
     warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window; at least")
     warmup_max_steps: int = Field(default=30, ge=0, description="warm-up goes on up to here until step time settles")
     evaluations: int = Field(default=10, ge=1, description="validations, evenly spread over the steps")
-    target: float = Field(default=0.95, gt=0, le=1, description="validation accuracy that counts as converged")
+    target: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="validation accuracy that counts as converged; the median of what the baseline's seeds end with "
+        "unless given",
+    )
     select: Literal["best", "last"] = "best"
     examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
     deterministic: bool = True
@@ -101,6 +107,11 @@ class TrialSpec(Record):
     def head(self) -> str:
         """What reports call the head: the distance, or `linear`."""
         return self.distance or "linear"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Linear head with cross-entropy."""
+        return (self.head, self.loss) == ("linear", "cross_entropy")
 
     @property
     def cell(self) -> tuple[str, str, str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from harmbench import phases, targets
 from harmbench.carbon import Grid
 from harmbench.cells import Cell, cells_of, charged_components, is_collapsed
 from harmbench.claims import judge
@@ -21,7 +22,6 @@ from harmbench.stats import (
     LEVEL,
     Comparison,
     Interval,
-    censored_median,
     holm,
     mean_interval,
     paired_difference,
@@ -88,6 +88,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         figures=tuple(_figures(groups)),
         sections=(
             *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+            *phases.section(run),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
         ),
         notes=tuple(_notes(run, grid)),
@@ -325,6 +326,8 @@ def _tables(group: Group, grid: Grid) -> Iterator[Table]:
     yield _main_table(group, grid)
     yield _measure_table("Calibration and learning", group, LEARNING)
     yield _measure_table("Steps and memory", group, STEPS)
+    if _known(group.cells, TO_TARGET):
+        yield targets.table(group.cells)
     if _known(group.cells, REPRESENTATION):
         yield _representation_table(group)
     yield from _energy_table(group)
@@ -370,7 +373,7 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
         _percent(group.comparisons[cell.label][0].interval, sign=True) if cell.label in group.comparisons else "",
         verdict,
         _plain(cell.interval("gradient_norm_cv")),
-        _steps_to_target(cell),
+        f"{targets.typical(cell, 'steps')} ({targets.count(cell)})",
         _plain(cell.interval("throughput")),
         f"{speed:.2f}" if speed else MISSING,
         *(_plain(cell.interval(f"{component}_joules")) for component in COMPONENTS),
@@ -385,15 +388,6 @@ def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
     seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
     grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
     return _scaled(mean_interval(grams), 1000) if grams else None
-
-
-def _steps_to_target(cell: Cell) -> str:
-    """Median of those that got there, and how many did; a median only where most did, since the rest are later."""
-    steps = list(cell.by_seed("steps_to_target").values())
-    never = [math.inf] * (cell.count("ok") + cell.count("diverged") - len(steps))
-    median = censored_median(steps, never).value
-    shown = "-" if median is None or len(steps) <= len(never) else f"{median:.0f}"
-    return f"{shown} ({len(steps)}/{len(steps) + len(never)})"
 
 
 def _trials(cell: Cell) -> str:
@@ -428,6 +422,7 @@ STEPS: Shown = (
     ("mfu", "MFU", "%", 100),
     ("peak_memory", "peak memory", "MB", 1e-6),
 )
+TO_TARGET: Shown = (("steps_to_target", "steps to target", "", 1),)
 REPRESENTATION: Shown = (
     ("pca_variance_1", "variance on PC 1", "%", 100),
     ("pca_variance_2", "PC 1-2", "%", 100),
@@ -550,9 +545,11 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
+    whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
+    target = f"{protocol['target']:g}" if protocol["target"] else whose
     yield (
-        "Steps to target: median number of steps until validation accuracy reaches "
-        f"{protocol['target']:g}, read at the validations; runs that never do are counted, not dropped."
+        f"Target: a validation accuracy of {target}, read at the "
+        "validations; trials that never reach it are counted as later than all others, not dropped."
     )
     yield from _meter_notes(run)
     yield (
@@ -625,23 +622,11 @@ def _environment(run: RunData) -> Iterator[tuple[str, str]]:
     if run.trials:
         spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
         yield "first trial", run.trials[0].started
-        yield "time in trials", f"{spent:.0f} s" + _by_phase(run)
+        yield "time in trials", f"{spent:.0f} s"
     speeds = [(t.machine.before + t.machine.after) / 2 for t in run.trials if t.machine]
     if speeds:
         usual, least, most = (1000 * seconds for seconds in (median(speeds), min(speeds), max(speeds)))
         yield "fixed workload", f"median {usual:.3g} ms, {least:.3g} to {most:.3g} ms beside the trials"
-
-
-def _by_phase(run: RunData) -> str:
-    """Shares of the trials' own time, and how much of it the phases account for."""
-    timed = [trial for trial in run.trials if trial.wall_seconds]
-    wall = sum(trial.wall_seconds or 0.0 for trial in timed)
-    seconds: dict[str, float] = defaultdict(float)
-    for trial in timed:
-        for phase in trial.phases:
-            seconds[phase.phase] += phase.seconds
-    shares = ", ".join(f"{phase} {spent / wall:.0%}" for phase, spent in seconds.items())
-    return f": {shares}; together {sum(seconds.values()) / wall:.1%} of the trials' wall time" if wall else ""
 
 
 def _instruments(run: RunData) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 
 from harmbench.errors import RunFolderError
 from harmbench.records import BlockRecord, Record, TrialRecord
+from harmbench.targets import with_targets
 
 R = TypeVar("R", bound=Record)
 
@@ -127,6 +128,8 @@ class RunStore:
 def read(folder: Path) -> RunData:
     """Everything in a run folder; of several records of one trial, the last.
 
+    Times to a target that is the baseline's accuracy are added here, since one trial alone does not know it.
+
     Raises:
         RunFolderError: where the folder is not a run.
     """
@@ -140,7 +143,7 @@ def read(folder: Path) -> RunData:
     return RunData(
         folder=str(folder),
         header=header,
-        trials=tuple(sorted(records.values(), key=lambda record: record.order)),
+        trials=with_targets(sorted(records.values(), key=lambda record: record.order)),
         environments={entry["id"]: entry for entry in environments},
         blocks=tuple(blocks),
         unreadable_lines=torn + torn_environments + torn_blocks + _read_lines(folder / "torn.txt")[1],

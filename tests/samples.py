@@ -25,7 +25,7 @@ COUNTED = {**MODELLED, "gpu": EnergyOrigin(method="counter", scope="board", deta
 
 def spec(distance: str | None = "euclidean", loss: str = "harmonic", seed: int = 0, **more: Any) -> TrialSpec:
     """A trial on digits with an MLP."""
-    protocol = Protocol(**{"steps": 30, "evaluations": 3, **more.pop("protocol", {})})
+    protocol = Protocol(**{"steps": 30, "evaluations": 3, "target": 0.95, **more.pop("protocol", {})})
     fields = {
         "dataset": "digits",
         "backbone": "mlp",

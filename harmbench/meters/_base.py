@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol
 from harmbench.registry import Component as RegistryComponent
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One optimiser step, after it was taken.
 
     Attributes:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
 from harmbench.meters._energy import joules_of_window
-from harmbench.records import COMPONENTS, Component, CurvePoint, Measurement
+from harmbench.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement
+
+LATER = "the target is the baseline's accuracy, which is known when reporting"
 
 
 class Convergence(Meter):
-    """Steps, training seconds and training joules to the protocol's target validation accuracy.
+    """Steps, training seconds and training joules to a target validation accuracy.
 
-    Read off the recorded curve, so the resolution is the distance between validations. A trial that never gets
-    there is censored: no value, and the reason says how far it went.
+    The target is the protocol's, or else the median of what the baseline's seeds end with, which is known only when
+    reporting: then the values are made there, from the recorded curve. Read off that curve, so the resolution is the
+    distance between validations. A trial that never gets there is censored: no value, and the reason says how far it
+    went.
     """
 
     name: ClassVar[str] = "convergence"
@@ -25,20 +30,37 @@ class Convergence(Meter):
 class _ConvergenceWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         target = outcome.protocol.target
-        hit = next((point for point in outcome.curve if point.validation_accuracy >= target), None)
-        best = max(point.validation_accuracy for point in outcome.curve)
-        reason = "" if hit else f"not reached in {outcome.steps} steps: best {best:.3f}, target {target:g}"
-        return [
-            Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
-            Measurement.of("seconds_to_target", hit.train_seconds if hit else None, "s", "lower", reason),
-            *(_joules(outcome, hit, component, reason) for component in COMPONENTS),
-        ]
+        return to_target(outcome.curve, outcome.energy_origins, target, LATER)
 
 
-def _joules(outcome: Outcome, hit: CurvePoint | None, component: Component, reason: str) -> Measurement:
-    name, origin = f"{component}_joules_to_target", outcome.energy_origins[component]
+def to_target(
+    curve: Sequence[CurvePoint], origins: Mapping[Component, EnergyOrigin], target: float | None, unknown: str
+) -> list[Measurement]:
+    """Steps, seconds and joules of training up to the first validation at the target.
+
+    Args:
+        curve: all validations of a trial, at least one.
+        origins: of its joules.
+        target: validation accuracy; None where it is not known.
+        unknown: why.
+    """
+    hit = next((point for point in curve if target is not None and point.validation_accuracy >= target), None)
+    best = max(point.validation_accuracy for point in curve)
+    missed = unknown if target is None else f"not reached in {curve[-1].step} steps: best {best:.3f}, target {target:g}"
+    reason = "" if hit else missed
+    return [
+        Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
+        Measurement.of("seconds_to_target", hit.train_seconds if hit else None, "s", "lower", reason),
+        *(_joules(curve, hit, component, origins[component], reason) for component in COMPONENTS),
+    ]
+
+
+def _joules(
+    curve: Sequence[CurvePoint], hit: CurvePoint | None, component: Component, origin: EnergyOrigin, reason: str
+) -> Measurement:
+    name = f"{component}_joules_to_target"
     if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
-    windows = 1 + outcome.curve.index(hit) if hit else 1
+    windows = 1 + curve.index(hit) if hit else 1
     return joules_of_window(name, component, joules, seconds, origin, windows=windows)

@@ -92,7 +92,7 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
     free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
     decayed = [p for p in model.parameters() if all(p is not other for other in free)]
     groups = [{"params": decayed, "weight_decay": protocol.weight_decay}]
-    if free:  # a group takes time even where it is empty
+    if free:  # most heads have none
         groups.append({"params": free, "weight_decay": 0.0})
     if protocol.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=protocol.lr, momentum=protocol.momentum)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -35,38 +34,37 @@ def is_settled(seconds: Sequence[float]) -> bool:
 
 
 class StepTimer:
-    """Times each step as a context manager; what happens between steps is not counted.
+    """Marks the borders within each step, the same number in every step; what lies between steps is not counted.
 
-    On CUDA, events in the stream mark both ends, so that timing a step does not stall the device.
+    On CUDA, events in the stream are the marks, so that timing a step does not stall the device.
+
+    Args:
+        device: that the steps run on.
+        borders: marks in each step.
+
+    >>> timer = StepTimer(torch.device("cpu"), borders=2)
+    >>> for _ in range(6):
+    ...     timer.mark()
+    >>> len(timer.seconds(0, 1))
+    3
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._seconds: list[float] = []
-        self._events: list[tuple[Any, Any]] = []
-        self._begin: Any = None
+    def __init__(self, device: torch.device, borders: int) -> None:
+        self._cuda, self._borders = device.type == "cuda", borders
+        self._marks: list[Any] = []
 
-    def __enter__(self) -> None:
-        self._begin = self._mark()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        end = self._mark()
-        if self._cuda:
-            self._events.append((self._begin, end))
-        else:
-            self._seconds.append(end - self._begin)
-
-    def _mark(self) -> Any:
+    def mark(self) -> None:
+        """The next border, now."""
         if not self._cuda:
-            return time.perf_counter()
+            self._marks.append(time.perf_counter())
+            return
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
-        return event
+        self._marks.append(event)
 
-    def seconds(self) -> list[float]:
-        """The duration of each step so far; call it with the device synchronised."""
-        self._seconds += [begin.elapsed_time(end) / 1000 for begin, end in self._events]
-        self._events.clear()
-        return self._seconds
+    def seconds(self, first: int, last: int) -> list[float]:
+        """What passed in each step from one border to another, counted from 0; call it with the device synchronised."""
+        pairs = zip(self._marks[first :: self._borders], self._marks[last :: self._borders], strict=True)
+        if self._cuda:
+            return [begin.elapsed_time(end) / 1000 for begin, end in pairs]
+        return [end - begin for begin, end in pairs]

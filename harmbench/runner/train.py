@@ -130,7 +130,7 @@ class Training:
         self._head = [*model.head.parameters(), *model.objective.parameters()]
         self._optimizer = optimizer_for(model, spec.protocol)
         self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
-        self._timer, self._batch_timer = (StepTimer(splits.train_inputs.device) for _ in range(2))
+        self._timer = StepTimer(splits.train_inputs.device, borders=3)  # batch asked for, batch there, step taken
         self._ask = asking(BACKBONES.parse(spec.backbone).objective, splits, derived_seed(spec, "questions"))
         self._losses: list[Tensor] = []  # since the last validation
         self._checked = 0  # how many of them were looked at
@@ -147,6 +147,17 @@ class Training:
         Raises:
             DivergedError: for the first step whose loss is not finite.
         """
+        for _ in self.windows():
+            pass
+        self._trained.step_seconds, self._trained.batch_seconds = self._timer.seconds(0, 2), self._timer.seconds(0, 1)
+        return self._trained
+
+    def windows(self) -> Iterator[CurvePoint]:
+        """Train up to each validation in turn, and validate; in between, others may have the machine.
+
+        Raises:
+            DivergedError: for the first step whose loss is not finite.
+        """
         protocol = self._spec.protocol
         stops = evaluation_steps(self._steps, protocol.evaluations)
         order = derived_seed(self._spec, "order")
@@ -155,33 +166,28 @@ class Training:
         self._model.train()
         for watcher in self._watchers:
             watcher.on_start(self._splits.train_inputs.device)
-        self._ledger.enter("train")
         for step in range(1, self._steps + 1):
+            if step == 1 or step - 1 in stops:
+                self._ledger.enter("train")
             size = self._take(step, batches)
             if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
                 self._check_losses(step)
             if step in stops:
                 self._ledger.enter("evaluate")
-                self._validate(step, step * size / self._train_size)
-                if step < self._steps:
-                    self._ledger.enter("train")
-        self._trained.step_seconds, self._trained.batch_seconds = self._timer.seconds(), self._batch_timer.seconds()
-        return self._trained
+                yield self._validate(step, step * size / self._train_size)
 
     def _take(self, step: int, batches: Iterator[Tensor]) -> int:
         """One step; returns the size of its batch."""
-        with self._timer:
-            with self._batch_timer:
-                indices = next(batches).to(self._splits.train_inputs.device)
-                inputs, targets = self._ask(
-                    self._splits.train_inputs[indices], self._splits.train_targets[indices], step
-                )
-            loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
+        self._timer.mark()
+        indices = next(batches).to(self._splits.train_inputs.device)
+        inputs, targets = self._ask(self._splits.train_inputs[indices], self._splits.train_targets[indices], step)
+        self._timer.mark()
+        loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
+        self._timer.mark()
         self._schedule.step()
         self._losses.append(loss)
-        seen = Step(step, loss, self._parameters, norm, self._head)
         for watcher in self._step_watchers:
-            watcher.on_step(seen)
+            watcher.on_step(Step(step, loss, self._parameters, norm, self._head))
         return len(targets)
 
     def _check_losses(self, step: int) -> None:
@@ -191,7 +197,7 @@ class Training:
                 raise DivergedError(taken, loss)
         self._checked = len(self._losses)
 
-    def _validate(self, step: int, epoch: float) -> None:
+    def _validate(self, step: int, epoch: float) -> CurvePoint:
         """Add a point to the curve, whose train loss is the mean since the last point, and keep the best state."""
         splits = self._splits
         predicted = predict(self._model, splits.validation_inputs, splits.validation_targets, self._spec.protocol)
@@ -210,6 +216,7 @@ class Training:
         self._trained.keep(point, self._model, self._spec.protocol)
         self._losses, self._checked = [], 0
         self._on_progress(step, self._steps)
+        return point
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:

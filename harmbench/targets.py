@@ -1,0 +1,100 @@
+"""How soon heads get to a target accuracy, and which that is: the protocol's, or what the baseline ends with.
+
+What it ends with: the median, over the seeds that ended well, of the last validation accuracy of the linear head with
+cross-entropy, on the same data set with the same backbone; taken from the recorded curves whenever a run is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+from harmbench.cells import Cell, charged_components
+from harmbench.formats import Column, Table
+from harmbench.meters.convergence import to_target
+from harmbench.records import TrialRecord
+from harmbench.stats import censored_median
+
+Place = tuple[str, str]  # data set, backbone
+SUFFIX = "_to_target"
+
+
+def targets(trials: Sequence[TrialRecord]) -> dict[Place, float | None]:
+    """The target of each data set and backbone; None where it is the baseline's, and there is none that ended well."""
+    found: dict[Place, float | None] = {}
+    ends: dict[Place, list[float]] = defaultdict(list)
+    for trial in trials:
+        found[_place(trial)] = trial.spec.protocol.target
+        if trial.status == "ok" and trial.spec.is_baseline and trial.curve:
+            ends[_place(trial)].append(trial.curve[-1].validation_accuracy)
+    return {place: median(ends[place]) if target is None and ends[place] else target for place, target in found.items()}
+
+
+def with_targets(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The trials, with steps, seconds and joules to the target where their protocol leaves it to the baseline."""
+    known = targets(trials)
+    return tuple(_with_target(trial, known[_place(trial)]) for trial in trials)
+
+
+def _place(trial: TrialRecord) -> Place:
+    return trial.spec.dataset, trial.spec.backbone
+
+
+def _with_target(trial: TrialRecord, target: float | None) -> TrialRecord:
+    is_asked = any(m.name.endswith(SUFFIX) for m in trial.measurements)
+    if trial.spec.protocol.target is not None or not is_asked or not trial.curve:
+        return trial
+    unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
+    made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown)}
+    return trial.model_copy(update={"measurements": tuple(made.get(m.name, m) for m in trial.measurements)})
+
+
+def table(cells: Sequence[Cell]) -> Table:
+    """Steps, seconds and joules to the target, of cells of one data set and backbone."""
+    trials = [trial for cell in cells for trial in cell.trials]
+    methods = {c: origin.method for trial in trials for c, origin in trial.energy_origins.items()}
+    charged = charged_components(trials)
+    names = ("steps", "seconds", *(f"{c}_joules" for c in charged))
+    target = next(iter(targets(trials).values()), None)
+    return Table(
+        title="To target",
+        caption=f"Up to the first validation at {said(target)}, of training alone: medians over all trials that did "
+        "not fail, those that never get there counted as later than all others; - where no more than half get there.",
+        columns=(
+            Column(label="head", numeric=False),
+            Column(label="loss", numeric=False),
+            Column(label="got there", unit="trials"),
+            Column(label="steps"),
+            Column(label="time", unit="s"),
+            *(Column(label=f"{c.upper()} energy", unit=f"J, {methods[c]}") for c in charged),
+        ),
+        rows=tuple((cell.head, cell.loss, count(cell), *(typical(cell, name) for name in names)) for cell in cells),
+    )
+
+
+def said(target: float | None) -> str:
+    """A target as text."""
+    return "the target (unknown: no baseline ended well)" if target is None else f"{100 * target:.4g} % accuracy"
+
+
+def count(cell: Cell) -> str:
+    """How many trials got to the target, of those that did not fail."""
+    return f"{len(cell.by_seed('steps_to_target'))}/{cell.count('ok') + cell.count('diverged')}"
+
+
+def typical(cell: Cell, what: str) -> str:
+    """Censored median of steps, seconds or joules to the target, over all trials that did not fail.
+
+    `-` where no more than half got there, since the rest are later; `n/a` where some got there and have no value.
+    """
+    there = cell.by_seed("steps_to_target")
+    values = list(cell.by_seed(f"{what}{SUFFIX}").values())
+    never = [math.inf] * (cell.count("ok") + cell.count("diverged") - len(there))
+    if len(values) < len(there):
+        return "n/a"
+    middle = censored_median(values, never).value
+    if middle is None or len(values) <= len(never):
+        return "-"
+    return f"{middle:.0f}" if what == "steps" else f"{middle:.3g}"
