@@ -14,7 +14,7 @@ RunFolder = Annotated[
 
 def report(
     run: RunFolder = None,
-    format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",  # noqa: A002
+    format: Annotated[str, typer.Option("--format", help="md, latex, csv or json.")] = "md",  # noqa: A002
     region: Annotated[
         str,
         typer.Option(
@@ -51,11 +51,11 @@ def report(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    if form.name == "md":
+    if form.pictures:
         from harmbench import figures
 
         for figure in composed.figures:
-            figures.draw(figure, path.parent / f"{figure.name}.svg")
+            figures.draw(figure, path.parent / f"{figure.name}{form.pictures}")
     typer.echo(f"{composed.title}")
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")

@@ -97,9 +97,11 @@ class Format(Component):
 
     Class attributes:
         suffix: of the file, with its dot.
+        pictures: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
     """
 
     suffix: ClassVar[str]
+    pictures: ClassVar[str] = ""
 
     @abstractmethod
     def render(self, report: Report) -> str:
