@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,9 @@ def report(
     form = FORMATS.parse(format)
     grid = carbon.grid(region, pue, intensity)
     folder = run or store.latest(Path("reports"))
-    composed = reports.compose(store.read(folder), grid)
+    data = store.read(folder)
+    gc.freeze()  # what was read stays to the end: the collector need not look at it again
+    composed = reports.compose(data, grid, raw=form.raw)
     text = form.render(composed)
     if out == "-":
         typer.echo(text, nl=False)

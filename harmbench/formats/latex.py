@@ -43,6 +43,7 @@ class Latex(Format):
 
     name: ClassVar[str] = "latex"
     suffix: ClassVar[str] = ".tex"
+    raw: ClassVar[bool] = False
     pictures: ClassVar[str] = ".pdf"
 
     def render(self, report: Report) -> str:

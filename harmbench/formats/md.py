@@ -13,6 +13,7 @@ class Markdown(Format):
 
     name: ClassVar[str] = "md"
     suffix: ClassVar[str] = ".md"
+    raw: ClassVar[bool] = False
     pictures: ClassVar[str] = ".svg"
 
     def render(self, report: Report) -> str:

@@ -34,12 +34,13 @@ from harmbench.suite import check_claims
 __all__ = ["MISSING", "Group", "compose", "group_cells"]
 
 
-def compose(run: RunData, grid: Grid) -> Report:
+def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
     """The report of a run.
 
     Args:
         run: as `store.read` gives it.
         grid: turns joules into CO2.
+        raw: with the raw rows, which a report for people alone does not need.
     """
     suite = run.header["suite"]
     run = _with_net(run)
@@ -56,12 +57,14 @@ def compose(run: RunData, grid: Grid) -> Report:
         ),
         notes=tuple(notes_of(run, grid)),
         environment=tuple(environment_of(run)),
-        measurements=tuple(tidy_rows(run, grid)),
+        measurements=tuple(tidy_rows(run, grid)) if raw else (),
     )
 
 
 def _with_net(run: RunData) -> RunData:
     """The run, with energy above idle among each trial's measurements, where idle power was measured."""
+    if not any(block.idle for block in run.blocks):
+        return run
     trials = [
         trial.model_copy(update={"measurements": trial.measurements + net_of_idle(trial, run.blocks)})
         for trial in run.trials

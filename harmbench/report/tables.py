@@ -144,8 +144,7 @@ REPRESENTATION: Shown = (
 
 def _known(cells: Sequence[Cell], shown: Shown) -> Shown:
     """Those that a trial has measured or said why not: older runs, and other choices of meters, lack some."""
-    names = {m.name for cell in cells for trial in cell.trials for m in trial.measurements}
-    return tuple(entry for entry in shown if entry[0] in names)
+    return tuple(entry for entry in shown if any(entry[0] in cell.measures for cell in cells))
 
 
 def _measure_table(title: str, group: Group, shown: Shown) -> Table:
