@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harmbench.carbon import Grid
-from harmbench.records import Measurement, TrialRecord
+from harmbench.records import SCHEMA_VERSION, Measurement, TrialRecord
 from harmbench.store import RunData
 
 
@@ -15,6 +15,8 @@ def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
     for trial in run.trials:
         spec = trial.spec
         lead = {
+            "schema_version": SCHEMA_VERSION,
+            "run": run.folder,
             "trial": trial.id,
             "dataset": spec.dataset,
             "backbone": spec.backbone,
