@@ -40,8 +40,8 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         summary=(*summarise(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
         figures=tuple(figures_of(groups)),
         sections=(
-            *aggregate_sections(groups),
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
+            *aggregate_sections(groups),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
         ),
         notes=(*notes_of(run, grid), *aggregate_notes(groups)),
