@@ -86,22 +86,22 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
 
 def _row(
     cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None
-) -> tuple[tuple[float, str, str], tuple[str, ...]]:
-    """With what to sort by."""
+) -> tuple[tuple[bool, float, str, str], tuple[str, ...]]:
+    """With what to sort by: heads of which trials ended badly or collapsed stand last, as in every table."""
     values = [_values(cell) for cell in cells]
     if baseline is None or cells[0].is_baseline:
         improvement = "" if cells[0].is_baseline else MISSING
     else:
         theirs = [_values(cell) for cell in baseline]
         improvement = _bracket(probability_of_improvement(values, theirs, np.random.default_rng(0)))
-    mean = fmean(ranks)
-    return (mean, cells[0].head, cells[0].loss), (
+    mean, unsound = fmean(ranks), sum(bool(cell.unsound) for cell in cells)
+    return (unsound > 0, mean, cells[0].head, cells[0].loss), (
         cells[0].head,
         cells[0].loss,
         f"{mean:.1f} ({min(ranks):g} to {max(ranks):g})",
         _bracket(aggregate(values, np.random.default_rng(0))),
         improvement,
-        str(sum(bool(cell.unsound) for cell in cells)),
+        str(unsound),
     )
 
 
