@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from harmbench.records import COMPONENTS, Component, TrialRecord
@@ -50,7 +51,25 @@ class Cell:
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A measure's value by seed, where there is one."""
-        return {t.spec.seed: value for t in self.trials if t.status == "ok" and (value := _value(t, name)) is not None}
+        if name.startswith("joules"):
+            return {t.spec.seed: v for t in self.trials if t.status == "ok" and (v := _value(t, name)) is not None}
+        return self._values.get(name, {})
+
+    @cached_property
+    def _values(self) -> dict[str, dict[int, float]]:
+        """By measure and seed, in one pass over the trials that ended well."""
+        found: dict[str, dict[int, float]] = defaultdict(dict)
+        for trial in self.trials:
+            if trial.status == "ok":
+                for m in trial.measurements:
+                    if m.value is not None:
+                        found[m.name][trial.spec.seed] = m.value
+        return dict(found)
+
+    @cached_property
+    def measures(self) -> frozenset[str]:
+        """Names of all that a trial has a value of, or says why not."""
+        return frozenset(m.name for trial in self.trials for m in trial.measurements)
 
     def interval(self, name: str) -> Interval | None:
         """A measure's mean over seeds, with its interval."""
@@ -66,7 +85,7 @@ class Cell:
         """Trials that diverged or failed."""
         return len(self.trials) - self.count("ok")
 
-    @property
+    @cached_property
     def collapsed(self) -> int:
         """Trials that ended well and do not tell the classes apart."""
         return sum(is_collapsed(trial) for trial in self.trials)

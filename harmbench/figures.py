@@ -10,6 +10,7 @@ from harmbench.formats import Figure
 # Okabe and Ito's colours, distinct for the colour-blind and in grey; markers say the same once more.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 _BASELINE = "#000000"
+_UNDATED: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same run, the same bytes
 
 
 def draw(figure: Figure, path: Path) -> None:
@@ -42,7 +43,7 @@ def draw(figure: Figure, path: Path) -> None:
         for series, (colour, marker) in styles.items()
     ]
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8)
-    canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    canvas.savefig(path, metadata=_UNDATED.get(path.suffix), dpi=150)
     pyplot.close(canvas)
 
 

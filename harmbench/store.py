@@ -14,6 +14,7 @@ reading.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -136,7 +137,8 @@ def read(folder: Path) -> RunData:
     header = _read_header(folder)
     if header is None:
         raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
-    trials, torn = _read_trials(folder)
+    with _nothing_to_collect():
+        trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
     blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord)
@@ -195,11 +197,11 @@ def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
 
 def _read_records(path: Path, kind: type[R]) -> tuple[list[R], int]:
     """The records in a file of JSON lines, and how many lines hold none."""
-    lines, torn = _read_lines(path)
     records: list[R] = []
-    for line in lines:
+    torn = 0
+    for line in _lines(path):
         try:
-            records.append(kind.model_validate(line))
+            records.append(kind.model_validate_json(line))
         except ValidationError:
             torn += 1
     return records, torn
@@ -207,12 +209,8 @@ def _read_records(path: Path, kind: type[R]) -> tuple[list[R], int]:
 
 def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The objects in a file of JSON lines, and how many lines could not be read."""
-    if not path.exists():
-        return [], 0
     objects, torn = [], 0
-    for line in path.read_bytes().split(b"\n"):
-        if not line.strip():
-            continue
+    for line in _lines(path):
         try:
             found = json.loads(line)
         except ValueError:
@@ -222,6 +220,23 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         else:
             torn += 1
     return objects, torn
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file that are not blank; none where there is no file."""
+    return [line for line in path.read_bytes().split(b"\n") if line.strip()] if path.exists() else []
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Without the garbage collector, which would look again and again at millions of values that all stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _append_line(path: Path, line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -362,6 +363,20 @@ def test_censored_median_is_the_product_limit(reached, censored):
         assert (found.reached, found.size) == (len(reached), len(reached) + len(censored))
         if found.value is not None and found.low is not None:
             assert found.low <= found.value
+
+
+@STEADY
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.lists(st.integers(1, 9), max_size=6))
+def test_the_interval_of_a_censored_median_is_scipys(reached, censored):
+    data = scipy_stats.CensoredData(uncensored=[float(t) for t in reached], right=[float(t) for t in censored])
+    survival = scipy_stats.ecdf(data).sf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bounds = survival.confidence_interval(method="log-log")
+    for ours, theirs in zip(censored_median(reached, censored)[:3], (survival, bounds.low, bounds.high), strict=True):
+        under = theirs.quantiles[theirs.probabilities <= 0.5 + 1e-12]
+        expected = float(under[0]) if len(under) and under[0] <= max(reached) else None
+        assert ours == expected
 
 
 def test_censored_trials_pull_the_median_up():

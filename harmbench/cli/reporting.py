@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +11,15 @@ import typer
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the latest under reports/ unless given.")
 ]
+RunFolders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[RUN...]", help="Run folders; the latest under reports/ unless given."),
+]
 
 
 def report(
-    run: RunFolder = None,
-    format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",  # noqa: A002
+    runs: RunFolders = None,
+    format: Annotated[str, typer.Option("--format", help="md, latex, csv or json.")] = "md",  # noqa: A002
     region: Annotated[
         str,
         typer.Option(
@@ -29,7 +34,7 @@ def report(
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="File to write, `-` for standard output.")] = None,
 ) -> None:
-    """Write the report of a run; CO2 is computed now, so any region can be asked for later.
+    """Write the report of one run, or of several together; CO2 is computed now, so any region can be asked for later.
 
     Example: harmbench report --format md --region FRA
     """
@@ -40,22 +45,24 @@ def report(
 
     form = FORMATS.parse(format)
     grid = carbon.grid(region, pue, intensity)
-    folder = run or store.latest(Path("reports"))
-    composed = reports.compose(store.read(folder), grid)
+    folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
+    data = [store.read(folder) for folder in folders]
+    gc.freeze()  # what was read stays to the end: the collector need not look at it again
+    composed = reports.compose_together(data, grid, raw=form.raw)
     text = form.render(composed)
     if out == "-":
         typer.echo(text, nl=False)
         return
-    path = Path(out) if out else folder / f"report{form.suffix}"
+    path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    if form.name == "md":
+    if form.pictures:
         from harmbench import figures
 
         for figure in composed.figures:
-            figures.draw(figure, path.parent / f"{figure.name}.svg")
+            figures.draw(figure, path.parent / f"{figure.name}{form.pictures}")
     typer.echo(f"{composed.title}")
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")

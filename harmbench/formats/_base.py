@@ -97,9 +97,13 @@ class Format(Component):
 
     Class attributes:
         suffix: of the file, with its dot.
+        raw: whether it shows the raw rows; where it does not, a report may come without them.
+        pictures: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
     """
 
     suffix: ClassVar[str]
+    raw: ClassVar[bool] = True
+    pictures: ClassVar[str] = ""
 
     @abstractmethod
     def render(self, report: Report) -> str:

@@ -13,6 +13,8 @@ class Markdown(Format):
 
     name: ClassVar[str] = "md"
     suffix: ClassVar[str] = ".md"
+    raw: ClassVar[bool] = False
+    pictures: ClassVar[str] = ".svg"
 
     def render(self, report: Report) -> str:
         return "\n".join(_lines(report)) + "\n"
@@ -22,7 +24,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (f"# {report.title}", "", report.subtitle, "", "## Summary", "")
     yield from (f"- {sentence}" for sentence in report.summary)
     for figure in report.figures:
-        yield from ("", f"![{figure.caption}]({figure.name}.svg)", "", figure.caption)
+        yield from ("", f"![{figure.caption}]({figure.name}{Markdown.pictures})", "", figure.caption)
     for section in report.sections:
         yield from ("", f"## {section.title}")
         for table in section.tables:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scipy import stats as scipy_stats
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
 
 from harmbench.stats.student import LEVEL
 
@@ -44,18 +44,17 @@ def censored_median(reached: Sequence[float], censored: Sequence[float], level: 
     size = len(reached) + len(censored)
     if not reached:
         return Median(None, None, None, 0, size)
-    latest = max([*reached, *(c for c in censored if math.isfinite(c))]) + 1
-    data: Any = scipy_stats.CensoredData(uncensored=list(reached), right=[min(c, latest) for c in censored])
-    survival = scipy_stats.ecdf(data).sf
-    with warnings.catch_warnings():  # where nobody, or everybody, got there the formula has no bounds; NaN says so
-        warnings.simplefilter("ignore", RuntimeWarning)
-        bounds = survival.confidence_interval(confidence_level=level, method="log-log")
+    times, died = np.unique(np.asarray(reached, dtype=float), return_counts=True)
+    at_risk = size - np.searchsorted(np.sort([*reached, *censored]), times)  # those censored at a time still count
+    survival = np.cumprod(1 - died / at_risk)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nobody is left the formula has no bounds; NaN says so
+        error = np.sqrt(np.cumsum(died / (at_risk * (at_risk - died)))) / np.log(survival)
+        place = np.log(-np.log(survival))
+        far = special.ndtri((1 + level) / 2) * np.abs(error)
+        low, high = np.exp(-np.exp(place + far)), np.exp(-np.exp(place - far))
 
-    def first_at_half(function: Any) -> float | None:
-        if function is None:
-            return None
-        under = function.quantiles[function.probabilities <= 0.5 + 1e-12]
-        return float(under[0]) if len(under) and under[0] <= max(reached) else None
+    def first_at_half(probabilities: NDArray[np.floating]) -> float | None:
+        under = times[probabilities <= 0.5 + 1e-12]
+        return float(under[0]) if len(under) else None
 
-    low, high = first_at_half(bounds.low), first_at_half(bounds.high)
-    return Median(first_at_half(survival), low, high, len(reached), size)
+    return Median(first_at_half(survival), first_at_half(low), first_at_half(high), len(reached), size)

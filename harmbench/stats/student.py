@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 LEVEL = 0.95
@@ -115,8 +116,7 @@ class Estimate(NamedTuple):
         if not self.error > 0 or gap == 0:
             return None
         sizes = np.arange(2, MOST_SEEDS + 1)
-        needed = special.stdtrit(sizes - 1, 1 - alpha) * self.error * math.sqrt(self.size) / np.sqrt(sizes)
-        enough = sizes[needed < gap]
+        enough = sizes[_relative_half_widths(alpha) * self.error * math.sqrt(self.size) < gap]
         return int(enough[0]) if len(enough) else None
 
 
@@ -202,6 +202,13 @@ def _estimate(values: Sequence[float], least_spread: float) -> Estimate:
     is_constant = min(values) == max(values)
     spread = 0.0 if is_constant else math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1))
     return Estimate(values[0] if is_constant else mean, max(spread, least_spread) / math.sqrt(count), count - 1, count)
+
+
+@cache
+def _relative_half_widths(alpha: float) -> NDArray[np.float64]:
+    """Of the one-sided interval, over the standard deviation, for 2 to the most seeds."""
+    sizes = np.arange(2, MOST_SEEDS + 1)
+    return np.asarray(special.stdtrit(sizes - 1, 1 - alpha) / np.sqrt(sizes))
 
 
 @cache

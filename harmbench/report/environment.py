@@ -1,0 +1,55 @@
+"""On what and with what a run was made, as pairs of label and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from harmbench.records import COMPONENTS
+from harmbench.report.numbers import MISSING, amount
+from harmbench.store import RunData
+
+
+def environment_of(run: RunData) -> Iterator[tuple[str, str]]:
+    for here in run.environments.values():
+        gpus = ", ".join(gpu["name"] for gpu in here["gpus"]) or "none"
+        versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+        yield (
+            "machine",
+            f"{here['cpu']}, {here['cpu_count']} threads, {here['memory_bytes'] / 2**30:.0f} GiB; GPU: {gpus}",
+        )
+        yield "system", f"{here['platform']}, Python {here['python']}"
+        yield "versions", versions + (f", commit {here['commit']}" if here["commit"] else "")
+        outside = here.get("codecarbon_settings_from_outside", [])
+        yield "variables", ", ".join(f"{k}={v}" for k, v in here["variables"].items()) or "none that matter"
+        yield "CodeCarbon settings from outside", ", ".join(outside) or "none"
+    for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
+        renewed = f"every {origin.period_s:g} s" if origin.period_s else ""
+        yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, renewed, origin.detail)))
+    yield from _instruments(run)
+    yield "protocol", ", ".join(f"{field} {value}" for field, value in run.header["suite"]["protocol"].items())
+    told = ("kernels", "instruction set", "compiler")
+    for status in dict.fromkeys(tuple(t.kernels[what] for what in told) for t in run.trials if t.kernels):
+        yield "kernels", ", ".join(f"{what} {said}" for what, said in zip(told, status, strict=True))
+    if run.trials:
+        spent = sum(phase.seconds for trial in run.trials for phase in trial.phases)
+        yield "first trial", run.trials[0].started
+        yield "time in trials", f"{spent:.0f} s"
+    speeds = [(t.machine.before + t.machine.after) / 2 for t in run.trials if t.machine]
+    if speeds:
+        usual, least, most = (1000 * seconds for seconds in (median(speeds), min(speeds), max(speeds)))
+        yield "fixed workload", f"median {usual:.3g} ms, {least:.3g} to {most:.3g} ms beside the trials"
+
+
+def _instruments(run: RunData) -> Iterator[tuple[str, str]]:
+    """What stood beside CodeCarbon, what idle power was, and what to beware of."""
+    starts = [block for block in run.blocks if block.moment == "start"]
+    direct = {c: o["detail"] for block in starts for c, o in block.instruments.get("direct_origins", {}).items()}
+    yield from ((f"read directly: {component}", detail) for component, detail in direct.items())
+    for block in run.blocks:
+        if block.idle is not None:
+            watts = [(c, block.idle.watts(c)) for c in COMPONENTS]
+            told = ", ".join(f"{c} {amount(value)} W" for c, value in watts if value is not None) or MISSING
+            yield f"idle power, {block.device}, {block.moment}", f"{told}, over {block.idle.seconds:.1f} s"
+    traps = {trap["name"]: trap["text"] for block in starts for trap in block.instruments.get("traps", [])}
+    yield from ((f"beware: {name}", text) for name, text in traps.items() if name != "no-region")

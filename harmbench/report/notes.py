@@ -1,0 +1,80 @@
+"""Definitions and caveats: how to read a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harmbench.carbon import Grid
+from harmbench.stats import LEVEL
+from harmbench.store import RunData
+
+
+def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
+    protocol = run.header["suite"]["protocol"]
+    budget = f"{protocol['steps']} steps" if protocol["steps"] else f"{protocol['epochs']:g} epochs"
+    yield (
+        f"Every head got the same {budget}, batch {protocol['batch_size']}, {protocol['optimizer']} at learning rate "
+        f"{protocol['lr']:g} ({protocol['schedule']}), and at each seed the same initial backbone and data order. "
+        + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
+        + " was kept and tested once."
+    )
+    yield (
+        "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
+        f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
+        "head is better, or named the best, while trials of its ended badly or collapsed. "
+        "`not decided` is no proof of equality; the seeds it names are "
+        "an estimate. "
+        "The interval in `to baseline` is not corrected."
+    )
+    yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
+    whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
+    target = f"{protocol['target']:g}" if protocol["target"] else whose
+    yield (
+        f"Target: a validation accuracy of {target}, read at the "
+        "validations; trials that never reach it are counted as later than all others, not dropped."
+    )
+    yield from _meter_notes(run)
+    yield (
+        "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
+        "estimated from the whole machine's load and nominal power: it follows time and whatever else runs, not the "
+        "work; `counter` is a hardware counter of the whole package or board. The window includes the meters' own work "
+        "between steps. Nothing here is a wall meter."
+    )
+    yield "RAM energy is a guess (watts for each assumed memory module): shown apart, left out of sums and comparisons."
+    yield (
+        f"CO2e is energy x PUE x grid intensity: {grid}. An annual grid average; `--region`, `--intensity` and `--pue` "
+        "change it without a new run."
+    )
+    for entry in run.header.get("excluded", []):
+        yield f"Left out: {entry['what']}: {entry['reason']}."
+
+
+def _meter_notes(run: RunData) -> Iterator[str]:
+    """Definitions of what the meters of this run measured."""
+    notes = {m.name: m.reason for t in run.trials for m in t.measurements if m.value is not None}
+    if "gradient_norm_cv" in notes:
+        looked = notes["gradient_norm_cv"]
+        spike = notes.get("gradient_spike_rate") or "above a multiple of the median of those before it"
+        yield (
+            "Gradient stability is harmbench's own definition, the papers give none. The gradient is looked at "
+            f"{looked.removeprefix('at ') or 'every step'}. CV: standard deviation over mean of its norm before "
+            f"clipping. Spike: a norm {spike.partition(';')[0]}. Cosine: of successive gradients. Roughness: standard "
+            "deviation of successive loss differences over that of the smoothed loss. The trunk is the backbone, the "
+            "head has the loss's own parameters. All fall with the gradient itself: read them beside the accuracy."
+        )
+    if "flops_per_step" in notes:
+        yield (
+            "A step is taking its batch, forward, backward and optimiser; warm-up, which goes on until step time "
+            "settles, and the first step are left out. Operations of trunk and linear head are counted by torch; those "
+            "of a distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU is "
+            "their rate over the data sheet's peak."
+        )
+    if "collapsed" in notes:
+        yield (
+            "Representation: of held-out test samples, as the head reads them. Effective rank: exp of the entropy of "
+            "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
+            "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
+            "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
+            "under half of the classes are ever predicted, or, with more than two classes, the effective rank is below "
+            "1.5."
+        )

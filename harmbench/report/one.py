@@ -1,0 +1,68 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harmbench import phases
+from harmbench.carbon import Grid
+from harmbench.claims import judge
+from harmbench.claims import summary as claims_summary
+from harmbench.claims import table as claims_table
+from harmbench.energy.net import net_of_idle
+from harmbench.formats import Report, Section
+from harmbench.report.aggregates import aggregate_notes, aggregate_sections
+from harmbench.report.environment import environment_of
+from harmbench.report.figures import figures_of
+from harmbench.report.groups import Group, group_cells
+from harmbench.report.notes import notes_of
+from harmbench.report.summary import summarise
+from harmbench.report.tables import tables_of
+from harmbench.report.tidy import tidy_rows
+from harmbench.store import RunData
+from harmbench.suite import check_claims
+
+
+def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
+    """The report of a run.
+
+    Args:
+        run: as `store.read` gives it.
+        grid: turns joules into CO2.
+        raw: with the raw rows, which a report for people alone does not need.
+    """
+    suite = run.header["suite"]
+    run = _with_net(run)
+    groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
+    verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
+    return Report(
+        title=f"harmbench: {suite['name']}",
+        subtitle=suite.get("question", ""),
+        summary=(*summarise(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
+        figures=tuple(figures_of(groups)),
+        sections=(
+            *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
+            *aggregate_sections(groups),
+            *phases.section(run),
+            *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
+        ),
+        notes=(*notes_of(run, grid), *aggregate_notes(groups)),
+        environment=tuple(environment_of(run)),
+        measurements=tuple(tidy_rows(run, grid)) if raw else (),
+    )
+
+
+def _with_net(run: RunData) -> RunData:
+    """The run, with energy above idle among each trial's measurements, where idle power was measured."""
+    if not any(block.idle for block in run.blocks):
+        return run
+    trials = [
+        trial.model_copy(update={"measurements": trial.measurements + net_of_idle(trial, run.blocks)})
+        for trial in run.trials
+    ]
+    return run.model_copy(update={"trials": tuple(trials)})
+
+
+def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int]:
+    """Where the suite names the group's data set and backbone."""
+    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)

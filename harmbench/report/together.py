@@ -1,0 +1,93 @@
+"""Reports of several runs as one: each run by itself, since only trials of one run and machine are pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harmbench.carbon import Grid
+from harmbench.errors import RunFolderError
+from harmbench.formats import Report
+from harmbench.records import SCHEMA_VERSION
+from harmbench.report.one import compose
+from harmbench.store import RunData
+
+
+def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> Report:
+    """The report of several runs: every section, sentence and row says which run it is of.
+
+    A trial that several runs hold counts in the first of them alone.
+
+    Args:
+        runs: in the order given.
+        grid: turns joules into CO2.
+        raw: with the raw rows.
+
+    Raises:
+        RunFolderError: for a run of a later schema.
+    """
+    for run in runs:
+        _check_schema(run)
+    if len(runs) == 1:
+        return compose(runs[0], grid, raw)
+    names = _names(runs)
+    seen: set[str] = set()
+    parts, repeated = [], []
+    for name, run in zip(names, runs, strict=True):
+        fresh = tuple(trial for trial in run.trials if trial.id not in seen)
+        if again := len(run.trials) - len(fresh):
+            repeated.append(f"{again} trial(s) of {name} are in a run before it, and count there only.")
+            header = {**run.header, "planned": run.planned - again}
+            run = run.model_copy(update={"trials": fresh, "header": header})
+        seen.update(trial.id for trial in fresh)
+        parts.append(_named(compose(run, grid, raw), name))
+    return Report(
+        title=f"harmbench: {', '.join(names)}",
+        subtitle="Several runs. Verdicts, ranks and intervals are each within one run: runs are not compared here "
+        "(`harmbench compare` does that).",
+        summary=(*(sentence for part in parts for sentence in part.summary), *repeated),
+        figures=tuple(figure for part in parts for figure in part.figures),
+        sections=tuple(section for part in parts for section in part.sections),
+        notes=tuple(_once(parts, names)),
+        environment=tuple(line for part in parts for line in part.environment),
+        measurements=tuple(row for part in parts for row in part.measurements),
+    )
+
+
+def _check_schema(run: RunData) -> None:
+    latest = max((trial.schema_version for trial in run.trials), default=SCHEMA_VERSION)
+    if latest > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{run.folder}: its results have schema {latest}, and this harmbench reads up to {SCHEMA_VERSION}; update "
+            "harmbench, or report that run with the version that wrote it"
+        )
+
+
+def _names(runs: Sequence[RunData]) -> list[str]:
+    """Folder names; whole paths where two are the same."""
+    short = [Path(run.folder).name for run in runs]
+    return [name if short.count(name) == 1 else run.folder for name, run in zip(short, runs, strict=True)]
+
+
+def _named(report: Report, name: str) -> Report:
+    stem = name.replace("/", "-").strip(".-")
+    return report.model_copy(
+        update={
+            "summary": tuple(f"{name}: {sentence}" for sentence in report.summary),
+            "figures": tuple(
+                f.model_copy(update={"name": f"{stem}-{f.name}", "caption": f"{name}: {f.caption}"})
+                for f in report.figures
+            ),
+            "sections": tuple(s.model_copy(update={"title": f"{name}: {s.title}"}) for s in report.sections),
+            "environment": tuple((f"{name}: {label}", text) for label, text in report.environment),
+        }
+    )
+
+
+def _once(parts: Sequence[Report], names: Sequence[str]) -> list[str]:
+    """Notes that all runs share as they are, others with the runs that they are of."""
+    found: dict[str, list[str]] = {}
+    for part, name in zip(parts, names, strict=True):
+        for note in part.notes:
+            found.setdefault(note, []).append(name)
+    return [note if len(of) == len(parts) else f"{', '.join(of)}: {note}" for note, of in found.items()]
