@@ -26,7 +26,7 @@ class Step(NamedTuple):
         head: those of the parameters that belong to head and loss; the rest are the trunk.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of tuples
     loss: Tensor
     parameters: Sequence[nn.Parameter]
     clip_norm: Tensor | None
