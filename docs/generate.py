@@ -37,6 +37,7 @@ _HEADLINES = {
     "datasets": "Data sets",
     "meters": "Meters",
     "formats": "Formats",
+    "pictures": "Pictures",
 }
 
 

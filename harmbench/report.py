@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from harmbench import pictures
 from harmbench.carbon import Grid
 from harmbench.cells import Cell, cells_of, charged_components, is_collapsed
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
 from harmbench.energy.net import net_of_idle, unsteady_idle
-from harmbench.formats import Column, Figure, Panel, Point, Report, Section, Table
+from harmbench.formats import Column, Report, Section, Table
 from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import (
     LEVEL,
@@ -85,7 +86,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
         summary=(*_summary(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
-        figures=tuple(_figures(groups)),
+        figures=tuple(pictures.for_report(run)),
         sections=(
             *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
@@ -274,48 +275,6 @@ def _kind_of_caveat(caveat: str) -> str:
 def _total_joules(run: RunData, component: Component) -> float | None:
     values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
     return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
-
-
-# --- figures ---------------------------------------------------------------------------------------------------
-
-
-def _figures(groups: Sequence[Group]) -> Iterator[Figure]:
-    """Test accuracy of every head, a panel for each group, heads in the order of their mean over the panels, those that
-    went wrong anywhere last."""
-    means: dict[str, list[float]] = defaultdict(list)
-    unsound = {cell.head for group in groups for cell in group.cells if cell.unsound}
-    for group in groups:
-        for cell in group.cells:
-            if accuracy := cell.interval("test_accuracy"):
-                means[cell.head].append(accuracy.mean)
-    rows = sorted(means, key=lambda head: (head in unsound, -sum(means[head]) / len(means[head])))
-    if not rows:
-        return
-    losses = sorted({cell.loss for group in groups for cell in group.cells})
-    yield Figure(
-        name="accuracy",
-        caption="Test accuracy of every head: mean over seeds with its 95 % t interval. The dashed line is the "
-        "baseline; numbers at the left edge are means too low for the axis.",
-        axis="test accuracy (%)",
-        series=tuple(losses),
-        panels=tuple(_panel(group, rows) for group in groups),
-    )
-
-
-def _panel(group: Group, rows: Sequence[str]) -> Panel:
-    baseline = group.baseline and group.baseline.interval("test_accuracy")
-    points = [
-        Point(
-            row=cell.head,
-            series=cell.loss,
-            mean=100 * accuracy.mean,
-            half_width=100 * accuracy.half_width if accuracy.size > 1 else None,
-        )
-        for head in rows
-        for cell in group.cells
-        if cell.head == head and (accuracy := cell.interval("test_accuracy"))
-    ]
-    return Panel(title=group.title, points=tuple(points), reference=100 * baseline.mean if baseline else None)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
