@@ -4,8 +4,8 @@
     lines       values over steps, fractions or ranks
     tradeoff    quality against cost, with the front
     plane       labelled points on two components
-    images      a grid of small images
-    matrix      a table of shares as a heat map
+    images      strips of small images
+    matrix      counts of pairs as heat maps
     radar       scores around a circle
     _style      one look for each head in all of them
 
@@ -15,6 +15,32 @@ What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is lo
 from __future__ import annotations
 
 from harmbench.charts.dots import Dot, DotPanel, Dots
+from harmbench.charts.images import Images, Strip
+from harmbench.charts.lines import Line, LinePanel, Lines
+from harmbench.charts.matrix import Matrix, MatrixPanel
+from harmbench.charts.plane import Plane, PlanePanel, Spot
+from harmbench.charts.radar import Radar, RadarLine, RadarPanel, Spoke
 from harmbench.charts.tradeoff import Mark, Tradeoff, TradeoffPanel
 
-__all__ = ["Dot", "DotPanel", "Dots", "Mark", "Tradeoff", "TradeoffPanel"]
+__all__ = [
+    "Dot",
+    "DotPanel",
+    "Dots",
+    "Images",
+    "Line",
+    "LinePanel",
+    "Lines",
+    "Mark",
+    "Matrix",
+    "MatrixPanel",
+    "Plane",
+    "PlanePanel",
+    "Radar",
+    "RadarLine",
+    "RadarPanel",
+    "Spoke",
+    "Spot",
+    "Strip",
+    "Tradeoff",
+    "TradeoffPanel",
+]

@@ -33,12 +33,12 @@ class Dots(Figure):
 
     Attributes:
         axis: label with unit, where a panel has none of its own.
-        cut: whether an axis ends where nine rows in ten are, lest a head that fails altogether squeeze the rest.
+        limits: of all axes; else an axis ends where nine rows in ten are, lest a head that fails squeeze the rest.
     """
 
     axis: str
     panels: tuple[DotPanel, ...]
-    cut: bool = True
+    limits: tuple[float, float] | None = None
 
     @property
     def rows(self) -> list[str]:
@@ -80,7 +80,7 @@ class Dots(Figure):
         for axis, panel in zip(axes, self.panels, strict=True):
             self._paint(axis, panel, losses)
         axes[0].set_yticks(range(len(self.rows)), self.rows)
-        axes[0].invert_yaxis()
+        axes[0].set_ylim(len(self.rows) - 0.4, -0.6)
         if len(losses) > 2 or len(labels((d.head, d.loss) for p in self.panels for d in p.dots)) > len(self.rows):
             handles = [
                 Line2D([], [], linestyle="", label=loss, **look("linear", loss)._replace(marker="o").marker_options())
@@ -96,7 +96,7 @@ class Dots(Figure):
         axis.set_xlabel(panel.axis or self.axis)
         if panel.reference is not None:
             axis.axvline(panel.reference, color=BLACK, linewidth=0.8, linestyle="--", zorder=0)
-        left, right = _limits(panel) if self.cut else (None, None)
+        left, right = self.limits or _limits(panel)
         for dot in panel.dots:
             drawn, y = look(dot.head, dot.loss), self._height(dot, losses)
             if left is not None and dot.mean < left:
@@ -107,6 +107,7 @@ class Dots(Figure):
                 axis.plot([dot.mean - dot.half_width, dot.mean + dot.half_width], [y, y], color=drawn.colour, lw=1)
             axis.plot(dot.mean, y, linestyle="", **drawn.marker_options(4))
         axis.set_xlim(left, right)
+        axis.ticklabel_format(axis="x", useOffset=False)
         axis.tick_params(axis="y", labelsize=SMALL - 0.5)
 
     def _height(self, dot: Dot, losses: list[str]) -> float:
@@ -124,5 +125,5 @@ def _limits(panel: DotPanel) -> tuple[float | None, float | None]:
         return None, None
     low, high = means[len(means) // 10], means[-1]
     widths = sorted(dot.half_width or 0.0 for dot in panel.dots)
-    margin = 0.1 * max(high - low, 1e-9) + widths[len(widths) // 2]
+    margin = 0.1 * max(high - low, 0.01 * abs(high), 1e-9) + widths[len(widths) // 2]
     return low - margin, high + margin

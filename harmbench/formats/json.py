@@ -10,7 +10,7 @@ from harmbench.records import SCHEMA_VERSION
 
 
 class Json(Format):
-    """The whole report as one JSON object: summary, figures as their tables, tables, notes, environment, tidy raw rows."""
+    """The whole report as one JSON object: summary, figures as tables, tables, notes, environment, tidy raw rows."""
 
     name: ClassVar[str] = "json"
     suffix: ClassVar[str] = ".json"

@@ -19,4 +19,4 @@ def for_report(run: RunData) -> Iterator[Figure]:
     kinds = sorted((kind for kind in PICTURES.every_variant() if kind.place), key=lambda kind: kind.place)
     for kind in kinds:
         if kind.applies(run) is None:
-            yield from kind.figures(run)
+            yield from kind.reported(run)
