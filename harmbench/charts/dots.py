@@ -8,6 +8,8 @@ from harmbench.charts._style import BLACK, SMALL, TINY, canvas_of, dress, grid_o
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
+MOST_TICKS = 30  # of one dot; more are one grey bar
+
 
 class Dot(Record):
     """One mark: a head's mean with the half-width of its interval, None for a single value; and each seed's value."""
@@ -97,15 +99,21 @@ class Dots(Figure):
         if panel.reference is not None:
             axis.axvline(panel.reference, color=BLACK, linewidth=0.8, linestyle="--", zorder=0)
         left, right = self.limits or _limits(panel)
-        for dot in panel.dots:
-            drawn, y = look(dot.head, dot.loss), self._height(dot, losses)
-            if left is not None and dot.mean < left:
-                axis.annotate(f"◂ {number(dot.mean)}", (left, y), fontsize=TINY, va="center", color=drawn.colour)
-                continue
-            axis.plot(dot.values, [y] * len(dot.values), "|", color=drawn.colour, markersize=4, alpha=0.45, zorder=1.5)
-            if dot.half_width is not None:
-                axis.plot([dot.mean - dot.half_width, dot.mean + dot.half_width], [y, y], color=drawn.colour, lw=1)
-            axis.plot(dot.mean, y, linestyle="", **drawn.marker_options(4))
+        heights = {(dot.head, dot.loss): self._height(dot, losses) for dot in panel.dots}
+        shown = [dot for dot in panel.dots if left is None or dot.mean >= left]
+        # One collection for all bars, and one for all ticks: a line each would take most of the time.
+        marks = [(heights[dot.head, dot.loss], look(dot.head, dot.loss).colour, dot) for dot in shown]
+        bars = [(y, dot.mean - dot.half_width, dot.mean + dot.half_width, c) for y, c, dot in marks if dot.half_width]
+        ticks = [(value, y - 0.14, y + 0.14, colour) for y, colour, dot in marks for value in dot.values[:MOST_TICKS]]
+        for collect, lines, style in ((axis.hlines, bars, {"lw": 1}), (axis.vlines, ticks, {"lw": 0.8, "alpha": 0.45})):
+            if lines:
+                *places, colours = map(list, zip(*lines, strict=True))
+                collect(*places, colors=colours, zorder=1.5, **style)
+        for y, _, dot in marks:
+            axis.plot(dot.mean, y, linestyle="", **look(dot.head, dot.loss).marker_options(4))
+        for dot in (dot for dot in panel.dots if dot not in shown):
+            place, colour = (left, heights[dot.head, dot.loss]), look(dot.head, dot.loss).colour
+            axis.annotate(f"◂ {number(dot.mean)}", place, fontsize=TINY, va="center", color=colour)
         axis.set_xlim(left, right)
         axis.ticklabel_format(axis="x", useOffset=False)
         axis.tick_params(axis="y", labelsize=SMALL - 0.5)

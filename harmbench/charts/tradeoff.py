@@ -104,7 +104,7 @@ class Tradeoff(Figure):
         axis.set(xlabel=self.x, ylabel=self.y)
         dress(axis, panel.title)
         costs = [mark.cost for mark in panel.marks]
-        if max(costs) > LOG_FROM * min(costs):
+        if max(costs) > LOG_FROM * min(costs) > 0:
             axis.set_xscale("log")
         steps = [(mark.cost, mark.quality) for mark in panel.front]
         axis.plot([cost for cost, _ in steps], [quality for _, quality in steps], color=GREY, lw=1, ds="steps-post")
@@ -115,17 +115,17 @@ class Tradeoff(Figure):
             )
         means = axis.get_xlim()
         low, high = _limits(panel)
-        for mark in panel.marks:
-            axis.errorbar(
-                mark.cost,
-                mark.quality,
-                xerr=mark.cost_half,
-                yerr=mark.quality_half,
-                color=look(mark.head, mark.loss).colour,
-                elinewidth=0.5,
-                alpha=0.4 if mark in panel.front else 0.18,
-                fmt="none",
-            )
+        for collect, bars in (
+            (axis.hlines, [(m.quality, m.cost, m.cost_half, m) for m in panel.marks]),
+            (axis.vlines, [(m.cost, m.quality, m.quality_half, m) for m in panel.marks]),
+        ):
+            known = [
+                (place, middle - half, middle + half, mark) for place, middle, half, mark in bars if half is not None
+            ]
+            if known:
+                *places, marks = map(list, zip(*known, strict=True))
+                colours = [(look(m.head, m.loss).colour, 0.4 if m in panel.front else 0.18) for m in marks]
+                collect(*places, colors=colours, lw=0.5)
         axis.set(xlim=means, ylim=(low, high))
         axis.plot(
             [cost for cost, _ in steps],

@@ -29,7 +29,9 @@ class LearningCurves(Picture):
         return None if _places(run) else "no trial has two validations; raise `evaluations` in the protocol"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        places = _places(run)
+        return self._figures(run, _places(run))
+
+    def _figures(self, run: RunData, places: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         has_training = any(curve.name == TRAIN_CURVE for trial in run.trials for curve in trial.curves)
         dashed = "dotted: on the training part" if has_training else "the run keeps no training accuracy"
         return tuple(
@@ -47,7 +49,8 @@ class LearningCurves(Picture):
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
         """Of places with few heads: the rest would fill pages."""
-        return tuple(f for f in self.figures(run) if isinstance(f, Lines) and len(f.panels) <= MOST_IN_REPORT)
+        places = _places(run)
+        return self._figures(run, {place: cells for place, cells in places.items() if len(cells) <= MOST_IN_REPORT})
 
 
 def _places(run: RunData) -> dict[str, list[Cell]]:

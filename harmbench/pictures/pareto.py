@@ -32,13 +32,15 @@ class Pareto(Picture):
     cost: str = Field(default="", description="a measure's name, `joules` or `seconds`")
 
     def applies(self, run: RunData) -> str | None:
-        if not any(self._panel(run, place, cells).marks for place, cells in places_of(run).items()):
-            return f"no head has both {QUALITY} and {self._cost(run)}; choose another, as pareto[cost=seconds]"
-        return None
+        cost = self._cost(run)
+        cells = (cell for cells in places_of(run).values() for cell in cells)
+        if any(cell.interval(QUALITY) and _cost_of(cell, cost) for cell in cells):
+            return None
+        return f"no head has both {QUALITY} and {cost}; choose another, as pareto[cost=seconds]"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        panels = (self._panel(run, place, cells) for place, cells in places_of(run).items())
         cost = self._cost(run)
+        panels = (_panel(place, cells, cost) for place, cells in places_of(run).items())
         model = _modelled(ended_well(run)) if cost.startswith("joules") else ""
         return (
             Tradeoff(
@@ -59,23 +61,24 @@ class Pareto(Picture):
         measured = find_measure(trials, "joules") is not None and not _modelled(trials)
         return "joules" if measured else "seconds"
 
-    def _panel(self, run: RunData, place: str, cells: list[Cell]) -> TradeoffPanel:
-        marks = []
-        for cell in cells:
-            quality, cost = cell.interval(QUALITY), _cost_of(cell, self._cost(run))
-            if quality and cost and cost.mean > 0:
-                marks.append(
-                    Mark(
-                        head=cell.head,
-                        loss=cell.loss,
-                        cost=cost.mean,
-                        cost_half=half_width(cost),
-                        quality=100 * quality.mean,
-                        quality_half=half_width(quality, 100),
-                        unsound=cell.unsound,
-                    )
+
+def _panel(place: str, cells: list[Cell], measure: str) -> TradeoffPanel:
+    marks = []
+    for cell in cells:
+        quality, cost = cell.interval(QUALITY), _cost_of(cell, measure)
+        if quality and cost:
+            marks.append(
+                Mark(
+                    head=cell.head,
+                    loss=cell.loss,
+                    cost=cost.mean,
+                    cost_half=half_width(cost),
+                    quality=100 * quality.mean,
+                    quality_half=half_width(quality, 100),
+                    unsound=cell.unsound,
                 )
-        return TradeoffPanel(title=place, marks=tuple(marks))
+            )
+    return TradeoffPanel(title=place, marks=tuple(marks))
 
 
 def _cost_of(cell: Cell, measure: str) -> Interval | None:

@@ -14,6 +14,7 @@ from harmbench.store import RunData
 
 ALWAYS = (("linear", "cross_entropy"), ("euclidean", "harmonic"), ("cosine", "harmonic"))
 MOST_LINES = 6
+MOST_PLACES_IN_REPORT = 2
 
 
 class Axis(NamedTuple):
@@ -49,7 +50,7 @@ class Radar(Picture):
     place: ClassVar[int] = 8
 
     def applies(self, run: RunData) -> str | None:
-        if any(_panel(place, cells) for place, cells in places_of(run).items()):
+        if any(_can_be_drawn(cells) for cells in places_of(run).values()):
             return None
         return "it needs two sound heads with three or more of " + ", ".join(axis.measure for axis in AXES)
 
@@ -65,6 +66,10 @@ class Radar(Picture):
         )
         cells = {place: members for place, members in places_of(run).items() if place in drawn}
         return (chart, *(self._in_units(run, place, members, cells) for place, members in cells.items()))
+
+    def reported(self, run: RunData) -> tuple[Figure, ...]:
+        """Of a run of few places: the rest would fill pages."""
+        return self.figures(run) if len(places_of(run)) <= MOST_PLACES_IN_REPORT else ()
 
     def _in_units(self, run: RunData, place: str, cells: list[Cell], places: dict[str, list[Cell]]) -> Figure:
         ranked = sorted(cells, key=_rank)
@@ -83,16 +88,21 @@ def _shared(cells: Sequence[Cell]) -> list[Axis]:
     return [axis for axis in AXES if any(cell.interval(axis.measure) for cell in cells)]
 
 
+def _can_be_drawn(cells: Sequence[Cell]) -> bool:
+    sound = [cell for cell in cells if not cell.unsound]
+    return len(sound) >= 2 and len(_shared(sound)) >= 3
+
+
 def _rank(cell: Cell) -> tuple[bool, float]:
     accuracy = cell.interval("test_accuracy")
     return bool(cell.unsound), -accuracy.mean if accuracy else 0.0
 
 
 def _panel(place: str, cells: list[Cell]) -> RadarPanel | None:
+    if not _can_be_drawn(cells):
+        return None
     sound = [cell for cell in cells if not cell.unsound]
     axes = _shared(sound)
-    if len(axes) < 3 or len(sound) < 2:
-        return None
     ranked = sorted(sound, key=_rank)
     always = [cell for cell in ranked if (cell.head, cell.loss) in ALWAYS]
     chosen = [*always, *(cell for cell in ranked if cell not in always)][:MOST_LINES]
