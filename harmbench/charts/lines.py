@@ -40,11 +40,12 @@ class LinePanel(Record):
 
 
 class Lines(Figure):
-    """Lines in panels that share both axes.
+    """Lines in panels that share the upward axis, and the other one too unless there is a legend.
 
     Attributes:
         x, y: labels of the axes, with units.
         log: the axes that are logarithmic: "", "x", "y" or "xy".
+        limits: of the upward axis; as wide as the data unless given.
         has_legend: whether heads are named by a legend, and not by the titles.
     """
 
@@ -52,6 +53,7 @@ class Lines(Figure):
     y: str
     panels: tuple[LinePanel, ...]
     log: str = ""
+    limits: tuple[float, float] | None = None
     has_legend: bool = False
 
     def table(self) -> Table:
@@ -86,12 +88,13 @@ class Lines(Figure):
         width = max(side * columns + 0.5, 3.5)
         below = legend_height(pairs, width) if self.has_legend else 0
         canvas = canvas_of(width, 0.85 * side * rows + 0.35 + below)
-        axes = panels_of(canvas, len(self.panels), most, sharex=True, sharey=True)
+        axes = panels_of(canvas, len(self.panels), most, sharex=not self.has_legend, sharey=True)
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
             for line in panel.lines:
                 _paint(axis, line, has_markers=self.has_legend)
             dress(axis, panel.title)
             axis.title.set_size(7.5 if columns > 3 else 9)
+            axis.set_ylim(self.limits)
             if "x" not in self.log and all(x == int(x) for line in panel.lines for x in line.x):
                 axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set(xscale="log" if "x" in self.log else "linear", yscale="log" if "y" in self.log else "linear")

@@ -39,6 +39,7 @@ class DataEfficiency(Picture):
                 x="share of the training part",
                 y="test accuracy (%)",
                 has_legend=True,
+                limits=(-3, 103),
                 panels=tuple(
                     LinePanel(title=place, lines=tuple(_lines(cells))) for place, cells in _places(run).items()
                 ),

@@ -42,6 +42,7 @@ class LearningCurves(Picture):
                 "not are the grokking gap.",
                 x="step",
                 y="accuracy (%)",
+                limits=(-3, 103),
                 panels=tuple(LinePanel(title=label_of(cell, cells), lines=tuple(_lines(cell))) for cell in cells),
             )
             for place, cells in places.items()
