@@ -94,7 +94,8 @@ class Lines(Figure):
                 _paint(axis, line, has_markers=self.has_legend)
             dress(axis, panel.title)
             axis.title.set_size(7.5 if columns > 3 else 9)
-            axis.set_ylim(self.limits)
+            if self.limits:
+                axis.set_ylim(self.limits)
             if "x" not in self.log and all(x == int(x) for line in panel.lines for x in line.x):
                 axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set(xscale="log" if "x" in self.log else "linear", yscale="log" if "y" in self.log else "linear")

@@ -61,7 +61,7 @@ def fraction(dataset: str) -> tuple[str, float]:
 def _places(run: RunData) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = defaultdict(list)
     for cell in (cell for cells in places_of(run).values() for cell in cells if cell.interval("test_accuracy")):
-        found[f"{cell.backbone} on {fraction(cell.dataset)[0]}"].append(cell)
+        found[cell.place.replace(cell.dataset, fraction(cell.dataset)[0])].append(cell)
     return {place: cells for place, cells in found.items() if len({fraction(cell.dataset)[1] for cell in cells}) > 1}
 
 
