@@ -40,6 +40,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and head
 _FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
 _LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
 SMALL, TINY = 8, 6.5  # font sizes
+LONG = 34  # characters of a title from which on it is broken
 
 Pair = tuple[str, str]  # head, loss
 
@@ -167,8 +168,8 @@ def panels_of(canvas: Any, count: int, most: int = 4, **options: Any) -> list[An
 
 
 def dress(axis: Any, title: str = "") -> None:
-    """Title, grid and sizes that all panels share."""
-    axis.set_title(title, fontsize=SMALL + 1)
+    """Title, on two lines if it is long, grid and sizes that all panels share."""
+    axis.set_title(title.replace(" on ", "\non ") if len(title) > LONG else title, fontsize=SMALL + 1)
     axis.grid(linewidth=0.3)
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=SMALL)

@@ -90,8 +90,8 @@ class Lines(Figure):
         canvas = canvas_of(width, 0.85 * side * rows + 0.35 + below)
         axes = panels_of(canvas, len(self.panels), most, sharex=not self.has_legend, sharey=True)
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            for line in panel.lines:
-                _paint(axis, line, has_markers=self.has_legend)
+            for rank, line in enumerate(panel.lines):
+                _paint(axis, line, 4 * (rank - (len(panel.lines) - 1) / 2) if self.has_legend else None)
             dress(axis, panel.title)
             axis.title.set_size(7.5 if columns > 3 else 9)
             if self.limits:
@@ -108,16 +108,22 @@ class Lines(Figure):
         return canvas
 
 
-def _paint(axis: Any, line: Line, has_markers: bool) -> None:
+def _paint(axis: Any, line: Line, aside: float | None) -> None:
+    """One line; with markers, and so many points to the right lest bars hide each other, unless `aside` is None."""
+    from matplotlib.transforms import ScaledTranslation
+
     drawn = look(line.head, line.loss)
     values = [float("nan") if y is None else y for y in line.y]
     if line.stroke == "background":
         axis.plot(line.x, values, color="black", lw=0.6, alpha=0.6, zorder=1.5)
         return
-    style = {**drawn.marker_options(4), "linestyle": drawn.line} if has_markers else {"color": drawn.colour}
-    if line.stroke == "dashed":
-        style["linestyle"] = ":"
+    style: dict[str, Any] = {"color": drawn.colour, "linestyle": ":" if line.stroke == "dashed" else "-"}
+    if aside is not None:
+        moved = axis.transData + ScaledTranslation(aside / 72, 0, axis.figure.dpi_scale_trans)
+        style = {**drawn.marker_options(4), "linestyle": drawn.line, "transform": moved}
+        shown = [(x, y, half) for x, y, half in zip(line.x, values, line.half, strict=True) if half is not None]
+        for x, y, half in shown:
+            axis.plot([x, x], [y - half, y + half], color=drawn.colour, lw=0.8, alpha=0.6, transform=moved)
+        axis.update_datalim([(x, y) for x, y in zip(line.x, values, strict=True) if y == y])  # what is moved has none
+        axis.autoscale_view()
     axis.plot(line.x, values, lw=1, zorder=2, **style)
-    if any(half is not None for half in line.half):
-        shown = [(x, y, h) for x, y, h in zip(line.x, values, line.half, strict=True) if h is not None]
-        axis.errorbar(*map(list, zip(*shown, strict=True)), fmt="none", color=drawn.colour, lw=0.8, alpha=0.6)

@@ -76,6 +76,9 @@ def _paint(axis: Any, panel: RadarPanel) -> None:
     axis.set_theta_offset(math.pi / 2)
     axis.set_theta_direction(-1)
     axis.set_xticks(angles, names, fontsize=SMALL - 1)
+    for label, angle in zip(axis.get_xticklabels(), angles, strict=True):
+        across = math.sin(angle)
+        label.set_horizontalalignment("center" if abs(across) < 0.1 else "left" if across > 0 else "right")
     axis.set_ylim(0, 10.5)
     axis.set_yticks([2.5, 5, 7.5, 10], ["", "5", "", "10"], fontsize=SMALL - 2)
     axis.grid(linewidth=0.3)

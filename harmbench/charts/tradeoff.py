@@ -57,10 +57,16 @@ class TradeoffPanel(Record):
 
 
 class Tradeoff(Figure):
-    """Quality (up) against cost (right); the best corner is the upper left."""
+    """Quality (up) against cost (right); the best corner is the upper left.
+
+    Attributes:
+        x, y: labels of the axes, with units.
+        bounds: of the quality; no axis goes far beyond them, however wide an interval is.
+    """
 
     x: str
     y: str
+    bounds: tuple[float, float]
     panels: tuple[TradeoffPanel, ...]
 
     def table(self) -> Table:
@@ -114,7 +120,7 @@ class Tradeoff(Figure):
                 mark.cost, mark.quality, linestyle="", alpha=0.3 if is_pale else 1, zorder=3, **drawn.marker_options()
             )
         means = axis.get_xlim()
-        low, high = _limits(panel)
+        low, high = _limits(panel, self.bounds)
         for collect, bars in (
             (axis.hlines, [(m.quality, m.cost, m.cost_half, m) for m in panel.marks]),
             (axis.vlines, [(m.cost, m.quality, m.quality_half, m) for m in panel.marks]),
@@ -143,10 +149,11 @@ class Tradeoff(Figure):
             axis.text(0.01, 0.01, f"below: {said}", fontsize=TINY - 1, transform=axis.transAxes, wrap=True)
 
 
-def _limits(panel: TradeoffPanel) -> tuple[float, float]:
+def _limits(panel: TradeoffPanel, bounds: tuple[float, float]) -> tuple[float, float]:
     """From where nine in ten of the means begin to the best one, with room for a usual interval."""
     values = sorted(mark.quality for mark in panel.marks)
     low, high = values[len(values) // 10], values[-1]
     widths = sorted(mark.quality_half or 0.0 for mark in panel.marks)
     margin = 0.1 * max(high - low, 1e-9) + widths[len(widths) // 2] / 2
-    return low - margin, high + margin
+    beyond = 0.03 * (bounds[1] - bounds[0])
+    return max(low - margin, bounds[0] - beyond), min(high + margin, bounds[1] + beyond)

@@ -34,8 +34,8 @@ class DataEfficiency(Picture):
         return (
             Lines(
                 name=self.name,
-                caption="Test accuracy over the share of the training part: means over seeds with 95 % t intervals. "
-                "Further left at the same height is less data for the same accuracy.",
+                caption="Test accuracy over the share of the training part: means over seeds with 95 % t intervals, a "
+                "little aside of each other. Further left at the same height is less data for the same accuracy.",
                 x="share of the training part",
                 y="test accuracy (%)",
                 has_legend=True,

@@ -50,6 +50,7 @@ class Pareto(Picture):
                 "overlap, the order may be chance. Pale heads had trials that ended badly or collapsed." + model,
                 x=_label(run, cost),
                 y="test accuracy (%)",
+                bounds=(0, 100),
                 panels=tuple(panel for panel in panels if panel.marks),
             ),
         )
