@@ -37,6 +37,7 @@ _HEADLINES = {
     "datasets": "Data sets",
     "meters": "Meters",
     "formats": "Formats",
+    "pictures": "Pictures",
 }
 
 
@@ -152,6 +153,8 @@ def _facts(cls: Any) -> list[str]:
     if hasattr(cls, "reads"):
         where = ", ".join(f"`{name}`" for name in cls.distances)
         return [f"Reads {cls.reads}" + (f", of {where} only." if where else ".")]
+    if hasattr(cls, "place"):
+        return ["In reports." if cls.place else "Not in reports; `harmbench plot` draws it."]
     if hasattr(cls, "suffix"):
         return [f"File suffix: `{cls.suffix}`."]
     return []

@@ -1,71 +1,49 @@
-"""Pictures of a report, drawn from its data with matplotlib."""
+"""Figures as files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from harmbench.errors import OptionError
 from harmbench.formats import Figure
 
-# Okabe and Ito's colours, distinct for the colour-blind and in grey; markers say the same once more.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
-_BASELINE = "#000000"
-_UNDATED: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same run, the same bytes
+KINDS = ("svg", "png", "pdf")
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "harmbench",  # the same data give the same file
+    "pdf.fonttype": 42,  # text that can be searched
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
-def draw(figure: Figure, path: Path) -> None:
-    """Write a figure as a file of the suffix's kind (svg, png, pdf): one panel a group, one row a head.
+def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
+    """Write a figure.
 
     Args:
-        figure: panels of labelled means with half-widths.
-        path: to write.
+        figure: what to draw.
+        target: a path, whose suffix says the kind of file, or a binary buffer.
+        kind: svg, png or pdf; of the path's suffix, or svg, unless given.
+
+    Raises:
+        OptionError: for a kind that there is not.
+
+    >>> import io
+    >>> from harmbench.charts import Dot, DotPanel, Dots
+    >>> dot = Dot(head="cosine", loss="harmonic", mean=97.0, half_width=1.0)
+    >>> panel = DotPanel(title="mlp on digits", dots=(dot,))
+    >>> buffer = io.BytesIO()
+    >>> draw(Dots(name="accuracy", caption="One head.", axis="test accuracy (%)", panels=(panel,)), buffer)
+    >>> buffer.getvalue()[:5]
+    b'<?xml'
     """
     import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.lines import Line2D
-
-    panels = figure.panels
-    rows = list(dict.fromkeys(point.row for panel in panels for point in panel.points))
-    height = 0.9 + 0.22 * len(rows)
-    canvas, axes = pyplot.subplots(
-        1, len(panels), figsize=(2.6 + 2.5 * len(panels), height), sharey=True, squeeze=False, layout="constrained"
-    )
-    styles = dict(zip(figure.series, _STYLES * len(figure.series), strict=False))
-    for axis, panel in zip(axes[0], panels, strict=True):
-        _draw_panel(axis, panel, rows, styles)
-        axis.set_xlabel(figure.axis)
-    axes[0][0].set_yticks(range(len(rows)), rows, fontsize=8)
-    axes[0][0].invert_yaxis()
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=series)
-        for series, (colour, marker) in styles.items()
-    ]
-    canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8)
-    canvas.savefig(path, metadata=_UNDATED.get(path.suffix), dpi=150)
-    pyplot.close(canvas)
-
-
-def _draw_panel(axis: Any, panel: Any, rows: list[str], styles: dict[str, tuple[str, str]]) -> None:
-    offsets = {series: (i - (len(styles) - 1) / 2) * 0.18 for i, series in enumerate(styles)}
-    if panel.reference is not None:
-        axis.axvline(panel.reference, color=_BASELINE, linewidth=0.8, linestyle="--", zorder=0)
-    for point in panel.points:
-        colour, marker = styles[point.series]
-        y = rows.index(point.row) + offsets[point.series]
-        axis.errorbar(point.mean, y, xerr=point.half_width, color=colour, marker=marker, markersize=3.5, linewidth=1)
-    # A head that fails altogether must not squeeze the rest: it ends where nine in ten are; numbers tell the rest.
-    means = sorted(point.mean for point in panel.points)
-    low = means[len(means) // 10]
-    widths = sorted(point.half_width or 0.0 for point in panel.points)
-    margin = 0.1 * max(means[-1] - low, 1e-9) + widths[len(widths) // 2]
-    left, right = low - margin, means[-1] + margin
-    axis.set_xlim(left, right)
-    for point in panel.points:
-        if point.mean < left:
-            y = rows.index(point.row) + offsets[point.series]
-            axis.annotate(f"{point.mean:.0f}", (left, y), fontsize=6, va="center", color=styles[point.series][0])
-    axis.set_title(panel.title, fontsize=9)
-    axis.grid(axis="x", linewidth=0.3)
-    axis.tick_params(axis="x", labelsize=8)
+    kind = kind or (target.suffix.lstrip(".") if isinstance(target, Path) else "svg")
+    if kind not in KINDS:
+        raise OptionError(f"cannot draw a picture as '{kind}'; write one of {', '.join(KINDS)}")
+    with matplotlib.rc_context(_SETTINGS):
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        figure.paint().savefig(target, format=kind, metadata=undated, dpi=150)

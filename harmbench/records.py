@@ -28,6 +28,7 @@ Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
 Inputs = Literal["images", "tokens", "text"]
 ObjectiveKind = Literal["class", "next", "masked"]
+Artifact = Literal["class_weights", "confusion", "embedding", "spectrum"]
 
 
 class Record(BaseModel):

@@ -5,6 +5,7 @@
     blocks.jsonl        instruments and idle power at both ends of the trials of one call, one BlockRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
+    artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes
 

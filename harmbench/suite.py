@@ -43,7 +43,7 @@ from harmbench.distances import DISTANCES
 from harmbench.errors import HarmbenchError, SuiteError, UnknownNameError
 from harmbench.losses import LOSSES
 from harmbench.meters import METERS
-from harmbench.records import Protocol, Record
+from harmbench.records import Artifact, Protocol, Record
 from harmbench.registry import Room, split_names
 
 
@@ -206,10 +206,13 @@ class SuiteSpec(Record):
     idle_seconds: float = Field(
         default=5.0, ge=0, description="idle power is measured for so long before the trials and after; 0: not at all"
     )
+    artifacts: tuple[Artifact, ...] = Field(
+        default=(), description="arrays of each trial to keep for pictures; see pictures.md"
+    )
     exclude: tuple[Exclusion, ...] = ()
     claims: tuple[Claim, ...] = ()
 
-    @field_validator("datasets", "backbones", "metrics", "losses", "meters", mode="before")
+    @field_validator("datasets", "backbones", "metrics", "losses", "meters", "artifacts", mode="before")
     @classmethod
     def _one_or_many(cls, names: Any) -> Any:
         return _one_or_many(names)

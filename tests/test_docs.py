@@ -111,7 +111,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name[1]).write_text(block.text)
     here = environment.capture()
     spec = suite.load("smoke", {"backbones": "mlp", "metrics": "euclidean", "losses": "cross_entropy,harmonic"})
-    short = spec.model_copy(update={"protocol": Protocol(steps=12, evaluations=2, grad_clip=1.0)})
+    changes = {"protocol": Protocol(steps=12, evaluations=2, grad_clip=1.0), "meters": (*spec.meters, "pixel_weights")}
+    short = spec.model_copy(update=changes)
     planned = plan.expand(short, "cpu", environment.result_versions())
     with store.RunStore.open(folder / RUN, planned.key, header(planned)) as run:
         run.append_environment(here)
@@ -195,7 +196,7 @@ def test_every_cheap_command_runs(arguments: list[str], there: Path) -> None:
 def is_cheap(arguments: list[str]) -> bool:
     if arguments[:1] == ["report"]:  # of the run that is there, and not of one the reader has
         return not any(argument.startswith("reports/") and argument != RUN for argument in arguments)
-    if arguments[:1] in (["claims"], ["compare"]):
+    if arguments[:1] in (["claims"], ["compare"], ["plot"]):
         return RUN in arguments
     return bool(arguments) and (arguments[0] in CHEAP or arguments[-1] in {"-h", "--help", "--version"})
 

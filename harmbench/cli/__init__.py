@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harmbench.cli import bench, claims, compare, doctor, listing, planning, reporting, running
+from harmbench.cli import bench, claims, compare, doctor, listing, planning, plotting, reporting, running
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command("run")(running.run)
 app.command("plan")(planning.plan)
 app.command("validate")(planning.validate)
 app.command("report")(reporting.report)
+app.command("plot")(plotting.plot)
 app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
 app.command("ls")(listing.ls)

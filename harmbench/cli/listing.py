@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 def rooms() -> dict[str, Room[Any]]:
     """All rooms, by the word users know them by."""
     from harmbench.formats import FORMATS
+    from harmbench.pictures import PICTURES
     from harmbench.suite import ROOMS
 
-    return {**ROOMS, "formats": FORMATS}
+    return {**ROOMS, "formats": FORMATS, "pictures": PICTURES}
 
 
 def ls(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]...", help="metrics, losses, backbones, datasets, meters, formats or suites."),
+        typer.Argument(
+            metavar="[KIND]...", help="metrics, losses, backbones, datasets, meters, formats, pictures or suites."
+        ),
     ] = None,
 ) -> None:
     """List what there is, with one line on each.

@@ -4,6 +4,7 @@
     carve           a stratified share of a part, apart from the rest
     in_three        60 / 20 / 20, for sources without a split of their own
     standardised    three parts -> Splits, by the training part's mean and deviation
+    in_unit_range   three parts -> Splits, between 0 and 1
 
 Pixels stay whole numbers until the last step. The statistics come from counts of values, so they are exact, and
 the same whatever the number of threads.
@@ -11,7 +12,7 @@ the same whatever the number of threads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harmbench._torch import torch
 from harmbench.datasets._base import Splits, stratified_share
@@ -20,6 +21,7 @@ from harmbench.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+Scaling = Literal["standard", "unit"]  # mean 0 and deviation 1 in each channel, or from 0 to 1
 SPLIT_SEED = 20_250  # fixes every split that is ours; changing it changes every result
 
 
@@ -74,6 +76,21 @@ def standardised(train: Part, validation: Part, test: Part, num_classes: int, so
 
     def scaled(part: Part) -> tuple[Tensor, Tensor]:
         return part.pixels.float().sub_(mean[:, None, None]).div_(deviation[:, None, None]), part.targets.long()
+
+    return Splits(*scaled(train), *scaled(validation), *scaled(test), num_classes)
+
+
+def in_unit_range(train: Part, validation: Part, test: Part, num_classes: int, brightest: int) -> Splits:
+    """Splits of pixels from 0 to 1; the background stays 0.
+
+    >>> import torch
+    >>> part = Part(torch.tensor([[[[0, 16]]]], dtype=torch.uint8), torch.tensor([1]))
+    >>> in_unit_range(part, part, part, num_classes=2, brightest=16).train_inputs
+    tensor([[[[0., 1.]]]])
+    """
+
+    def scaled(part: Part) -> tuple[Tensor, Tensor]:
+        return part.pixels.float().div_(brightest), part.targets.long()
 
     return Splits(*scaled(train), *scaled(validation), *scaled(test), num_classes)
 

@@ -51,6 +51,18 @@ class TokenTask(Dataset):
     def items(self) -> Items:
         """Every question, once."""
 
+    def labels(self) -> tuple[str, ...]:
+        """What pictures call the tokens; their numbers unless said otherwise."""
+        return tuple(map(str, range(self.vocabulary)))
+
+    def shades(self) -> tuple[int, ...]:
+        """A number for each token, by which pictures colour it; its own unless said otherwise."""
+        return tuple(range(self.vocabulary))
+
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of tokens that pictures join by a line, to show the task's structure; none unless said otherwise."""
+        return ()
+
     def known_classes(self, data_dir: Path) -> int:
         return self.vocabulary
 

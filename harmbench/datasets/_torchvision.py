@@ -14,7 +14,7 @@ from filelock import FileLock
 from harmbench._torch import torch
 from harmbench._torchvision import import_torchvision
 from harmbench.datasets._base import Dataset, Splits
-from harmbench.datasets._parts import Part, carve, standardised
+from harmbench.datasets._parts import Part, Scaling, carve, in_unit_range, standardised
 from harmbench.errors import DatasetUnavailableError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class TorchvisionDataset(Dataset):
     folder: ClassVar[str]  # where torchvision keeps the files, below the data folder
     files: ClassVar[tuple[str, ...]]
     num_classes: ClassVar[int]
+
+    scaling: Scaling = "standard"
 
     def available(self, data_dir: Path) -> str | None:
         folder = data_dir / self.folder
@@ -55,6 +57,8 @@ class TorchvisionDataset(Dataset):
         except _FAILURES as error:
             raise DatasetUnavailableError(self._what_went_wrong(data_dir, download, error)) from error
         train, validation = carve(official[0], VALIDATION_SHARE)
+        if self.scaling == "unit":
+            return in_unit_range(train, validation, official[1], self.num_classes, brightest=255)
         return standardised(train, validation, official[1], self.num_classes, self.name)
 
     def _official(self, data_dir: Path, train: bool, download: bool) -> Part:

@@ -30,6 +30,13 @@ class Equivalence(SampledTask):
     def vocabulary(self) -> int:
         return self.numbers + 2
 
+    def labels(self) -> tuple[str, ...]:
+        return (*map(str, range(self.numbers)), "same", "different")
+
+    def shades(self) -> tuple[int, ...]:
+        """The classes; the answers come after the last."""
+        return (*(number % self.modulus for number in range(self.numbers)), self.modulus, self.modulus)
+
     def items(self) -> Items:
         questions = pairs(self.numbers)
         differs = (questions[:, 0] - questions[:, 1]) % self.modulus != 0

@@ -43,6 +43,17 @@ class FamilyTree(SampledTask):
     def vocabulary(self) -> int:
         return self.people + 3
 
+    def labels(self) -> tuple[str, ...]:
+        return (*map(str, range(self.people)), "parent", "grandparent", "sibling")
+
+    def shades(self) -> tuple[int, ...]:
+        """Generations; the relations come after the last."""
+        return (*((person + 1).bit_length() - 1 for person in range(self.people)), *(self.generations,) * 3)
+
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Children and their parents."""
+        return tuple((person, (person - 1) // 2) for person in range(1, self.people))
+
     def items(self) -> Items:
         # Counted from 1, the parent of i is i // 2 and its sibling differs in the last bit; tokens count from 0.
         questions, answers = relations(torch.arange(1, self.people + 1), first_relation=self.people + 1)

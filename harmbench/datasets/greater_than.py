@@ -29,6 +29,9 @@ class GreaterThan(SampledTask):
     def vocabulary(self) -> int:
         return self.numbers + 2
 
+    def labels(self) -> tuple[str, ...]:
+        return (*map(str, range(self.numbers)), "no", "yes")
+
     def items(self) -> Items:
         questions = pairs(self.numbers)
         return Items(questions, self.numbers + (questions[:, 0] > questions[:, 1]).to(torch.long))

@@ -30,6 +30,15 @@ class Lattice(SampledTask):
     def vocabulary(self) -> int:
         return self.side**2
 
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"{token // self.side},{token % self.side}" for token in range(self.vocabulary))
+
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Neighbours on the grid."""
+        side, tokens = self.side, range(self.vocabulary)
+        across = tuple((token, token + 1) for token in tokens if (token + 1) % side)
+        return across + tuple((token, token + side) for token in tokens if token + side < self.vocabulary)
+
     def items(self) -> Items:
         points = torch.arange(self.vocabulary)
         questions = torch.cartesian_prod(points, points, points)

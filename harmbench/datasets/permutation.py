@@ -31,6 +31,10 @@ class Permutation(TokenTask):
     def vocabulary(self) -> int:
         return math.factorial(self.points)
 
+    def labels(self) -> tuple[str, ...]:
+        """Where each goes, counted from 1."""
+        return tuple("".join(str(i + 1) for i in p) for p in itertools.permutations(range(self.points)))
+
     def items(self) -> Items:
         elements = torch.tensor(list(itertools.permutations(range(self.points))))
         questions = pairs(self.vocabulary)

@@ -33,39 +33,24 @@ class Section(Record):
     tables: tuple[Table, ...]
 
 
-class Point(Record):
-    """One mark of a figure: a row's mean with the half-width of its interval, None for a single value."""
-
-    row: str
-    series: str
-    mean: float
-    half_width: float | None
-
-
-class Panel(Record):
-    """One panel of a figure; `reference` is drawn as a line through all rows."""
-
-    title: str
-    points: tuple[Point, ...]
-    reference: float | None = None
-
-
 class Figure(Record):
-    """A picture before it is drawn: its data, and the name of the file beside the report.
+    """A picture before it is drawn: the data it shows, and what one sees in it. `harmbench.charts` has the kinds.
 
     Attributes:
         name: of the file, without suffix.
         caption: says what one sees.
-        axis: label with unit.
-        series: names that share a colour.
-        panels: side by side, with the same rows.
     """
 
     name: str
     caption: str
-    axis: str
-    series: tuple[str, ...]
-    panels: tuple[Panel, ...]
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The data behind the picture, every mark of it."""
+
+    @abstractmethod
+    def paint(self) -> Any:
+        """The picture as a `matplotlib.figure.Figure`; `harmbench.figures.draw` writes it."""
 
 
 class Report(Record):

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import ClassVar
 
-from harmbench.formats._base import Format, Report
+from harmbench.formats._base import Format, Report, Table
 
 
 class Csv(Format):
@@ -22,3 +22,12 @@ class Csv(Format):
         writer.writeheader()
         writer.writerows(report.measurements)
         return text.getvalue()
+
+
+def table_text(table: Table) -> str:
+    """A table alone: a header with the units, and its cells."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"{column.label} ({column.unit})" if column.unit else column.label for column in table.columns])
+    writer.writerows(table.rows)
+    return text.getvalue()

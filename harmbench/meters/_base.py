@@ -43,6 +43,7 @@ class Examined:
         logits: (M, K).
         weights: (K, N): class centres of a distance head, rows of a linear one.
         has_centres: whether the weights are centres.
+        image_shape: (C, H, W), where the features are the pixels of the inputs themselves.
     """
 
     features: Tensor
@@ -50,6 +51,7 @@ class Examined:
     logits: Tensor
     weights: Tensor
     has_centres: bool
+    image_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

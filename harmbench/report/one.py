@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harmbench import phases
+from harmbench import phases, pictures
 from harmbench.carbon import Grid
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
@@ -13,7 +13,6 @@ from harmbench.energy.net import net_of_idle
 from harmbench.formats import Report, Section
 from harmbench.report.aggregates import aggregate_notes, aggregate_sections
 from harmbench.report.environment import environment_of
-from harmbench.report.figures import figures_of
 from harmbench.report.groups import Group, group_cells
 from harmbench.report.notes import notes_of
 from harmbench.report.summary import summarise
@@ -39,7 +38,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
         summary=(*summarise(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
-        figures=tuple(figures_of(groups)),
+        figures=tuple(pictures.for_report(run)),
         sections=(
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
             *aggregate_sections(groups),

@@ -78,12 +78,15 @@ def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
     model.train(was_training)
     most = protocol.examine_samples
     weights: Tensor = model.head.weight  # type: ignore[assignment]
+    inputs, seen = splits.test_inputs[chosen], torch.cat(features)
+    reads_pixels = inputs.is_floating_point() and torch.equal(seen, inputs.flatten(1))
     return Examined(
-        features=torch.cat(features)[:most].double().cpu(),
+        features=seen[:most].double().cpu(),
         targets=torch.cat(targets)[:most].cpu(),
         logits=torch.cat(logits)[:most].double().cpu(),
         weights=weights.detach().double().cpu(),
         has_centres=isinstance(model.head, DistanceHead),
+        image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,
     )
 
 

@@ -21,7 +21,7 @@ from harmbench.energy.idle import measure_idle
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
-from harmbench.records import BlockRecord, EnergyOrigin, TrialRecord, TrialSpec
+from harmbench.records import Artifact, BlockRecord, EnergyOrigin, TrialRecord, TrialSpec
 from harmbench.store import RunStore
 
 
@@ -112,7 +112,9 @@ def run(
         if todo:
             store.append_environment(here)
             block = _Block(here["id"], options.idle_seconds, store, source or _instruments)
-            jobs = [functools.partial(_order, order, spec, block, options) for order, spec in todo]
+            jobs = [
+                functools.partial(_order, order, spec, plan.suite.artifacts, block, options) for order, spec in todo
+            ]
             executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
                 _task, options.devices, block.opened, preload(plan)
             )
@@ -194,7 +196,13 @@ def _said(source: EnergySource, device: str) -> dict[str, Any]:
 
 
 def _order(
-    order: int, spec: TrialSpec, block: _Block, options: RunOptions, device: str, source: EnergySource
+    order: int,
+    spec: TrialSpec,
+    artifacts: tuple[Artifact, ...],
+    block: _Block,
+    options: RunOptions,
+    device: str,
+    source: EnergySource,
 ) -> dict[str, Any]:
     """A trial order as plain data, so that this process never imports torch."""
     origins = source.origins()
@@ -207,6 +215,8 @@ def _order(
         "device": device,
         "environment": block.environment,
         "block": block.id,
+        "artifacts": artifacts,
+        "folder": str(options.folder),
         "data_dir": str(options.data_dir),
         "download": options.download,
         "energy_origins": {component: origin.model_dump() for component, origin in origins.items()},

@@ -15,13 +15,24 @@ from typing import Any
 
 import torch
 
-from harmbench import kernels
+from harmbench import artifacts, kernels
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.environment import cpu_name
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
-from harmbench.records import Component, Curve, EnergyOrigin, EnergyReading, Protocol, Record, TrialRecord, TrialSpec
+from harmbench.records import (
+    Artifact,
+    Component,
+    Curve,
+    EnergyOrigin,
+    EnergyReading,
+    Protocol,
+    Record,
+    TrialRecord,
+    TrialSpec,
+)
+from harmbench.runner.collect import collect
 from harmbench.runner.examine import count_flops, examine
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch
@@ -42,6 +53,8 @@ class TrialOrder(Record):
     download: bool
     energy_origins: dict[Component, EnergyOrigin]
     block: str = ""
+    artifacts: tuple[Artifact, ...] = ()
+    folder: str = ""
 
 
 class Link:
@@ -106,6 +119,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         ledger.enter("examine")
         outcome = outcome_of(order, splits, model, warmed, trained, ledger, predicted, ask)
         values = [value for watcher in watchers for value in watcher.measurements(outcome)]
+        keep_artifacts(order, model, outcome)
         known |= {"status": "ok", "curve": tuple(trained.curve)}
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
@@ -149,6 +163,13 @@ def outcome_of(
         examine=functools.cache(functools.partial(examine, model, splits, protocol)),
         count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
     )
+
+
+def keep_artifacts(order: TrialOrder, model: Classifier, outcome: Outcome) -> None:
+    """Write what the suite wants kept for pictures into the run's folder."""
+    if order.artifacts:
+        found = collect(order.artifacts, DATASETS.parse(order.spec.dataset), model, outcome)
+        artifacts.save(Path(order.folder), order.spec.id, found)
 
 
 def curves(watchers: Sequence[Watcher]) -> tuple[Curve, ...]:

@@ -198,7 +198,9 @@ def test_json_is_strict_and_holds_the_whole_report(run):
     report = composed(run)
     found = json.loads(rendered("json", report), parse_constant=refuse)
     assert found.pop("schema_version") == 2
-    assert Report.model_validate(found) == report
+    figures = found.pop("figures")
+    assert [Table.model_validate(figure["table"]) for figure in figures] == [f.table() for f in report.figures]
+    assert Report.model_validate({**found, "figures": ()}) == report.model_copy(update={"figures": ()})
 
 
 # What the report claims.

@@ -1,0 +1,77 @@
+"""Small arrays of each trial that pictures are drawn from: `artifacts/ID.npz` in the run's folder.
+
+A trial writes its own file, whole or not at all, before its record is appended; nothing else reads or needs it. Where
+one is missing, from an older run or a suite that did not ask, pictures say so.
+
+    class_weights   (K, N)  class centres, or rows of a linear head; `image_shape` where they stand on pixels
+    confusion       (K, K)  numbers of test samples, by true class and predicted class
+    embedding       (V, N)  the rows of a token embedding; with `token_labels`, `token_shades`, `token_links` (L, 2)
+    spectrum        (min(M, N),)  singular values of the centred held-out features, largest first
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+FOLDER = "artifacts"
+MAX_BYTES = 8 * 2**20  # of a trial's arrays together
+
+
+def save(folder: Path, trial: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a trial's arrays; the largest are left out, and named in `left_out`, until the rest are within the limit.
+
+    Args:
+        folder: of the run.
+        trial: its id.
+        arrays: of numbers or texts; objects are refused.
+
+    Raises:
+        ValueError: for an array of objects.
+    """
+    kept = dict(arrays)
+    left_out: list[str] = []
+    while sum(array.nbytes for array in kept.values()) > MAX_BYTES:
+        largest = max(kept, key=lambda name: kept[name].nbytes)
+        left_out.append(largest)
+        del kept[largest]
+    if left_out:
+        kept["left_out"] = np.array(left_out)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **kept)
+    path = _path(folder, trial)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(buffer.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(folder: Path, trial: str) -> Arrays:
+    """A trial's arrays; none where there is no file, or none that can be read.
+
+    >>> load(Path("nowhere"), "0123456789ab")
+    {}
+    """
+    path = _path(folder, trial)
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def _path(folder: Path, trial: str) -> Path:
+    return folder / FOLDER / f"{trial}.npz"

@@ -1,0 +1,46 @@
+"""Charts: figures by the form of their data, each with its table and its way of being painted.
+
+    dots        means with intervals, a row for each head
+    lines       values over steps, fractions or ranks
+    tradeoff    quality against cost, with the front
+    plane       labelled points on two components
+    images      strips of small images
+    matrix      counts of pairs as heat maps
+    radar       scores around a circle
+    _style      one look for each head in all of them
+
+What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is loaded when one is painted.
+"""
+
+from __future__ import annotations
+
+from harmbench.charts.dots import Dot, DotPanel, Dots
+from harmbench.charts.images import Images, Strip
+from harmbench.charts.lines import Line, LinePanel, Lines
+from harmbench.charts.matrix import Matrix, MatrixPanel
+from harmbench.charts.plane import Plane, PlanePanel, Spot
+from harmbench.charts.radar import Radar, RadarLine, RadarPanel, Spoke
+from harmbench.charts.tradeoff import Mark, Tradeoff, TradeoffPanel
+
+__all__ = [
+    "Dot",
+    "DotPanel",
+    "Dots",
+    "Images",
+    "Line",
+    "LinePanel",
+    "Lines",
+    "Mark",
+    "Matrix",
+    "MatrixPanel",
+    "Plane",
+    "PlanePanel",
+    "Radar",
+    "RadarLine",
+    "RadarPanel",
+    "Spoke",
+    "Spot",
+    "Strip",
+    "Tradeoff",
+    "TradeoffPanel",
+]

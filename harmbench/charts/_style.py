@@ -1,0 +1,186 @@
+"""One look for each head in every chart: a colour for its family, a marker for itself, a filling for its loss.
+
+The colours are Okabe and Ito's, distinct for the colour-blind; markers and fillings say the same once more, for print
+in grey. A look depends on the head's and the loss's name alone, so it is the same in every picture of every run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+BLACK, GREY = "#000000", "#7F7F7F"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "8")
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and heads in the order of their markers
+    "linear": (BLACK, ("linear",)),
+    "Euclidean and powers": (
+        "#0072B2",
+        ("euclidean", "squared_euclidean", "minkowski[p=1.5]", "minkowski[p=3]", "minkowski[p=learnable]"),
+    ),
+    "angles": ("#D55E00", ("cosine", "angular", "correlation")),
+    "sums of absolute values": (
+        "#009E73",
+        (
+            "manhattan",
+            "bray_curtis",
+            "bray_curtis[variant=normalized]",
+            "bray_curtis[variant=signed]",
+            "canberra",
+            "canberra[variant=robust]",
+            "canberra[variant=weighted]",
+        ),
+    ),
+    "largest coordinate": ("#56B4E9", ("chebyshev", "chebyshev[variant=smooth]")),
+    "Mahalanobis": ("#CC79A7", ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]")),
+    "Hamming": ("#E69F00", ("hamming[variant=soft]", "hamming[variant=gumbel]", "hamming[variant=hard]")),
+    "others": (GREY, ("hellinger", "poincare")),
+}
+_FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
+_LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
+SMALL, TINY = 8, 6.5  # font sizes
+LONG = 34  # characters of a title from which on it is broken
+
+Pair = tuple[str, str]  # head, loss
+
+
+class Look(NamedTuple):
+    """How a head is drawn; `line` is a matplotlib line style."""
+
+    colour: str
+    marker: str
+    filling: str
+    line: Any
+
+    def marker_options(self, size: float = 5) -> dict[str, Any]:
+        """For `Axes.plot` and `Line2D`."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "fillstyle": self.filling,
+            "markersize": size,
+            "markerfacecoloralt": "white",
+            "markeredgewidth": 0.8,
+        }
+
+
+def look(head: str, loss: str) -> Look:
+    """The look of a head with its loss.
+
+    >>> look("cosine", "harmonic") == look("cosine", "harmonic"), look("cosine", "harmonic").colour
+    (True, '#D55E00')
+    """
+    filling = _FILLINGS.get(loss) or _pick(("none", "right", "bottom", "top"), loss)
+    colour, heads = FAMILIES[family(head)]
+    marker = MARKERS[heads.index(head)] if head in heads else _pick(MARKERS[7:], head)
+    return Look(colour, marker, filling, _LINES[filling])
+
+
+def family(head: str) -> str:
+    """The family of a head's name.
+
+    >>> family("minkowski[p=3]"), family("hellinger")
+    ('Euclidean and powers', 'others')
+    """
+    bare = _bare(head)
+    return next((name for name, (_, heads) in FAMILIES.items() if bare in map(_bare, heads)), "others")
+
+
+def _bare(head: str) -> str:
+    return head.partition("[")[0].partition(":")[0]
+
+
+def _pick(among: Sequence[str], text: str) -> str:
+    """The same one for the same text, in every process."""
+    return among[crc32(text.encode()) % len(among)]
+
+
+def labels(pairs: Iterable[Pair]) -> dict[Pair, str]:
+    """What to call heads: without the loss, where it goes without saying; sorted by family.
+
+    >>> labels([("cosine", "harmonic"), ("linear", "cross_entropy")])
+    {('linear', 'cross_entropy'): 'linear', ('cosine', 'harmonic'): 'cosine'}
+    """
+    distinct = sorted(set(pairs), key=lambda pair: (list(FAMILIES).index(family(pair[0])), pair))
+    heads = [head for head, _ in distinct]
+    return {(head, loss): head if heads.count(head) == 1 else f"{head} + {loss}" for head, loss in distinct}
+
+
+def legend(canvas: Any, pairs: Iterable[Pair], lines: bool = False) -> None:
+    """A legend below all panels: the heads, and the losses too where a head has several of them."""
+    from matplotlib.lines import Line2D
+
+    entries = _entries(pairs)
+    handles = [
+        Line2D([], [], label=text, linewidth=1.2, **drawn.marker_options(), linestyle=drawn.line if lines else "")
+        for text, drawn in entries.items()
+    ]
+    columns = _columns(entries, canvas.get_size_inches()[0])
+    canvas.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=TINY + 0.5)
+
+
+def legend_height(pairs: Iterable[Pair], width: float) -> float:
+    """Inches that a legend of so many takes below panels of a width."""
+    entries = _entries(pairs)
+    return 0.15 * math.ceil(len(entries) / _columns(entries, width)) + 0.1
+
+
+def _entries(pairs: Iterable[Pair]) -> dict[str, Look]:
+    """What a legend explains."""
+    named = labels(pairs)
+    of_head = {head: look(head, loss) for head, loss in reversed(named)}
+    heads = {head: of_head[head] for head, _ in named}
+    if len(heads) == len(named):
+        return heads
+    losses = {loss: look("", loss)._replace(colour=BLACK, marker="o") for loss in sorted({loss for _, loss in named})}
+    return {head: drawn._replace(filling="full", line="-") for head, drawn in heads.items()} | losses
+
+
+def _columns(texts: Collection[str], width: float) -> int:
+    return max(1, min(len(texts), int(width / (0.058 * max(map(len, texts), default=1) + 0.5))))
+
+
+def grid_of(count: int, most: int = 4) -> tuple[int, int]:
+    """Rows and columns for so many panels.
+
+    >>> grid_of(3), grid_of(6)
+    ((1, 3), (2, 3))
+    """
+    rows = math.ceil(count / most)
+    return rows, math.ceil(count / rows)
+
+
+def canvas_of(width: float, height: float) -> Any:
+    """An empty figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels_of(canvas: Any, count: int, most: int = 4, **options: Any) -> list[Any]:
+    """Axes of `count` panels; places left over stay empty."""
+    rows, columns = grid_of(count, most)
+    axes = list(canvas.subplots(rows, columns, squeeze=False, **options).flat)
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return axes[:count]
+
+
+def dress(axis: Any, title: str = "") -> None:
+    """Title, on two lines if it is long, grid and sizes that all panels share."""
+    axis.set_title(title.replace(" on ", "\non ") if len(title) > LONG else title, fontsize=SMALL + 1)
+    axis.grid(linewidth=0.3)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=SMALL)
+    axis.xaxis.label.set_size(SMALL)
+    axis.yaxis.label.set_size(SMALL)
+
+
+def number(value: float | None) -> str:
+    """A value as a table's cell, to four digits.
+
+    >>> number(0.123456), number(None)
+    ('0.1235', 'n/a')
+    """
+    return "n/a" if value is None else f"{value:.4g}"

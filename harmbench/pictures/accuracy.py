@@ -1,0 +1,73 @@
+"""Test accuracy of every head."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+from harmbench.cells import Cell
+from harmbench.charts import Dot, DotPanel, Dots
+from harmbench.formats import Figure
+from harmbench.pictures._base import Picture, half_width, places_of
+from harmbench.store import RunData
+
+MEASURE = "test_accuracy"
+
+
+class Accuracy(Picture):
+    """Test accuracy of every head: means with their intervals, each seed's value, the baseline as a line.
+
+    A panel for each backbone on each data set, a row for each head, in the order of their mean over the panels; those
+    that went wrong anywhere come last.
+    """
+
+    name: ClassVar[str] = "accuracy"
+    place: ClassVar[int] = 1
+
+    def applies(self, run: RunData) -> str | None:
+        return None if _shown(run) else "no trial has a test accuracy; put the meter quality into the suite"
+
+    def figures(self, run: RunData) -> tuple[Figure, ...]:
+        shown = _shown(run)
+        means: dict[str, list[float]] = defaultdict(list)
+        cells = [cell for members in shown.values() for cell in members]
+        for cell in cells:
+            means[cell.head] += list(cell.by_seed(MEASURE).values())
+        unsound = {cell.head for cell in cells if cell.unsound}
+        rows = sorted(means, key=lambda head: (head in unsound, -sum(means[head]) / len(means[head])))
+        return (
+            Dots(
+                name=self.name,
+                caption="Test accuracy of every head: mean over seeds with its 95 % t interval, ticks for the seeds. "
+                "The dashed line is the baseline; numbers at the left edge are means too low for the axis. "
+                "Heads of one colour are of one family.",
+                axis="test accuracy (%)",
+                panels=tuple(_panel(place, members, rows) for place, members in shown.items()),
+            ),
+        )
+
+
+def _shown(run: RunData) -> dict[str, list[Cell]]:
+    measured = {place: [c for c in cells if c.by_seed(MEASURE)] for place, cells in places_of(run).items()}
+    return {place: cells for place, cells in measured.items() if cells}
+
+
+def _panel(place: str, cells: list[Cell], rows: list[str]) -> DotPanel:
+    baseline = next((interval for c in cells if c.is_baseline and (interval := c.interval(MEASURE))), None)
+    return DotPanel(
+        title=place,
+        dots=tuple(_dot(cell) for cell in sorted(cells, key=lambda cell: rows.index(cell.head))),
+        reference=100 * baseline.mean if baseline else None,
+    )
+
+
+def _dot(cell: Cell) -> Dot:
+    interval = cell.interval(MEASURE)
+    assert interval is not None
+    return Dot(
+        head=cell.head,
+        loss=cell.loss,
+        mean=100 * interval.mean,
+        half_width=half_width(interval, 100),
+        values=tuple(100 * value for value in cell.by_seed(MEASURE).values()),
+    )
