@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from harmbench.formats import Figure
+from harmbench.formats import Figure, Report
 
 # Okabe and Ito's colours, distinct for the colour-blind and in grey; markers say the same once more.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
@@ -44,6 +45,22 @@ def draw(figure: Figure, path: Path) -> None:
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8)
     canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
     pyplot.close(canvas)
+
+
+def drawn(report: Report) -> Report:
+    """A report with its figures as SVG, for formats that hold their pictures inside.
+
+    Text stays text, to be set in the page's own font and found by a search.
+    """
+    import matplotlib
+
+    drawings = {}
+    with TemporaryDirectory() as folder, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "harmbench"}):
+        for figure in report.figures:
+            path = Path(folder) / "figure.svg"
+            draw(figure, path)
+            drawings[figure.name] = path.read_text(encoding="utf-8")
+    return report.model_copy(update={"drawings": drawings})
 
 
 def _draw_panel(axis: Any, panel: Any, rows: list[str], styles: dict[str, tuple[str, str]]) -> None:

@@ -14,7 +14,7 @@ RunFolder = Annotated[
 
 def report(
     run: RunFolder = None,
-    format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",  # noqa: A002
+    format: Annotated[str, typer.Option("--format", help="md, html, csv or json.")] = "md",  # noqa: A002
     region: Annotated[
         str,
         typer.Option(
@@ -28,6 +28,7 @@ def report(
         float | None, typer.Option("--intensity", help="Grid intensity in gCO2e/kWh, in place of the region's.")
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="File to write, `-` for standard output.")] = None,
+    open: Annotated[bool, typer.Option("--open", help="Show the file in the browser.")] = False,  # noqa: A002
 ) -> None:
     """Write the report of a run; CO2 is computed now, so any region can be asked for later.
 
@@ -35,13 +36,19 @@ def report(
     """
     from harmbench import carbon, store
     from harmbench import report as reports
-    from harmbench.errors import RunFolderError
+    from harmbench.errors import OptionError, RunFolderError
     from harmbench.formats import FORMATS
 
+    if open and out == "-":
+        raise OptionError("--open needs a file; leave out `--out -`")
     form = FORMATS.parse(format)
     grid = carbon.grid(region, pue, intensity)
     folder = run or store.latest(Path("reports"))
     composed = reports.compose(store.read(folder), grid)
+    if form.pictures == "inside":
+        from harmbench import figures
+
+        composed = figures.drawn(composed)
     text = form.render(composed)
     if out == "-":
         typer.echo(text, nl=False)
@@ -51,7 +58,7 @@ def report(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    if form.name == "md":
+    if form.pictures == "beside":
         from harmbench import figures
 
         for figure in composed.figures:
@@ -60,3 +67,12 @@ def report(
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")
     typer.echo(f"Report: {path}")
+    if open:
+        _show(path)
+
+
+def _show(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        typer.echo("No browser was found here; open the file in one of yours.", err=True)

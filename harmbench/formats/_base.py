@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from harmbench.records import Record
 from harmbench.registry import Component
+
+Pictures = Literal["none", "beside", "inside"]
 
 
 class Column(Record):
@@ -80,6 +84,7 @@ class Report(Record):
         notes: definitions and caveats.
         environment: pairs of label and text.
         measurements: tidy rows, one for each trial and measure, raw and unrounded.
+        drawings: the figures as SVG, by name, where they have been drawn; no part of the report's content.
     """
 
     title: str
@@ -90,6 +95,7 @@ class Report(Record):
     notes: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     measurements: tuple[dict[str, Any], ...]
+    drawings: dict[str, str] = Field(default_factory=dict, exclude=True)
 
 
 class Format(Component):
@@ -97,9 +103,11 @@ class Format(Component):
 
     Class attributes:
         suffix: of the file, with its dot.
+        pictures: whether it shows none, names SVG files beside it, or holds the report's drawings inside.
     """
 
     suffix: ClassVar[str]
+    pictures: ClassVar[Pictures] = "none"
 
     @abstractmethod
     def render(self, report: Report) -> str:

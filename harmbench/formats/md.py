@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from harmbench.formats._base import Column, Format, Report, Table
+from harmbench.formats._base import Column, Format, Pictures, Report, Table
 
 
 class Markdown(Format):
@@ -13,6 +13,7 @@ class Markdown(Format):
 
     name: ClassVar[str] = "md"
     suffix: ClassVar[str] = ".md"
+    pictures: ClassVar[Pictures] = "beside"
 
     def render(self, report: Report) -> str:
         return "\n".join(_lines(report)) + "\n"
