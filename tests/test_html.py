@@ -103,15 +103,7 @@ def named(names: tuple[str, ...]) -> Report:
         columns=(Column(label="head", numeric=False), Column(label="verdict", numeric=False)),
         rows=((names[0], "better"), (names[3], f"not decided ({names[4]})"), (names[5], "worse")),
     )
-    figure = report.figures[0]
-    points = tuple(
-        point.model_copy(update={"row": names[i % len(names)], "series": names[0]})
-        for i, point in enumerate(figure.panels[0].points)
-    )
-    panel = figure.panels[0].model_copy(update={"points": points, "title": names[1]})
-    picture = figure.model_copy(
-        update={"name": names[2], "caption": names[3], "axis": names[4], "series": (names[0],), "panels": (panel,)}
-    )
+    picture = report.figures[0].model_copy(update={"name": names[2], "caption": names[3]})
     return report.model_copy(
         update={
             "title": names[0],
@@ -253,13 +245,15 @@ def test_a_picture_keeps_nothing_that_runs_loads_or_clashes():
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
         "<style>*{fill:red}</style><script>alert(1)</script><foreignObject/>"
         '<clipPath id="c"/><g id="a" onclick="alert(1)" style="fill: #000000; clip-path: url(#c)"/>'
+        "<text>&lt;script&gt;</text>"
         '<use xlink:href="#a"/><image href="http://x/y.png"/><image href="data:image/png;base64,AA=="/></svg>'
     )
     page = Page(str(inline(svg, "P1", "label")))
-    assert [tag for tag, _ in page.elements] == ["svg", "clippath", "g", "use", "image", "image"]
+    assert [tag for tag, _ in page.elements] == ["svg", "clippath", "g", "text", "use", "image", "image"]
     assert page.elements[1][1]["id"] == "P1-0"
     assert page.elements[2][1] == {"id": "P1-1", "fill": "currentColor", "clip-path": "url(#P1-0)"}
-    assert [a.get("href") for _, a in page.elements[3:]] == ["#P1-1", None, "data:image/png;base64,AA=="]
+    assert "".join(page.texts) == "<script>"
+    assert [a.get("href") for _, a in page.elements[4:]] == ["#P1-1", None, "data:image/png;base64,AA=="]
 
 
 def luminance(colour: str) -> float:

@@ -45,7 +45,7 @@ def report(
     grid = carbon.grid(region, pue, intensity)
     folder = run or store.latest(Path("reports"))
     composed = reports.compose(store.read(folder), grid)
-    if form.pictures == "inside":
+    if form.holds_drawings:
         from harmbench import figures
 
         composed = figures.drawn(composed)
@@ -58,11 +58,11 @@ def report(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    if form.pictures == "beside":
+    if form.pictures:
         from harmbench import figures
 
         for figure in composed.figures:
-            figures.draw(figure, path.parent / f"{figure.name}.svg")
+            figures.draw(figure, path.parent / f"{figure.name}{form.pictures}")
     typer.echo(f"{composed.title}")
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harmbench.formats._base import Column, Figure, Format, Panel, Pictures, Point, Report, Section, Table
+from harmbench.formats._base import Column, Figure, Format, Panel, Point, Report, Section, Table
 from harmbench.registry import Room
 
 FORMATS: Room[Format] = Room("formats", Format, "format")
 
-__all__ = ["FORMATS", "Column", "Figure", "Format", "Panel", "Pictures", "Point", "Report", "Section", "Table"]
+__all__ = ["FORMATS", "Column", "Figure", "Format", "Panel", "Point", "Report", "Section", "Table"]

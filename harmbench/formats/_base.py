@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from harmbench.records import Record
 from harmbench.registry import Component
-
-Pictures = Literal["none", "beside", "inside"]
 
 
 class Column(Record):
@@ -103,11 +101,13 @@ class Format(Component):
 
     Class attributes:
         suffix: of the file, with its dot.
-        pictures: whether it shows none, names SVG files beside it, or holds the report's drawings inside.
+        pictures: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
+        holds_drawings: whether it shows the report's `drawings` itself.
     """
 
     suffix: ClassVar[str]
-    pictures: ClassVar[Pictures] = "none"
+    pictures: ClassVar[str] = ""
+    holds_drawings: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, report: Report) -> str:

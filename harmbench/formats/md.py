@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from harmbench.formats._base import Column, Format, Pictures, Report, Table
+from harmbench.formats._base import Column, Format, Report, Table
 
 
 class Markdown(Format):
@@ -13,7 +13,7 @@ class Markdown(Format):
 
     name: ClassVar[str] = "md"
     suffix: ClassVar[str] = ".md"
-    pictures: ClassVar[Pictures] = "beside"
+    pictures: ClassVar[str] = ".svg"
 
     def render(self, report: Report) -> str:
         return "\n".join(_lines(report)) + "\n"
@@ -23,7 +23,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (f"# {report.title}", "", report.subtitle, "", "## Summary", "")
     yield from (f"- {sentence}" for sentence in report.summary)
     for figure in report.figures:
-        yield from ("", f"![{figure.caption}]({figure.name}.svg)", "", figure.caption)
+        yield from ("", f"![{figure.caption}]({figure.name}{Markdown.pictures})", "", figure.caption)
     for section in report.sections:
         yield from ("", f"## {section.title}")
         for table in section.tables:

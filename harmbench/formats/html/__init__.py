@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harmbench.formats._base import Format, Pictures, Report
+from harmbench.formats._base import Format, Report
 from harmbench.formats.html._page import page
 
 
@@ -23,7 +23,7 @@ class Html(Format):
 
     name: ClassVar[str] = "html"
     suffix: ClassVar[str] = ".html"
-    pictures: ClassVar[Pictures] = "inside"
+    holds_drawings: ClassVar[bool] = True
 
     def render(self, report: Report) -> str:
         return page(report)

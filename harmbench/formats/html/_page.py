@@ -52,8 +52,8 @@ def page(report: Report) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     style, script = _resource("page.css"), _resource("page.js")
     return environment.from_string(_resource("page.html")).render(
-        style=Markup(style),  # noqa: S704, RUF100  our own file
-        script=Markup(script),  # noqa: S704, RUF100  our own file
+        style=Markup(style),  # our own file
+        script=Markup(script),  # our own file
         policy=_policy(style, script),
         rich=rich,
         report=report,

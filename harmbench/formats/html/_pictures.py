@@ -44,7 +44,7 @@ def inline(svg: str, prefix: str, label: str) -> Markup:
     root.set("stroke-linejoin", "round")
     ElementTree.register_namespace("", _SVG)
     text = ElementTree.tostring(root, encoding="unicode").replace(f' xmlns="{_SVG}"', "", 1)
-    return Markup(re.sub(r"\s*\n\s*", " ", text))  # noqa: S704, RUF100  serialised from a tree that was cleaned
+    return Markup(re.sub(r"\s*\n\s*", " ", text))  # serialised from a tree that was cleaned
 
 
 class _Ids:
