@@ -281,7 +281,7 @@ def test_text_has_the_contrast_of_level_aa(theme):
 # --- in a browser ----------------------------------------------------------------------------------------------
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-TABLE = "document.querySelectorAll('.part table.data')[0]"
+TABLE = "document.querySelector('#mlp-on-digits table.data')"
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def inline(svg: str, prefix: str, label: str) -> Markup:
     root.set("aria-labelledby", label)
     root.set("class", f"picture {_size(root)}")
     root.set("stroke-linejoin", "round")
+    root.set("fill", "currentColor")  # SVG's own default is black
     ElementTree.register_namespace("", _SVG)
     text = ElementTree.tostring(root, encoding="unicode").replace(f' xmlns="{_SVG}"', "", 1)
     return Markup(re.sub(r"\s*\n\s*", " ", text))  # serialised from a tree that was cleaned

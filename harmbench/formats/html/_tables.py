@@ -152,7 +152,7 @@ def rich(text: str) -> Markup:
     escaped = str(escape(text))
     if "*" not in escaped and "`" not in escaped:
         return Markup(escaped)  # escaped in the line above
-    return Markup(_CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", escaped)))  #
+    return Markup(_CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", escaped)))
 
 
 def _tail_width(texts: Sequence[str]) -> int:
