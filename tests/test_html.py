@@ -20,7 +20,7 @@ from harmbench.formats.html._tables import number, verdict_key
 from tests.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.contracts.test_formats import DECIDED, RUNS, composed
 
-VOID = {"meta", "input", "link", "br", "img", "hr"}
+VOID = {"meta", "input", "wbr", "link", "br", "img", "hr"}
 HOSTILE = (
     "<script>alert(1)</script>",
     "</style><b>",

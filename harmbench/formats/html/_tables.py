@@ -80,7 +80,7 @@ def _cells(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int
             continue
         else:
             key, content = "", rich(text)
-        yield f'<th scope="row"{key}>{content}</th>' if i == 0 else f"<td{key}>{content}</td>"
+        yield f'<th scope="row"{key}>{_breakable(content)}</th>' if i == 0 else f"<td{key}>{content}</td>"
 
 
 def _numeric(text: str, width: int) -> str:
@@ -93,6 +93,11 @@ def _numeric(text: str, width: int) -> str:
     content = f"<strong>{lead}</strong>" if is_strong else lead
     aside = f'<span class="u">{tail}</span>' if tail or width else ""
     return f'<td class="n{aligned}"{_key(value)}>{content}{aside}</td>'
+
+
+def _breakable(content: str) -> str:
+    """A head's name may be broken before its options."""
+    return content.replace("[", "<wbr>[")
 
 
 def _key(value: float | None) -> str:

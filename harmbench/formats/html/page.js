@@ -83,10 +83,10 @@ fold.addEventListener("click", () => {
   for (const details of folded) details.open = all || atFirst.includes(details);
 });
 
-// Paper unfolds nothing.
+// Paper unfolds nothing. Data of figures stay folded: they are pages long.
 let before = [];
 addEventListener("beforeprint", () => {
-  before = folded.filter((details) => !details.open);
+  before = folded.filter((details) => !details.open && !details.matches(".data-of"));
   for (const details of before) details.open = true;
 });
 addEventListener("afterprint", () => {
