@@ -12,11 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harmbench import figures
+from harmbench.cli import app
 from harmbench.formats import FORMATS, Column, Report, Section, Table
 from harmbench.formats.html._pictures import inline
 from harmbench.formats.html._tables import number, verdict_key
+from harmbench.formats.html._verdicts import decided
 from tests.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.contracts.test_formats import DECIDED, RUNS, composed
 
@@ -196,7 +199,7 @@ def test_columns_without_any_value_are_named_and_left_out():
 
 def test_the_summary_shows_what_is_decided_and_nothing_else():
     text = rendered(composed())
-    found = re.search(r'aria-labelledby="decided-table".*?<tbody>(.*?)</tbody>', text, re.DOTALL)
+    found = re.search(r'aria-labelledby="decided--table-1".*?<tbody>(.*?)</tbody>', text, re.DOTALL)
     assert found
     rows = [re.sub(r"<[^>]+>", " ", row).split() for row in found[1].strip().splitlines()]
     assert {row[2]: row[1] for row in rows} == DECIDED
@@ -204,9 +207,42 @@ def test_the_summary_shows_what_is_decided_and_nothing_else():
     assert " ".join(tile).startswith("1 better 1 worse 4 not decided 1 n/a of 7 comparisons")
 
 
+def test_decided_rows_of_unlike_tables_are_all_there():
+    report = composed()
+    section = report.sections[0]
+    table = section.tables[0]
+    unlike = table.model_copy(
+        update={"columns": (*table.columns[:2], Column(label="loss of test"), *table.columns[3:])}
+    )
+    other = Section(title="elsewhere", tables=(unlike,))
+    found = decided([section, other])
+    assert [sorted(row[0] for row in table.rows) for table in found] == [["better", "worse"]] * 2
+
+
 @pytest.mark.parametrize("run", [pytest.param(r, id=i) for i, r in RUNS.items() if i != "whole"])
 def test_no_chip_says_better_without_a_decision(run):
     assert not re.search(r'class="chip (good|bad)"', rendered(composed(run)))
+
+
+# --- on the command line ---------------------------------------------------------------------------------------
+
+EXAMPLE = str(Path(__file__).resolve().parent.parent / "reports" / "example-vision")
+
+
+@pytest.mark.parametrize(("is_there", "said"), [(True, ""), (False, "No browser was found here")])
+def test_the_page_is_shown_in_the_browser_on_demand(tmp_path, monkeypatch, is_there, said):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", lambda url: shown.append(url) or is_there)
+    path = tmp_path / "page.html"
+    result = CliRunner().invoke(app, ["report", EXAMPLE, "--format", "html", "--open", "--out", str(path)])
+    assert (result.exit_code, shown) == (0, [path.as_uri()])
+    assert said in result.output
+    assert path.read_text(encoding="utf-8").count("<svg") > path.read_text(encoding="utf-8").count('<svg class="bar"')
+
+
+def test_what_is_written_to_the_terminal_is_not_opened():
+    result = CliRunner().invoke(app, ["report", EXAMPLE, "--format", "html", "--open", "--out", "-"])
+    assert "--open needs a file" in str(result.exception)
 
 
 # --- sorting ---------------------------------------------------------------------------------------------------

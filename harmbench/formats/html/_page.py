@@ -88,9 +88,9 @@ def _content(report: Report) -> dict[str, Any]:
         "verdicts": tally([table for _, table in comparing]) if comparing else None,
         "claims": tally(stated) if stated else None,
         "places": places,
-        "decided": view(found) if found else None,
+        "decided": [view(table) for table in found],
         "decided_claims": list(decided_claims(stated)),
-        "many_decided": bool(found and len(found.rows) > MANY_DECIDED),
+        "many_decided": sum(len(table.rows) for table in found) > MANY_DECIDED,
         "sentences": [rich(s) for s in report.summary if not any(_is_of(place.title, s) for place in places)],
         "claiming": [p for p, s in zip(parts, report.sections, strict=True) if any(map(states_verdicts, s.tables))],
         "parts": [p for p, s in zip(parts, report.sections, strict=True) if not any(map(states_verdicts, s.tables))],
@@ -120,7 +120,7 @@ def _drawn(report: Report, anchors: _Anchors) -> Iterator[Drawn]:
         yield Drawn(
             anchor,
             figure.caption,
-            inline(svg, f"P{i}", f"{anchor}-caption") if svg else None,
+            inline(svg, f"P{i}", f"{anchor}--caption") if svg else None,
             view(data) if data else None,
         )
 
@@ -132,10 +132,10 @@ def _data(figure: Figure) -> Table | None:
 
 
 class _Anchors:
-    """Ids from titles, each once."""
+    """Ids from titles, each once; those derived from them have two hyphens, which no title gives."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = {"main", "summary", "figures", "reading", "environment", "filter"}
+        self._taken: set[str] = {"main", "summary", "figures", "reading", "environment", "filter", "fold"}
 
     def __call__(self, title: str) -> str:
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -62,27 +62,23 @@ def _shares(counts: Counter[str], total: int) -> Iterator[Share]:
         start += width
 
 
-def decided(sections: Sequence[Section]) -> Table | None:
-    """Every row that is decided, with its section first and all that stands before the verdict."""
-    rows = []
-    columns: tuple[Column, ...] = ()
+def decided(sections: Sequence[Section]) -> tuple[Table, ...]:
+    """Every row that is decided, with its section and all that stands before the verdict; sections whose columns differ
+    make tables of their own."""
+    found: dict[tuple[Column, ...], list[tuple[str, ...]]] = defaultdict(list)
     for section in sections:
         table = compares(section)
         place = _place(table) if table else None
         if table is None or place is None:
             continue
-        lead = (*table.columns[place : place + 1], *table.columns[:place])
-        columns = columns or lead
-        if lead == columns:
-            rows += [
-                (row[place], *row[:place], section.title)
-                for row in table.rows
-                if CHIPS.get(_verdict(table, row)) in ("good", "bad")
-            ]
-    if not rows:
-        return None
-    where = Column(label="where", numeric=False)
-    return Table(title="Decided", columns=(*columns, where), rows=tuple(sorted(rows, key=lambda row: row[0])))
+        columns = (table.columns[place], *table.columns[:place], Column(label="where", numeric=False))
+        for row in table.rows:
+            if CHIPS.get(_verdict(table, row)) in ("good", "bad"):
+                found[columns].append((row[place], *row[:place], section.title))
+    return tuple(
+        Table(title="Heads that are decided", columns=columns, rows=tuple(sorted(rows, key=lambda row: row[0])))
+        for columns, rows in found.items()
+    )
 
 
 class DecidedClaim(NamedTuple):
