@@ -97,7 +97,7 @@ def _numeric(text: str, width: int) -> str:
 
 def _breakable(content: str) -> str:
     """A head's name may be broken before its options."""
-    return content.replace("[", "<wbr>[")
+    return str.replace(content, "[", "<wbr>[")  # a Markup's own would escape the tag
 
 
 def _key(value: float | None) -> str:
