@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harmbench.errors import OptionError
-from harmbench.formats import Figure
+from harmbench.formats import Figure, Report
 
 KINDS = ("svg", "png", "pdf")
 _SETTINGS: dict[Any, Any] = {
@@ -47,3 +47,21 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     with matplotlib.rc_context(_SETTINGS):
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         figure.paint().savefig(target, format=kind, metadata=undated, dpi=150)
+
+
+def drawn(report: Report) -> Report:
+    """A report with its figures as SVG, for formats that hold their pictures inside.
+
+    Text stays text, to be set in the page's own font and found by a search.
+    """
+    import io
+
+    import matplotlib
+
+    drawings = {}
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        for figure in report.figures:
+            buffer = io.BytesIO()
+            draw(figure, buffer, "svg")
+            drawings[figure.name] = buffer.getvalue().decode()
+    return report.model_copy(update={"drawings": drawings})

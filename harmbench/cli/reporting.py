@@ -19,7 +19,7 @@ RunFolders = Annotated[
 
 def report(
     runs: RunFolders = None,
-    format: Annotated[str, typer.Option("--format", help="md, latex, csv or json.")] = "md",  # noqa: A002
+    format: Annotated[str, typer.Option("--format", help="md, html, latex, csv or json.")] = "md",  # noqa: A002
     region: Annotated[
         str,
         typer.Option(
@@ -33,6 +33,7 @@ def report(
         float | None, typer.Option("--intensity", help="Grid intensity in gCO2e/kWh, in place of the region's.")
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="File to write, `-` for standard output.")] = None,
+    open: Annotated[bool, typer.Option("--open", help="Show the file in the browser.")] = False,  # noqa: A002
 ) -> None:
     """Write the report of one run, or of several together; CO2 is computed now, so any region can be asked for later.
 
@@ -40,15 +41,21 @@ def report(
     """
     from harmbench import carbon, store
     from harmbench import report as reports
-    from harmbench.errors import RunFolderError
+    from harmbench.errors import OptionError, RunFolderError
     from harmbench.formats import FORMATS
 
+    if open and out == "-":
+        raise OptionError("--open needs a file; leave out `--out -`")
     form = FORMATS.parse(format)
     grid = carbon.grid(region, pue, intensity)
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
     data = [store.read(folder) for folder in folders]
     gc.freeze()  # what was read stays to the end: the collector need not look at it again
     composed = reports.compose_together(data, grid, raw=form.raw)
+    if form.holds_drawings:
+        from harmbench import figures
+
+        composed = figures.drawn(composed)
     text = form.render(composed)
     if out == "-":
         typer.echo(text, nl=False)
@@ -67,3 +74,12 @@ def report(
     for sentence in composed.summary:
         typer.echo(f"  {sentence.replace('**', '')}")
     typer.echo(f"Report: {path}")
+    if open:
+        _show(path)
+
+
+def _show(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        typer.echo("No browser was found here; open the file in one of yours.", err=True)

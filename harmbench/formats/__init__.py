@@ -1,4 +1,4 @@
-"""Formats: a Report -> md, csv, json."""
+"""Formats: a Report -> md, html, csv, json."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from harmbench.records import Record
 from harmbench.registry import Component
 
@@ -65,6 +67,7 @@ class Report(Record):
         notes: definitions and caveats.
         environment: pairs of label and text.
         measurements: tidy rows, one for each trial and measure, raw and unrounded.
+        drawings: the figures as SVG, by name, where they have been drawn; no part of the report's content.
     """
 
     title: str
@@ -75,6 +78,7 @@ class Report(Record):
     notes: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     measurements: tuple[dict[str, Any], ...]
+    drawings: dict[str, str] = Field(default_factory=dict, exclude=True)
 
 
 class Format(Component):
@@ -84,11 +88,13 @@ class Format(Component):
         suffix: of the file, with its dot.
         raw: whether it shows the raw rows; where it does not, a report may come without them.
         pictures: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
+        holds_drawings: whether it shows the report's `drawings` itself.
     """
 
     suffix: ClassVar[str]
     raw: ClassVar[bool] = True
     pictures: ClassVar[str] = ""
+    holds_drawings: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, report: Report) -> str:
