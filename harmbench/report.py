@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from harmbench import generalisation
 from harmbench.carbon import Grid
-from harmbench.cells import Cell, cells_of, charged_components, is_collapsed
+from harmbench.cells import Cell, cells_of, charged_components, in_order, is_collapsed, place
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
@@ -36,7 +37,7 @@ DRIFT = 0.1  # relative change of the fixed workload's time from which on the re
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one table: one dataset and one backbone, the best mean test accuracy first, those of which a trial
+    """The cells of one table: one dataset, backbone and setting, the best mean test accuracy first, those of which a trial
     ended badly or collapsed after all others.
 
     Attributes:
@@ -48,10 +49,11 @@ class Group:
     cells: tuple[Cell, ...]
     baseline: Cell | None
     comparisons: dict[str, tuple[Comparison, float]]
+    setting: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.backbone} on {self.dataset}"
+        return place(self.dataset, self.backbone, self.setting)
 
     def verdict(self, cell: Cell) -> str:
         """Better, worse or not decided against the baseline."""
@@ -88,6 +90,7 @@ def compose(run: RunData, grid: Grid) -> Report:
         figures=tuple(_figures(groups)),
         sections=(
             *(Section(title=group.title, tables=tuple(_tables(group, grid))) for group in groups),
+            *generalisation.sections(run.trials),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
         ),
         notes=tuple(_notes(run, grid)),
@@ -107,18 +110,19 @@ def _with_net(run: RunData) -> RunData:
 
 def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
     """Trials as groups of cells, in the order in which they first ran."""
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in cells_of(trials):
-        groups[cell.dataset, cell.backbone].append(cell)
-    for (dataset, backbone), found in groups.items():
+        groups[cell.dataset, cell.backbone, cell.setting].append(cell)
+    for (dataset, backbone, setting), found in groups.items():
         ranked = sorted(found, key=_rank)
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
-        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline))
+        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline), setting)
 
 
-def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int]:
-    """Where the suite names the group's data set and backbone."""
-    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int, tuple[tuple[float, str], ...]]:
+    """Where the suite names the group's data set and backbone; settings by their values."""
+    place_of_set, place_of_net = suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+    return place_of_set, place_of_net, in_order(group.setting)
 
 
 def _rank(cell: Cell) -> tuple[bool, float]:
@@ -541,6 +545,9 @@ def _notes(run: RunData, grid: Grid) -> Iterator[str]:
         + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
         + " was kept and tested once."
     )
+    for field, values in run.header["suite"].get("vary", {}).items():
+        told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
         "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
         f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
@@ -671,6 +678,7 @@ def _tidy(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
             "backbone": spec.backbone,
             "head": spec.head,
             "loss": spec.loss,
+            "setting": spec.setting,
             "seed": spec.seed,
             "status": trial.status,
             "device": trial.device,

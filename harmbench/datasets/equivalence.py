@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask, pairs
+from harmbench.records import Structure
 
 
 class Equivalence(SampledTask):
@@ -29,6 +30,9 @@ class Equivalence(SampledTask):
     @property
     def vocabulary(self) -> int:
         return self.numbers + 2
+
+    def structure(self) -> Structure:
+        return Structure(shape="equivalence", size=self.modulus, tokens=self.numbers)
 
     def items(self) -> Items:
         questions = pairs(self.numbers)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask
+from harmbench.records import Structure
 
 
 class Lattice(SampledTask):
@@ -29,6 +30,9 @@ class Lattice(SampledTask):
     @property
     def vocabulary(self) -> int:
         return self.side**2
+
+    def structure(self) -> Structure:
+        return Structure(shape="lattice", size=self.side, tokens=self.vocabulary)
 
     def items(self) -> Items:
         points = torch.arange(self.vocabulary)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, TokenTask, pairs
+from harmbench.records import Structure
 
 
 class Permutation(TokenTask):
@@ -30,6 +31,9 @@ class Permutation(TokenTask):
     @property
     def vocabulary(self) -> int:
         return math.factorial(self.points)
+
+    def structure(self) -> Structure:
+        return Structure(shape="permutation", size=self.points, tokens=self.vocabulary)
 
     def items(self) -> Items:
         elements = torch.tensor(list(itertools.permutations(range(self.points))))
