@@ -20,21 +20,23 @@ from harmbench.meters.grokking import lasting
 from harmbench.records import TrialRecord
 from harmbench.stats import LEVEL, Median, censored_median
 
+Time = tuple[str, str]
+Shape = tuple[str, str, str, float, str]
 MISSING = "n/a"
-TIMES = (
+TIMES: tuple[Time, ...] = (
     ("steps_to_lasting_train", "steps to lasting train accuracy"),
     ("steps_to_lasting_validation", "to lasting validation accuracy"),
     ("grokking_gap", "grokking gap"),
 )
-SHAPES = (
-    ("embedding_variance_2", "embedding variance on PC 1-2", "%", 100),
-    ("structure_correlation", "structure correlation", "", 1),
-    ("lattice_defect", "lattice defect", "", 1),
-    ("circle_radius_cv", "circle radius CV", "", 1),
-    ("equivalence_ratio", "equivalence ratio", "", 1),
-    ("order_spacing_cv", "order spacing CV", "", 1),
-    ("tree_line_defect", "tree line defect", "", 1),
-    ("permutation_symmetry", "permutation symmetry", "", 1),
+SHAPES: tuple[Shape, ...] = (  # measure, label, unit, factor, what noise gives
+    ("embedding_variance_2", "embedding variance on PC 1-2", "%", 100, ""),
+    ("structure_correlation", "structure correlation", "", 1, "0"),
+    ("lattice_defect", "lattice defect", "", 1, "1"),
+    ("circle_radius_cv", "circle radius CV", "", 1, "0.5"),
+    ("equivalence_ratio", "equivalence ratio", "", 1, "1"),
+    ("order_spacing_cv", "order spacing CV", "", 1, "0.2"),
+    ("tree_line_defect", "tree line defect", "", 1, "0.8"),
+    ("permutation_symmetry", "permutation symmetry", "", 1, "0.8"),
 )
 
 
@@ -63,7 +65,7 @@ def task_tables(cells: Sequence[Cell]) -> Iterator[Table]:
             Column(label="loss", numeric=False),
             Column(label="test accuracy", unit="%"),
             *(Column(label=label, unit="reached") for _, label in times),
-            *(Column(label=label, unit=unit) for _, label, unit, _ in shapes),
+            *(Column(label=label, unit=unit) for _, label, unit, _, _ in shapes),
             *((Column(label="weight norm"),) if times else ()),
         )
         rows = [
@@ -73,12 +75,17 @@ def task_tables(cells: Sequence[Cell]) -> Iterator[Table]:
                 cell.loss,
                 _mean(cell, "test_accuracy", 100) or MISSING,
                 *(told(time_to(cell, name)) for name, _ in times),
-                *(_mean(_sound(cell), name, factor) or MISSING for name, _, _, factor in shapes),
+                *(_mean(_sound(cell), name, factor) or MISSING for name, _, _, factor, _ in shapes),
                 *((_mean(cell, "weight_norm") or MISSING,) if times else ()),
             )
             for cell in members
         ]
-        yield Table(title=place(dataset, backbone, ""), caption=_caption(members), columns=columns, rows=tuple(rows))
+        yield Table(
+            title=place(dataset, backbone, ""),
+            caption=_caption(members, times, shapes),
+            columns=columns,
+            rows=tuple(rows),
+        )
 
 
 def time_to(cell: Cell, name: str) -> Median:
@@ -94,7 +101,7 @@ def time_to(cell: Cell, name: str) -> Median:
 
 
 def told(median: Median) -> str:
-    """A median for people.
+    """A median for people; without an interval where all got there at the same time, or only one was watched.
 
     >>> told(Median(1200.0, 900.0, None, 3, 5)), told(Median(None, None, None, 1, 5)), told(Median(0.4, 0.2, 0.6, 5, 5))
     ('1,200 [900, later] (3/5)', 'later (1/5)', '0.4 [0.2, 0.6] (5/5)')
@@ -102,23 +109,27 @@ def told(median: Median) -> str:
     count = f"({median.reached}/{median.size})"
     if median.value is None:
         return f"later {count}"
-    low, high = (_number(bound) if bound is not None else "later" for bound in (median.low, median.high))
-    return f"{_number(median.value)} [{low}, {high}] {count}" if median.size > 1 else f"{_number(median.value)} {count}"
+    value, high = _number(median.value), "later" if median.high is None else _number(median.high)
+    return f"{value} {count}" if median.low is None else f"{value} [{_number(median.low)}, {high}] {count}"
 
 
-def _caption(cells: Sequence[Cell]) -> str:
+def _caption(cells: Sequence[Cell], times: Sequence[Time], shapes: Sequence[Shape]) -> str:
     trials = [trial for cell in cells for trial in cell.trials]
-    meter = next((m for t in trials for m in t.spec.meters if m.startswith("grokking")), "grokking")
+    meter = next((m for t in trials for m in t.spec.meters if m.startswith("grokking")), "")
     threshold = meter.partition("threshold=")[2].rstrip("]") or "0.9"
     apart = sorted({trial.curve[0].step for trial in trials if trial.curve})
     resolution = f", read every {apart[0]:,} steps" if apart else ""
-    return (
+    by_noise = ", ".join(f"{label} {noise}" for _, label, _, _, noise in shapes if noise)
+    lasting = (
         f"Lasting: accuracy of at least {threshold} from that validation to the last one{resolution}. Median over "
-        f"seeds (Kaplan-Meier) with its {LEVEL:.0%} interval; `later` is beyond the last step, in brackets how many got "
-        "there. Gap: validation less train. Shapes are of the token embedding, mean ± half of the t interval, without "
-        "the trials that collapsed; for noise, structure correlation and lattice defect are 0 and 1, circle radius CV "
-        "about 0.5, equivalence ratio 1, order spacing CV 0.18, tree line defect and permutation symmetry about 0.8."
+        f"seeds (Kaplan-Meier) with its {LEVEL:.0%} interval; `later` is beyond the last step, in brackets how many "
+        "got there. Gap: validation less train. "
     )
+    shape = (
+        "Shapes are of the token embedding, mean ± half of the t interval, without the trials that collapsed. "
+        f"Noise gives about: {by_noise}."
+    )
+    return ((lasting if times else "") + (shape if shapes else "")).strip()
 
 
 def _by_place(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:

@@ -37,8 +37,8 @@ DRIFT = 0.1  # relative change of the fixed workload's time from which on the re
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one table: one dataset, backbone and setting, the best mean test accuracy first, those of which a trial
-    ended badly or collapsed after all others.
+    """The cells of one table: one dataset, backbone and setting, the best mean test accuracy first, those of which a
+    trial ended badly or collapsed after all others.
 
     Attributes:
         comparisons: of test accuracy with the baseline, by label; with Holm-adjusted p-values.

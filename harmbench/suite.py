@@ -268,11 +268,9 @@ def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[s
             changed = Protocol.model_validate({**protocol.model_dump(), **dict(zip(vary, values, strict=True))})
         except ValidationError as error:
             raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
-        named = ((field, getattr(changed, field)) for field in vary)
-        name = ", ".join(
-            f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}" for field, value in named
-        )
-        found[name] = changed
+        held = {field: getattr(changed, field) for field in vary}
+        told = {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in held.items()}
+        found[", ".join(f"{field}={text}" for field, text in told.items())] = changed
     return found
 
 

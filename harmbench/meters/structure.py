@@ -3,8 +3,8 @@
     embedding (V, N) -------------------> shares of variance on two principal components
     its rows for the structure's tokens -> the score of the task's own shape, and one correlation for every shape
 
-All of it are functions of plain tensors, in float64. The scores are those of the released code of arXiv 2502.01628, with
-its oddities mended; each function's docstring names them.
+Functions of plain tensors, in float64. The scores are those of the released code of arXiv 2502.01628, with its oddities
+mended; each function's docstring names them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def explained(rows: Tensor, k: int) -> Value:
 
 
 def plane(rows: Tensor) -> Tensor:
-    """Coordinates (V, 2) of the rows on their first two principal components; the second is 0 where there is one only."""
+    """Coordinates (V, 2) of the rows on their first two principal components; 0 where there is no second."""
     left, sizes, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     flat = left[:, :2] * sizes[:2]
     return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
@@ -150,7 +150,7 @@ def lattice_defect(rows: Tensor, side: int) -> Value:
     return math.sqrt(2 * defect / sides) if sides else "the embeddings do not differ"
 
 
-def circle_radius_cv(rows: Tensor, size: int) -> Value:
+def circle_radius_cv(rows: Tensor) -> Value:
     """Standard deviation over mean of the distances to the centroid, on two principal components; 0 for a circle.
 
     Noise gives about 0.5. The released code first stretches both components to the same range, which makes a circle of
@@ -174,7 +174,7 @@ def equivalence_ratio(rows: Tensor, classes: int) -> Value:
     return float(distances[same].mean() / between) if between else "the classes do not differ"
 
 
-def order_spacing_cv(rows: Tensor, size: int) -> Value:
+def order_spacing_cv(rows: Tensor) -> Value:
     """Standard deviation over mean of the distances of successive tokens; 0 for even steps.
 
     The released code takes in the two answers as if they went on with the order. The score does not tell an order from
@@ -203,7 +203,7 @@ def tree_line_defect(rows: Tensor, generations: int) -> Value:
     return 1 - sum(known) / len(known)
 
 
-def permutation_symmetry(rows: Tensor, points: int) -> Value:
+def permutation_symmetry(rows: Tensor) -> Value:
     """1 / (1 + m), for m the mean distance from an embedding, turned by 90, 180 or 270 degrees on two principal
     components, to the nearest embedding, with their root mean square distance to the centroid as the unit; 1 for a
     fourfold symmetry.
@@ -219,11 +219,11 @@ def permutation_symmetry(rows: Tensor, points: int) -> Value:
 
 SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], Value]]] = {
     "lattice_defect": ("lattice", lattice_defect),
-    "circle_radius_cv": ("circle", circle_radius_cv),
+    "circle_radius_cv": ("circle", lambda rows, _: circle_radius_cv(rows)),
     "equivalence_ratio": ("equivalence", equivalence_ratio),
-    "order_spacing_cv": ("order", order_spacing_cv),
+    "order_spacing_cv": ("order", lambda rows, _: order_spacing_cv(rows)),
     "tree_line_defect": ("tree", tree_line_defect),
-    "permutation_symmetry": ("permutation", permutation_symmetry),
+    "permutation_symmetry": ("permutation", lambda rows, _: permutation_symmetry(rows)),
 }
 BETTER = dict.fromkeys(SCORES, "lower") | {"permutation_symmetry": "higher", "structure_correlation": "higher"}
 
@@ -241,7 +241,10 @@ def structure_correlation(rows: Tensor, structure: Structure) -> Value:
         rows: embeddings (V, N) of the tokens that take part.
         structure: of these tokens.
     """
-    distances, wanted = torch.pdist(rows), torch.pdist(ideal(structure, rows))
+    points = ideal(structure, rows)
+    # By matrix product: exact for whole numbers, and a large tree has as many dimensions as people.
+    apart = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
+    distances, wanted = torch.pdist(rows), apart[tuple(torch.triu_indices(*apart.shape, offset=1))]
     pair = torch.stack([distances - distances.mean(), wanted - wanted.mean()])
     if float(pair[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
         return "all embeddings are equally far apart"
