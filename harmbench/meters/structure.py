@@ -269,7 +269,7 @@ def ideal(structure: Structure, rows: Tensor) -> Tensor:
     if structure.shape == "lattice":
         points = torch.stack([tokens // size, tokens % size], 1)
     elif structure.shape == "circle":
-        angles = tokens * frequency(rows) * (2 * math.pi / size)
+        angles = tokens.double() * frequency(rows) * (2 * math.pi / size)
         points = torch.stack([angles.cos(), angles.sin()], 1)
     elif structure.shape == "equivalence":
         points = torch.nn.functional.one_hot(tokens % size)
