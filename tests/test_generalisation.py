@@ -75,7 +75,10 @@ def test_grokking_watches_a_real_training():
     trial, splits, model, watcher, trained = watched_training()
     found = {m.name: m.value for m in watcher.measurements(None)}
     curves = {curve.name: curve for curve in watcher.curves()}
-    right = predict(model, splits.train_inputs, trial.protocol).argmax(1) == splits.train_targets
+    right = (
+        predict(model, splits.train_inputs, splits.train_targets, trial.protocol).logits.argmax(1)
+        == splits.train_targets
+    )
     norm = math.sqrt(sum(p.detach().double().square().sum().item() for p in model.parameters()))
     rows = model.backbone.embedding.weight.detach().numpy().astype(float)
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
