@@ -111,10 +111,10 @@ def place(dataset: str, backbone: str, setting: str) -> str:
 def in_order(setting: str) -> tuple[tuple[float, str], ...]:
     """What a setting is ordered by: numbers by size.
 
-    >>> in_order("weight_decay=0.5, optimizer=sgd")
+    >>> in_order("weight_decay=0.5 optimizer=sgd")
     ((0.5, ''), (inf, 'sgd'))
     """
-    values = [part.partition("=")[2] for part in setting.split(", ") if part]
+    values = [part.partition("=")[2] for part in setting.split()]
     return tuple((float(value), "") if _is_number(value) else (math.inf, value) for value in values)
 
 

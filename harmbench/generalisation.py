@@ -97,7 +97,8 @@ def time_to(cell: Cell, name: str) -> Median:
     reached = cell.by_seed(name)
     others = [trial for trial in cell.trials if trial.spec.seed not in reached]
     watched = [watch for trial in others if (watch := watched_for(trial, name)) is not None]
-    return censored_median(list(reached.values()), [max(watch, 0.0) for watch in watched])
+    at_once = min([0.0, *reached.values()])  # a gap may be negative
+    return censored_median(list(reached.values()), [max(watch, at_once) for watch in watched])
 
 
 def told(median: Median) -> str:

@@ -260,7 +260,7 @@ def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[s
         ValueError: where the field cannot have a value, or not with the rest of the protocol.
 
     >>> list(settings_of(Protocol(steps=60), {"weight_decay": [0, 0.5], "lr": [0.01]}))
-    ['weight_decay=0, lr=0.01', 'weight_decay=0.5, lr=0.01']
+    ['weight_decay=0 lr=0.01', 'weight_decay=0.5 lr=0.01']
     """
     found = {}
     for values in product(*vary.values()):
@@ -270,7 +270,7 @@ def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[s
             raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
         held = {field: getattr(changed, field) for field in vary}
         told = {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in held.items()}
-        found[", ".join(f"{field}={text}" for field, text in told.items())] = changed
+        found[" ".join(f"{field}={text}" for field, text in told.items())] = changed
     return found
 
 

@@ -244,7 +244,7 @@ def structure_correlation(rows: Tensor, structure: Structure) -> Value:
     points = ideal(structure, rows)
     # By matrix product: exact for whole numbers, and a large tree has as many dimensions as people.
     apart = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
-    distances, wanted = torch.pdist(rows), apart[tuple(torch.triu_indices(*apart.shape, offset=1))]
+    distances, wanted = torch.pdist(rows), apart[tuple(torch.triu_indices(len(apart), len(apart), offset=1))]
     pair = torch.stack([distances - distances.mean(), wanted - wanted.mean()])
     if float(pair[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
         return "all embeddings are equally far apart"
