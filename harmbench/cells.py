@@ -17,23 +17,24 @@ from harmbench.stats import Interval, mean_interval
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
 CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy counts
 
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 Scale = Literal["difference", "ratio"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """All trials of one dataset x backbone x head x loss."""
+    """All trials of one dataset x backbone x head x loss, at one setting of what the suite varies."""
 
     dataset: str
     backbone: str
     head: str
     loss: str
     trials: tuple[TrialRecord, ...]
+    setting: str = ""
 
     @property
     def key(self) -> Key:
-        return self.dataset, self.backbone, self.head, self.loss
+        return self.dataset, self.backbone, self.head, self.loss, self.setting
 
     @property
     def is_baseline(self) -> bool:
@@ -47,7 +48,7 @@ class Cell:
     @property
     def place(self) -> str:
         """Where it is compared with others."""
-        return f"{self.backbone} on {self.dataset}"
+        return place(self.dataset, self.backbone, self.setting)
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A measure's value by seed, where there is one."""
@@ -117,6 +118,33 @@ class Cell:
         return ""
 
 
+def place(dataset: str, backbone: str, setting: str) -> str:
+    """What to call the place where heads are compared.
+
+    >>> place("lattice", "token_mlp", "weight_decay=0")
+    'token_mlp on lattice, weight_decay=0'
+    """
+    return f"{backbone} on {dataset}" + (f", {setting}" if setting else "")
+
+
+def in_order(setting: str) -> tuple[tuple[float, str], ...]:
+    """What a setting is ordered by: numbers by size.
+
+    >>> in_order("weight_decay=0.5 optimizer=sgd")
+    ((0.5, ''), (inf, 'sgd'))
+    """
+    values = [part.partition("=")[2] for part in setting.split()]
+    return tuple((float(value), "") if _is_number(value) else (math.inf, value) for value in values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_collapsed(trial: TrialRecord) -> bool:
     """Whether a trial ended well in a model that does not tell the classes apart.
 
@@ -138,13 +166,21 @@ def cells_of(trials: Iterable[TrialRecord]) -> list[Cell]:
     found: dict[Key, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
         found[trial.spec.cell].append(trial)
-    return [Cell(*key, trials=tuple(members)) for key, members in found.items()]
+    return [
+        Cell(dataset, backbone, head, loss, tuple(members), setting)
+        for (dataset, backbone, head, loss, setting), members in found.items()
+    ]
 
 
 def charged_components(trials: Sequence[TrialRecord]) -> list[Component]:
     """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
     sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
     return [component for component in COMPONENTS if component in sources and component != "ram"]
+
+
+def is_time(name: str) -> bool:
+    """Whether a measure is a time that some trials never reach: where it is missing, it is later than was watched."""
+    return name.endswith("_to_target") or name.startswith("steps_to_lasting_") or name == "grokking_gap"
 
 
 # --- measures --------------------------------------------------------------------------------------------------
@@ -159,8 +195,8 @@ class Measure(NamedTuple):
 
     @property
     def scale(self) -> Scale:
-        """How two values of it are compared."""
-        return "difference" if self.unit == "1" else "ratio"
+        """How two values of it are compared; a gap may be 0 or less and has no ratios."""
+        return "difference" if self.unit == "1" or self.name.endswith("_gap") else "ratio"
 
     def changed(self, change: float, sign: str = "+") -> str:
         """A change of it as text: points of an accuracy or another share, a plain number of other plain numbers, and
@@ -171,6 +207,8 @@ class Measure(NamedTuple):
         """
         if self.scale == "ratio":
             return f"{100 * change:{sign}.3g} %"
+        if self.unit != "1":
+            return f"{change:{sign}.4g} {self.unit}s"
         return f"{100 * change:{sign}.3g} points" if _SHARE.search(self.name) else f"{change:{sign}.3g}"
 
     def interval(self, change: float, low: float | None, high: float | None) -> str:

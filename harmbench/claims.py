@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harmbench.cells import Cell, Measure, cells_of, find_measure, missing_measure
+from harmbench.cells import Cell, Measure, cells_of, find_measure, is_time, missing_measure
 from harmbench.differences import Difference, difference, mean_difference
 from harmbench.formats import Column, Table
 from harmbench.records import Record, TrialRecord
@@ -159,15 +159,18 @@ def _pairs(claim: Claim, cells: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]]
     here = [
         cell
         for cell in cells
-        if _any_matches(claim.datasets, cell.dataset) and _any_matches(claim.backbones, cell.backbone)
+        if _any_matches(claim.datasets, cell.dataset)
+        and _any_matches(claim.backbones, cell.backbone)
+        and _any_matches(claim.settings, cell.setting)
     ]
     if not here:
-        return [], f"the run has no {' or '.join(claim.backbones)} on {' or '.join(claim.datasets)}"
+        where = "" if claim.settings == ("*",) else f" at {' or '.join(claim.settings)}"
+        return [], f"the run has no {' or '.join(claim.backbones)} on {' or '.join(claim.datasets)}{where}"
     candidates = [cell for cell in here if _any_matches(claim.heads, cell.label) and cell.label != claim.baseline]
     if not candidates:
         return [], f"the run has no {' or '.join(claim.heads)} there"
-    baselines = {(cell.dataset, cell.backbone): cell for cell in here if cell.label == claim.baseline}
-    pairs = [(c, baselines[c.dataset, c.backbone]) for c in candidates if (c.dataset, c.backbone) in baselines]
+    baselines = {cell.place: cell for cell in here if cell.label == claim.baseline}
+    pairs = [(candidate, baselines[candidate.place]) for candidate in candidates if candidate.place in baselines]
     return pairs, "" if pairs else f"the run has no {claim.baseline} there to compare with"
 
 
@@ -192,10 +195,10 @@ def _test(claim: Claim, candidate: Cell, baseline: Cell, measure: Measure, direc
     if claim.accuracy_within is not None and (behind := _behind(candidate, baseline)) > claim.accuracy_within:
         note = f"accuracy is {100 * behind:.3g} points behind, so this counts for nothing"
         supports = refutes = math.nan
-    if candidate.count("failed") or (candidate.ended_badly and not measure.name.endswith("_to_target")):
+    if candidate.count("failed") or (candidate.ended_badly and not is_time(measure.name)):
         note = note or f"{candidate.ended_badly} of its trials ended badly"
         supports = math.nan  # the seeds that are left may be the easy ones
-    if baseline.ended_badly and not measure.name.endswith("_to_target"):
+    if baseline.ended_badly and not is_time(measure.name):
         note = note or f"{baseline.ended_badly} of the baseline's trials ended badly"
         refutes = math.nan
     if candidate.collapsed:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harmbench.cells import Cell, Measure, Scale, parts
+from harmbench.cells import Cell, Measure, Scale, is_time, parts
 from harmbench.records import COMPONENTS, TrialRecord
 from harmbench.stats import Estimate, Signs
 
@@ -117,23 +117,29 @@ def _paired_values(
 def _bounds_by_seed(cell: Cell, measure: Measure) -> dict[int, Bounds]:
     """The least and the most that a measure can be, by seed: equal where it is known."""
     found: dict[int, Bounds] = {seed: (v, v) for seed, v in cell.by_seed(measure.name).items()}
-    if measure.name.endswith("_to_target"):
+    if is_time(measure.name):
         for trial in cell.trials:
-            watched = _watched(trial, measure.name)
-            if trial.spec.seed not in found and watched:
+            watched = watched_for(trial, measure.name)
+            if trial.spec.seed not in found and watched is not None and (watched or measure.scale == "difference"):
                 found[trial.spec.seed] = watched, math.inf
     return found
 
 
-def _watched(trial: TrialRecord, name: str) -> float | None:
-    """How long, in the unit of a to-target measure, a trial was watched that never got there; one that diverged never
-    will."""
+def watched_for(trial: TrialRecord, name: str) -> float | None:
+    """How long, in the unit of the measure, a trial was watched that never got there; one that diverged never will.
+
+    Of a gap that is from the step that begins it; where nothing began it, nothing is known of it, and it may be of any
+    length.
+    """
     if trial.status == "diverged":
         return math.inf
     if trial.status == "failed" or not trial.curve:
         return None
     last = trial.curve[-1]
-    if name == "steps_to_target":
+    if name == "grokking_gap":
+        begun = trial.value("steps_to_lasting_train")
+        return -math.inf if begun is None else last.step - begun
+    if name == "steps_to_target" or name.startswith("steps_to_lasting_"):
         return float(last.step)
     if name == "seconds_to_target":
         return last.train_seconds
@@ -165,8 +171,11 @@ def _resolution(candidate: Cell, baseline: Cell, measure: Measure) -> float:
         return max((1 / t.sizes["validation"] for t in trials if t.sizes.get("validation")), default=0.0)
     if measure.unit == "1" and measure.name.endswith(("_share", "_rate")):
         return max((1 / t.curve[-1].step for t in trials if t.curve), default=0.0)
-    if measure.name.endswith("_to_target"):
-        steps = [(v := t.value("steps_to_target")) and t.curve[0].step / v for t in trials if t.curve]
+    if measure.name == "grokking_gap":
+        return max((float(t.curve[0].step) for t in trials if t.curve), default=0.0)
+    if is_time(measure.name):
+        counted = measure.name if measure.name.startswith("steps_") else "steps_to_target"
+        steps = [(v := t.value(counted)) and t.curve[0].step / v for t in trials if t.curve]
         known = [step for step in steps if step]
         return math.sqrt(math.fsum(step**2 for step in known) / len(known)) if known else 0.0
     return 0.0

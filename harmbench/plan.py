@@ -41,13 +41,15 @@ class Plan(Record):
         return fingerprint(sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials}))
 
     @property
-    def cells(self) -> list[tuple[str, str, str, str]]:
-        """dataset, backbone, head, loss of each cell, in the order of the suite."""
-        axes = (self.suite.datasets, self.suite.backbones, ("linear", *self.suite.metrics), self.suite.losses)
+    def cells(self) -> list[tuple[str, str, str, str, str]]:
+        """dataset, backbone, head, loss, setting of each cell, in the order of the suite."""
+        suite = self.suite
+        heads, settings = ("linear", *suite.metrics), tuple(suite.settings)
+        axes = (suite.datasets, suite.backbones, heads, suite.losses, settings)
 
-        def place(cell: tuple[str, str, str, str]) -> tuple[int, ...]:
-            dataset, backbone, head, loss = (axis.index(name) for axis, name in zip(axes, cell, strict=True))
-            return dataset, backbone, loss, head
+        def place(cell: tuple[str, str, str, str, str]) -> tuple[int, ...]:
+            dataset, backbone, head, loss, setting = (axis.index(name) for axis, name in zip(axes, cell, strict=True))
+            return dataset, backbone, setting, loss, head
 
         return sorted({trial.cell for trial in self.trials}, key=place)
 
@@ -73,17 +75,23 @@ def expand(
     places, misfits = match(suite.datasets, suite.backbones)
     excluded += misfits
     common: dict[str, Any] = {
-        "protocol": suite.protocol,
         "meters": suite.meters,
         "device_kind": device_kind,
         "versions": dict(versions),
     }
     cells: list[TrialSpec] = []
     left_out: Counter[Exclusion] = Counter()
-    for (dataset, backbone), (distance, loss) in product(places, heads):
-        content = (contents or {}).get(dataset, "")
+    for (dataset, backbone), (setting, protocol), (distance, loss) in product(places, suite.settings.items(), heads):
         cell = TrialSpec(
-            dataset=dataset, data_content=content, backbone=backbone, distance=distance, loss=loss, seed=0, **common
+            dataset=dataset,
+            data_content=(contents or {}).get(dataset, ""),
+            backbone=backbone,
+            distance=distance,
+            loss=loss,
+            seed=0,
+            protocol=protocol,
+            setting=setting,
+            **common,
         )
         rule = next((rule for rule in suite.exclude if _matches(rule, cell)), None)
         if rule:
@@ -156,5 +164,5 @@ def _fits(loss: Loss, metric: str) -> bool:
 
 def _matches(rule: Exclusion, cell: TrialSpec) -> bool:
     """Whether a rule leaves a cell out."""
-    asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell, strict=True)
+    asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell[:-1], strict=True)
     return all(matches(pattern, name) for pattern, name in asked)

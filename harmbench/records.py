@@ -29,6 +29,7 @@ Method = Literal["counter", "polled", "model", "missing"]
 Inputs = Literal["images", "tokens", "text"]
 ObjectiveKind = Literal["class", "next", "masked"]
 Artifact = Literal["class_weights", "confusion", "embedding", "spectrum"]
+Shape = Literal["lattice", "circle", "equivalence", "order", "tree", "permutation"]
 
 
 class Record(BaseModel):
@@ -90,8 +91,29 @@ class Protocol(Record):
         return math.ceil(Fraction(str(self.epochs)) * train_size / min(self.batch_size, train_size))
 
 
+class Structure(Record):
+    """What the tokens of a task are to each other, so that their embeddings can be held against it.
+
+    Attributes:
+        shape: of the whole; says what `size` is.
+        size: side of a grid, length of a circle, number of equivalence classes, length of an order, generations of a
+            binary tree, points that are permuted.
+        tokens: so many tokens take part, in the order of the shape; others are answers or relations.
+        first: of these tokens.
+    """
+
+    shape: Shape
+    size: int
+    tokens: int
+    first: int = 0
+
+
 class TrialSpec(Record):
-    """One trial: everything that can change its outcome."""
+    """One trial: everything that can change its outcome.
+
+    Attributes:
+        setting: what the suite varies of the protocol, such as `weight_decay=0.1`; a name for a part of `protocol`.
+    """
 
     dataset: str
     data_content: str = ""
@@ -103,6 +125,7 @@ class TrialSpec(Record):
     meters: tuple[str, ...]
     device_kind: Literal["cpu", "cuda"]
     versions: dict[str, str]
+    setting: str = ""
 
     @property
     def head(self) -> str:
@@ -115,17 +138,17 @@ class TrialSpec(Record):
         return (self.head, self.loss) == ("linear", "cross_entropy")
 
     @property
-    def cell(self) -> tuple[str, str, str, str]:
-        """dataset, backbone, head, loss."""
-        return self.dataset, self.backbone, self.head, self.loss
+    def cell(self) -> tuple[str, str, str, str, str]:
+        """dataset, backbone, head, loss, setting."""
+        return self.dataset, self.backbone, self.head, self.loss, self.setting
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits of a hash of every field."""
-        return fingerprint(self.model_dump())
+        """Twelve hexadecimal digits of a hash of every field; the setting is in the protocol."""
+        return fingerprint(self.model_dump(exclude={"setting"}))
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.backbone} {self.head} {self.loss} seed {self.seed}"
+        return " ".join(filter(None, (*self.cell, f"seed {self.seed}")))
 
 
 class EnergyOrigin(Record):

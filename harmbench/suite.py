@@ -12,6 +12,10 @@ A suite names the axes of the matrix (datasets, backbones, metrics, losses, seed
     protocol: {steps: 60}
     meters: [quality, energy]
 
+`vary` gives fields of the protocol several values, an axis each; heads are compared at the same values only:
+
+    vary: {weight_decay: [0, 0.01, 0.5]}
+
 Its claims are statements about the results, which `harmbench claims` judges by named rules:
 
     claims:
@@ -29,8 +33,9 @@ A path wins over a shipped suite's name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,8 +100,11 @@ class Claim(Record):
     )
     datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
     backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+    settings: tuple[str, ...] = Field(
+        default=("*",), min_length=1, description="where it is said to hold, of what the suite varies: weight_decay=0"
+    )
 
-    @field_validator("heads", "datasets", "backbones", mode="before")
+    @field_validator("heads", "datasets", "backbones", "settings", mode="before")
     @classmethod
     def _one_or_many(cls, names: Any) -> Any:
         return _one_or_many(names)
@@ -194,6 +202,9 @@ class SuiteSpec(Record):
     losses: tuple[str, ...] = Field(min_length=1)
     seeds: int = Field(default=3, ge=1)
     protocol: Protocol
+    vary: dict[str, tuple[Any, ...]] = Field(
+        default={}, description="fields of the protocol with several values, an axis each"
+    )
     meters: tuple[str, ...] = (
         "quality",
         "convergence",
@@ -217,6 +228,25 @@ class SuiteSpec(Record):
     def _one_or_many(cls, names: Any) -> Any:
         return _one_or_many(names)
 
+    @field_validator("vary")
+    @classmethod
+    def _fits_the_protocol(cls, vary: dict[str, tuple[Any, ...]], info: ValidationInfo) -> dict[str, tuple[Any, ...]]:
+        for field, values in vary.items():
+            if field not in Protocol.model_fields:
+                near = difflib.get_close_matches(field, Protocol.model_fields, n=1)
+                known = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(Protocol.model_fields)}"
+                raise ValueError(f"the protocol has no field {field}; {known}")
+            if "protocol" in info.data and len(settings_of(info.data["protocol"], {field: values})) < len(values):
+                raise ValueError(f"{field} has a value twice")
+            if not values:
+                raise ValueError(f"{field} has no values")
+        return vary
+
+    @property
+    def settings(self) -> dict[str, Protocol]:
+        """The protocol at every combination of what varies, by its name."""
+        return settings_of(self.protocol, self.vary)
+
     @field_validator("claims")
     @classmethod
     def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
@@ -224,6 +254,27 @@ class SuiteSpec(Record):
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"the id {twice[0]} is there twice")
         return claims
+
+
+def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[str, Protocol]:
+    """A protocol at every combination of values of some of its fields, by name, in the order given.
+
+    Raises:
+        ValueError: where the field cannot have a value, or not with the rest of the protocol.
+
+    >>> list(settings_of(Protocol(steps=60), {"weight_decay": [0, 0.5], "lr": [0.01]}))
+    ['weight_decay=0 lr=0.01', 'weight_decay=0.5 lr=0.01']
+    """
+    found = {}
+    for values in product(*vary.values()):
+        try:
+            changed = Protocol.model_validate({**protocol.model_dump(), **dict(zip(vary, values, strict=True))})
+        except ValidationError as error:
+            raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
+        held = {field: getattr(changed, field) for field in vary}
+        told = {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in held.items()}
+        found[" ".join(f"{field}={text}" for field, text in told.items())] = changed
+    return found
 
 
 ROOMS: dict[str, Room[Any]] = {

@@ -17,7 +17,7 @@ from harmbench.meters.convergence import to_target
 from harmbench.records import TrialRecord
 from harmbench.stats import censored_median
 
-Place = tuple[str, str]  # data set, backbone
+Place = tuple[str, str, str]  # data set, backbone, setting
 SUFFIX = "_to_target"
 
 
@@ -39,7 +39,7 @@ def with_targets(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def _place(trial: TrialRecord) -> Place:
-    return trial.spec.dataset, trial.spec.backbone
+    return trial.spec.dataset, trial.spec.backbone, trial.spec.setting
 
 
 def _with_target(trial: TrialRecord, target: float | None) -> TrialRecord:

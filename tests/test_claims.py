@@ -401,8 +401,10 @@ def test_shipped_claims_are_about_cells_of_their_suite(name):
     for stated in loaded.claims:
         here = [
             f"{head} + {loss}"
-            for dataset, backbone, head, loss in cells
-            if any(matches(p, dataset) for p in stated.datasets) and any(matches(p, backbone) for p in stated.backbones)
+            for dataset, backbone, head, loss, setting in cells
+            if any(matches(p, dataset) for p in stated.datasets)
+            and any(matches(p, backbone) for p in stated.backbones)
+            and any(matches(p, setting) for p in stated.settings)
         ]
         assert stated.baseline in here, stated.id
         assert all(any(matches(pattern, label) for label in here) for pattern in stated.heads), stated.id

@@ -111,8 +111,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name[1]).write_text(block.text)
     here = environment.capture()
     spec = suite.load("smoke", {"backbones": "mlp", "metrics": "euclidean", "losses": "cross_entropy,harmonic"})
-    changes = {"protocol": Protocol(steps=12, evaluations=2, grad_clip=1.0), "meters": (*spec.meters, "pixel_weights")}
-    short = spec.model_copy(update=changes)
+    protocol, meters = (
+        Protocol(steps=12, evaluations=2, grad_clip=1.0),
+        (*spec.meters, "grokking", "structure", "pixel_weights"),
+    )
+    short = spec.model_copy(update={"protocol": protocol, "meters": meters})
     planned = plan.expand(short, "cpu", environment.result_versions())
     with store.RunStore.open(folder / RUN, planned.key, header(planned)) as run:
         run.append_environment(here)

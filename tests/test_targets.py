@@ -26,7 +26,7 @@ BASELINE = [trial(None, seed, 0.5, end) for seed, end in enumerate((0.8, 0.9, 0.
 
 def test_the_target_is_the_median_of_what_the_baseline_ends_with() -> None:
     soon, late, never = (trial("euclidean", s, *a) for s, a in enumerate([(0.8, 0.7), (0.5, 0.9), (0.7, 0.79)]))
-    assert targets.targets([*BASELINE, soon]) == {("digits", "mlp"): 0.8}
+    assert targets.targets([*BASELINE, soon]) == {("digits", "mlp", ""): 0.8}
     found = targets.with_targets([*BASELINE, soon, late, never])
     assert [t.value("steps_to_target") for t in found] == [20, 20, None, 10, 20, None]
     assert [t.value("seconds_to_target") for t in found[3:]] == [1.0, 2.0, None]

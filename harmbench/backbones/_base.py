@@ -44,6 +44,10 @@ class Backbone(Component):
         """
         return None
 
+    def embedding(self, module: nn.Module) -> nn.Parameter | None:
+        """The table (V, N) of a module built here that turns tokens into vectors; None where there is none."""
+        return None
+
     def blank(self, input_shape: tuple[int, ...]) -> Tensor:
         """A batch of one input, all zeros."""
         if self.takes != "images":

@@ -58,5 +58,8 @@ class LanguageBackbone(Backbone):
         import_torchvision()  # transformers imports it
         return HiddenStates(self.model(*input_shape))
 
+    def embedding(self, module: nn.Module) -> nn.Parameter:
+        return module.embedding  # type: ignore[return-value]
+
     def centres(self, module: nn.Module) -> nn.Parameter | None:
-        return module.embedding if self.tied else None  # type: ignore[return-value]
+        return self.embedding(module) if self.tied else None

@@ -27,5 +27,8 @@ class TokenBackbone(Backbone):
     def known_features(self) -> int:
         return self.width
 
+    def embedding(self, module: nn.Module) -> nn.Parameter:
+        return module.get_parameter("embedding.weight")
+
     def centres(self, module: nn.Module) -> nn.Parameter | None:
-        return module.get_parameter("embedding.weight") if self.tied else None
+        return self.embedding(module) if self.tied else None

@@ -59,12 +59,14 @@ def show_plan(plan: Plan, data_dir: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("dataset", "backbone", "loss", "heads", title=f"{plan.suite.name}: {len(plan.trials)} trials")
-    heads: dict[tuple[str, str, str], list[str]] = {}
-    for dataset, backbone, head, loss in plan.cells:
-        heads.setdefault((dataset, backbone, loss), []).append(head)
-    for (dataset, backbone, loss), names in heads.items():
-        table.add_row(dataset, backbone, loss, f"{len(names)}: {', '.join(names)}")
+    varied = ("setting",) if plan.suite.vary else ()
+    columns = ("dataset", "backbone", *varied, "loss", "heads")
+    table = Table(*columns, title=f"{plan.suite.name}: {len(plan.trials)} trials")
+    heads: dict[tuple[str, ...], list[str]] = {}
+    for dataset, backbone, head, loss, setting in plan.cells:
+        heads.setdefault((dataset, backbone, *((setting,) if varied else ()), loss), []).append(head)
+    for row, names in heads.items():
+        table.add_row(*row, f"{len(names)}: {', '.join(names)}")
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 200)
     console.print(table)
     console.print(
@@ -86,17 +88,17 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
 
-    rows, device = plan.suite.protocol.batch_size, plan.trials[0].device_kind
+    settings, device = plan.suite.settings, plan.trials[0].device_kind
     cells = [
         cost.Cell(
             backbone,
             dataset,
             head,
-            rows,
+            settings[setting].batch_size,
             BACKBONES.parse(backbone).known_features(),
             DATASETS.parse(dataset).known_classes(data_dir),
         )
-        for dataset, backbone, head, _ in plan.cells
+        for dataset, backbone, head, _, setting in plan.cells
         if head != "linear"
     ]
     asked = os.environ.get("CXX", "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from pydantic import Field
 
 from harmbench._torch import torch
-from harmbench.records import Inputs
+from harmbench.records import Inputs, Structure
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ class Dataset(Component):
         Args:
             data_dir: folder of data sets.
         """
+        return None
+
+    def structure(self) -> Structure | None:
+        """What its tokens are to each other; None where that is nothing in particular."""
         return None
 
     @abstractmethod

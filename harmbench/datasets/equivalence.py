@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask, pairs
+from harmbench.records import Structure
 
 
 class Equivalence(SampledTask):
@@ -36,6 +37,9 @@ class Equivalence(SampledTask):
     def shades(self) -> tuple[int, ...]:
         """The classes; the answers come after the last."""
         return (*(number % self.modulus for number in range(self.numbers)), self.modulus, self.modulus)
+
+    def structure(self) -> Structure:
+        return Structure(shape="equivalence", size=self.modulus, tokens=self.numbers)
 
     def items(self) -> Items:
         questions = pairs(self.numbers)

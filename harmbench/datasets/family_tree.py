@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask
+from harmbench.records import Structure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,11 @@ class FamilyTree(SampledTask):
     def links(self) -> tuple[tuple[int, int], ...]:
         """Children and their parents."""
         return tuple((person, (person - 1) // 2) for person in range(1, self.people))
+
+    def structure(self) -> Structure:
+        if self.sampling == "as_released":  # counted from 1, and the last one is missing
+            return Structure(shape="tree", size=self.generations, tokens=self.people - 1, first=1)
+        return Structure(shape="tree", size=self.generations, tokens=self.people)
 
     def items(self) -> Items:
         # Counted from 1, the parent of i is i // 2 and its sibling differs in the last bit; tokens count from 0.

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask, pairs
+from harmbench.records import Structure
 
 
 class GreaterThan(SampledTask):
@@ -31,6 +32,9 @@ class GreaterThan(SampledTask):
 
     def labels(self) -> tuple[str, ...]:
         return (*map(str, range(self.numbers)), "no", "yes")
+
+    def structure(self) -> Structure:
+        return Structure(shape="order", size=self.numbers, tokens=self.numbers)
 
     def items(self) -> Items:
         questions = pairs(self.numbers)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask
+from harmbench.records import Structure
 
 
 class Lattice(SampledTask):
@@ -38,6 +39,9 @@ class Lattice(SampledTask):
         side, tokens = self.side, range(self.vocabulary)
         across = tuple((token, token + 1) for token in tokens if (token + 1) % side)
         return across + tuple((token, token + side) for token in tokens if token + side < self.vocabulary)
+
+    def structure(self) -> Structure:
+        return Structure(shape="lattice", size=self.side, tokens=self.vocabulary)
 
     def items(self) -> Items:
         points = torch.arange(self.vocabulary)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from harmbench.datasets._tasks import Items, SampledTask, pairs
+from harmbench.records import Structure
 
 
 class ModularAddition(SampledTask):
@@ -27,6 +28,9 @@ class ModularAddition(SampledTask):
     @property
     def vocabulary(self) -> int:
         return self.p
+
+    def structure(self) -> Structure:
+        return Structure(shape="circle", size=self.p, tokens=self.p)
 
     def items(self) -> Items:
         questions = pairs(self.p)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, TokenTask, pairs
+from harmbench.records import Structure
 
 
 class Permutation(TokenTask):
@@ -34,6 +35,9 @@ class Permutation(TokenTask):
     def labels(self) -> tuple[str, ...]:
         """Where each goes, counted from 1."""
         return tuple("".join(str(i + 1) for i in p) for p in itertools.permutations(range(self.points)))
+
+    def structure(self) -> Structure:
+        return Structure(shape="permutation", size=self.points, tokens=self.vocabulary)
 
     def items(self) -> Items:
         elements = torch.tensor(list(itertools.permutations(range(self.points))))

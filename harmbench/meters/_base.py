@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol
+from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol, Structure
 from harmbench.registry import Component as RegistryComponent
 
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ class Step(NamedTuple):
     parameters: Sequence[nn.Parameter]
     clip_norm: Tensor | None
     head: Sequence[nn.Parameter] = ()
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The model at one validation, in the phase `evaluate`.
+
+    Attributes:
+        point: of the curve.
+        parameters: trainable parameters.
+        embedding: of tokens, (V, N); None where the backbone has none.
+        train_accuracy: share of right predictions on the training part, in evaluation mode; predicts when called.
+    """
+
+    point: CurvePoint
+    parameters: Sequence[Tensor]
+    embedding: Tensor | None
+    train_accuracy: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,8 @@ class Outcome:
         device_name: as the maker calls it.
         examine: looks at the selected state, once however often it is called.
         count_flops: likewise, for one training step.
+        embedding: of tokens, (V, N), in the selected state; None where the backbone has none.
+        structure: what the tokens of the data set are to each other.
     """
 
     protocol: Protocol
@@ -124,6 +143,8 @@ class Outcome:
     device_name: str
     examine: Callable[[], Examined]
     count_flops: Callable[[], Flops]
+    embedding: Tensor | None = None
+    structure: Structure | None = None
 
 
 class Watcher:
@@ -134,6 +155,9 @@ class Watcher:
 
     def on_step(self, step: Step) -> None:
         """Called after each step, outside the step's timing."""
+
+    def on_validation(self, seen: Validation) -> None:
+        """Called after each validation, outside the training window."""
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         """The values, once the trial has ended well; called in the phase `examine`, outside every other."""

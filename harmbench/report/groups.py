@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmbench.cells import Cell, cells_of
+from harmbench.cells import Cell, cells_of, place
 from harmbench.records import TrialRecord
 from harmbench.report.numbers import MISSING
 from harmbench.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
@@ -15,8 +15,8 @@ from harmbench.stats import LEVEL, Comparison, holm, paired_difference, seeds_to
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one table: one dataset and one backbone, the best mean test accuracy first, those of which a trial
-    ended badly or collapsed after all others.
+    """The cells of one table: one dataset, backbone and setting, the best mean test accuracy first, those of which a
+    trial ended badly or collapsed after all others.
 
     Attributes:
         comparisons: of test accuracy with the baseline, by label; with Holm-adjusted p-values.
@@ -27,10 +27,11 @@ class Group:
     cells: tuple[Cell, ...]
     baseline: Cell | None
     comparisons: dict[str, tuple[Comparison, float]]
+    setting: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.backbone} on {self.dataset}"
+        return place(self.dataset, self.backbone, self.setting)
 
     def verdict(self, cell: Cell) -> str:
         """Better, worse or not decided against the baseline."""
@@ -51,13 +52,13 @@ class Group:
 
 def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
     """Trials as groups of cells, in the order in which they first ran."""
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in cells_of(trials):
-        groups[cell.dataset, cell.backbone].append(cell)
-    for (dataset, backbone), found in groups.items():
+        groups[cell.dataset, cell.backbone, cell.setting].append(cell)
+    for (dataset, backbone, setting), found in groups.items():
         ranked = sorted(found, key=_rank)
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
-        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline))
+        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline), setting)
 
 
 def _rank(cell: Cell) -> tuple[bool, float]:

@@ -18,6 +18,9 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
         + " was kept and tested once."
     )
+    for field, values in run.header["suite"].get("vary", {}).items():
+        told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
         "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
         f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harmbench import phases, pictures
+from harmbench import generalisation, phases, pictures
 from harmbench.carbon import Grid
+from harmbench.cells import in_order
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
@@ -42,6 +43,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         sections=(
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
             *aggregate_sections(groups),
+            *generalisation.sections(run.trials),
             *phases.section(run),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
         ),
@@ -62,6 +64,7 @@ def _with_net(run: RunData) -> RunData:
     return run.model_copy(update={"trials": tuple(trials)})
 
 
-def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int]:
-    """Where the suite names the group's data set and backbone."""
-    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int, tuple[tuple[float, str], ...]]:
+    """Where the suite names the group's data set and backbone; settings by their values."""
+    place_of_set, place_of_net = suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+    return place_of_set, place_of_net, in_order(group.setting)

@@ -22,6 +22,7 @@ def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
             "backbone": spec.backbone,
             "head": spec.head,
             "loss": spec.loss,
+            "setting": spec.setting,
             "seed": spec.seed,
             "status": trial.status,
             "device": trial.device,

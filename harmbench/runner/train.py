@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import Splits
-from harmbench.meters import Step, WarmUp, Watcher
+from harmbench.meters import Step, Validation, WarmUp, Watcher
 from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
@@ -123,6 +124,7 @@ class Training:
     ) -> None:
         self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
         self._step_watchers = [each for each in watchers if type(each).on_step is not Watcher.on_step]
+        self._validation_watchers = [each for each in watchers if type(each).on_validation is not Watcher.on_validation]
         self._ledger, self._on_progress = ledger, on_progress
         self._train_size = len(splits.train_targets)
         self._steps = spec.protocol.budget(self._train_size)
@@ -214,9 +216,22 @@ class Training:
         )
         self._trained.curve.append(point)
         self._trained.keep(point, self._model, self._spec.protocol)
+        if self._validation_watchers:
+            self._show(point)
         self._losses, self._checked = [], 0
         self._on_progress(step, self._steps)
         return point
+
+    def _show(self, point: CurvePoint) -> None:
+        """Let the watchers look at the model; the training part is predicted for those who ask."""
+        embedding = BACKBONES.parse(self._spec.backbone).embedding(self._model.backbone)
+        seen = Validation(point, self._parameters, embedding, functools.cache(self._train_accuracy))
+        for watcher in self._validation_watchers:
+            watcher.on_validation(seen)
+
+    def _train_accuracy(self) -> float:
+        inputs, targets = self._ask(self._splits.train_inputs, self._splits.train_targets, 0)
+        return predict(self._model, inputs, targets, self._spec.protocol).hits.double().mean().item()
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:

@@ -142,6 +142,7 @@ def outcome_of(
     on_cuda = splits.train_inputs.device.type == "cuda"
     batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     assert trained.best is not None
+    embedding = BACKBONES.parse(order.spec.backbone).embedding(model.backbone)
     return Outcome(
         protocol=protocol,
         batch_size=size,
@@ -162,6 +163,8 @@ def outcome_of(
         device_name=torch.cuda.get_device_name(order.device) if on_cuda else cpu_name(),
         examine=functools.cache(functools.partial(examine, model, splits, protocol)),
         count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
+        embedding=None if embedding is None else embedding.detach(),
+        structure=DATASETS.parse(order.spec.dataset).structure(),
     )
 
 
