@@ -20,6 +20,8 @@ CASES: dict[str, tuple[list[str], dict[str, object], str]] = {
     "unknown suite": (["run", "visoin"], {}, "unknown suite 'visoin'; did you mean 'vision'?"),
     "suite file is missing": (["run", "nowhere.yaml"], {}, "nowhere.yaml: no such file"),
     "budget = 2hours": ([*RUN, "--budget", "2hours"], {}, "did you mean '2h'?"),
+    "probe = 1kWh": (["plan", "smoke", "--estimate", "--probe", "1kWh"], {}, "is an energy; give a time, such as 2m"),
+    "json of nothing": (["plan", "smoke", "--json"], {}, "write --estimate --json"),
     "unknown option": ([*RUN, "--metrics", "minkowski[q=3]"], {}, "no option 'q' (it takes: p)"),
     "p = 0.5": ([*RUN, "--metrics", "minkowski[p=0.5]"], {}, "p: must be a finite number >= 1, got 0.5"),
     "n = -1": ([*RUN, "--losses", "harmonic[n=-1]"], {}, "n: must be a number > 0, sqrt_d, d or learnable, got -1"),

@@ -138,7 +138,7 @@ def run(
             block.spending = spending
             jobs = [functools.partial(_order, order, spec, block, options) for order, spec in todo]
             executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
-                _task, options.devices, block.opened, preload(plan)
+                task, options.devices, block.opened, preload(plan)
             )
             block.executor = executor
             ended: set[str] = set()
@@ -218,7 +218,7 @@ class _Block:
             environment=self.environment,
             moment=moment,
             started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            instruments=_said(source, device) if moment == "start" else {},
+            instruments=say_source(source, device) if moment == "start" else {},
             idle=idle,
         )
         self._store.append_block(record)
@@ -305,7 +305,7 @@ class _Spending:
         return self._watch.takes_all(spec for spec in self._todo if spec.id not in ended)
 
 
-def _said(source: EnergySource, device: str) -> dict[str, Any]:
+def say_source(source: EnergySource, device: str) -> dict[str, Any]:
     """The source's settings, origins and traps, and a short self-test."""
     if isinstance(source, Instruments):
         return examine([device], source).model_dump(mode="json")
@@ -334,7 +334,7 @@ def _order(
     }
 
 
-def _task(job: dict[str, Any], link: Any) -> TrialRecord:
+def task(job: dict[str, Any], link: Any) -> TrialRecord:
     """In the trial's process."""
     from harmbench.runner.trial import TrialOrder, run_trial
 
