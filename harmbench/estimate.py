@@ -163,8 +163,7 @@ def group_of(spec: TrialSpec, features: int | None, classes: int | None, has_ker
         return Group(spec.dataset, spec.backbone, f"{distance.name} head")
     if found.extra < LIGHT:
         return Group(spec.dataset, spec.backbone, "distance head")
-    size = 2 ** math.floor(math.log2(found.extra / LIGHT))
-    return Group(spec.dataset, spec.backbone, f"dear distance head, about {size} ms more a step on two cores")
+    return Group(spec.dataset, spec.backbone, f"dear distance head, class {1 + int(math.log2(found.extra / LIGHT))}")
 
 
 def estimate(

@@ -119,8 +119,8 @@ def _lines(found: Estimate, grid: Grid, stored: str, probes: int, took: float) -
             f"CO2: {span(found.joules, grid.grams(1.0))} g CO2e, {_word(found)}: {grid}",
         ]
     lines += [
-        f"  {part.group}: {part.trials} trials of {span(part.trial, 1)} s; a step {span(part.step, 1000)} ms, besides "
-        f"{span(part.fixed, 1)} s a trial"
+        f"  {part.group}: {part.trials} trial(s) of {span(part.trial, 1)} s; a step {span(part.step, 1000)} ms, "
+        f"besides {span(part.fixed, 1)} s a trial"
         for part in found.parts
     ]
     return [*lines, *([stored] if stored else [])]

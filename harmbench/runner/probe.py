@@ -28,7 +28,7 @@ from harmbench.runner.run import RunOptions, preload, prepare, say_source, task
 FIRST_STEPS, FIRST_STRETCHES = 8, 2
 ROUNDS = 3
 STRETCH = 16  # steps: meters that look at some of them do so once in so many
-STEADY_SECONDS, MOST_STRETCHES = 0.5, 10
+STEADY_SECONDS, LEAST_STRETCHES, MOST_STRETCHES = 0.5, 4, 10
 IDLE_SECONDS = 0.5  # one look at the idle machine
 
 
@@ -156,7 +156,7 @@ class _Probing:
         share = (self._limit - (time.perf_counter() - self._began)) / to_come
         affordable = (share - first.seconds) / step
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
-        wanted = min(MOST_STRETCHES * STRETCH, max(2 * STRETCH, STEADY_SECONDS / step), total, affordable)
+        wanted = min(MOST_STRETCHES * STRETCH, max(LEAST_STRETCHES * STRETCH, STEADY_SECONDS / step), total, affordable)
         if wanted < FIRST_STEPS:
             return (0, 0) if share <= 0 else (FIRST_STEPS, FIRST_STRETCHES)
         stretches = max(FIRST_STRETCHES, int(wanted / STRETCH))
