@@ -93,9 +93,10 @@ GATES = "accuracy:-0.5%,throughput:-5%,memory:+10%"
 def test_the_same_run_twice_has_no_difference(before):
     found = changes(before, before, GATES)
     assert {row.decision for row in found.rows} == {"no difference"}
-    assert found.summary == "12 comparisons: no difference."
+    assert found.summary == "12 comparisons: no difference; no gate missed."
+    assert changes(before, before).summary == "16 comparisons: no difference."
     code, text = say(before, before, "--fail-on", GATES)
-    assert (code, "12 comparisons: no difference." in text) == (0, True)
+    assert (code, "12 comparisons: no difference; no gate missed." in text) == (0, True)
 
 
 def test_a_head_that_is_one_per_cent_worse_misses_the_gate(before, tmp_path):

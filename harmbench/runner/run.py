@@ -262,6 +262,8 @@ class _Spending:
     def _spent(self) -> float | None:
         """Joules of all devices; the processor's are in every device's source, and counted once."""
         known = list(self._joules.values())
+        if not known:
+            return None
         processor = [joules["cpu"] for joules in known]
         boards = [joules["gpu"] for joules in known if "gpu" in joules]
         if None in processor or None in boards:
