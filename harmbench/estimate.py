@@ -11,7 +11,7 @@ and the run what comes before the first trial, the trials of each device one aft
 range goes from the lower quartiles of all these to their upper ones, added up as if they went together: a machine
 that is slow is slow for all. What the machine does after the probes is not in it.
 
-Energy is power times time: of steps and of the rest apart, each from all probes of the group.
+Energy is power times time: of training and of the rest apart.
 """
 
 from __future__ import annotations
@@ -188,11 +188,11 @@ def estimate(
         training, rest = step * steps, fixed + validation * validations
         found.append(Part(group=str(group), trials=count, step=step, fixed=fixed, trial=training + rest))
         seconds += (training + rest) * count
-        watts = [_power(its, is_training, charged) for is_training in (True, False)]
-        missing = missing or next((each for each in watts if isinstance(each, str)), "")
-        if not missing:
-            of_training, of_rest = (each for each in watts if isinstance(each, Range))
-            joules += (training.times(of_training) + rest.times(of_rest)) * count
+        energy = _energy(its, training, rest, charged)
+        if isinstance(energy, Range):
+            joules += energy * count
+        else:
+            missing = missing or energy
     beside = around.start + 2 * around.idle_seconds
     if around.idle_watts is None:
         missing = missing or "idle power is not known"
@@ -216,8 +216,7 @@ def _work(spec: TrialSpec, probe: TrialRecord) -> tuple[int, int]:
 
 def _costs(probes: Sequence[Probe]) -> tuple[Range, Range, Range]:
     """Seconds of a step, of a validation, and of what a trial takes besides."""
-    steady = [probe for probe in probes if probe.record.curve[-1].step >= STEADY_STEPS] or probes
-    step = Range.of([second for probe in steady for second in _step_seconds(probe.record)])
+    step = Range.of([second for probe in _steady(probes) for second in _step_seconds(probe.record)])
     validations, fixed = [], []
     for probe in probes:
         record, steps = probe.record, probe.record.curve[-1].step
@@ -226,6 +225,11 @@ def _costs(probes: Sequence[Probe]) -> tuple[Range, Range, Range]:
         repeated = steps * median(_step_seconds(record)) + len(record.curve) * validations[-1]
         fixed.append(max(0.0, probe.seconds - repeated))
     return step, Range.of(validations), Range.of(fixed)
+
+
+def _steady(probes: Sequence[Probe]) -> Sequence[Probe]:
+    """The longer ones, where there are any."""
+    return [probe for probe in probes if probe.record.curve[-1].step >= STEADY_STEPS] or probes
 
 
 def _step_seconds(record: TrialRecord) -> list[float]:
@@ -239,18 +243,41 @@ def _seconds(record: TrialRecord, name: str) -> float:
     return sum(phase.seconds for phase in record.phases if phase.phase == name)
 
 
-def _power(probes: Sequence[Probe], is_training: bool, parts: Sequence[Component]) -> Range | str:
-    """Watts of the charged components, in training or besides; or why they are not known."""
-    powers, joules, seconds = [], 0.0, 0.0
-    for probe in probes:
-        phases = [phase for phase in probe.record.phases if (phase.phase == "train") == is_training]
-        unknown = next(
-            (phase.reasons.get(c, "not read") for phase in phases for c in parts if phase.joules.get(c) is None), ""
-        )
-        if unknown:
-            return unknown
-        took = sum(phase.seconds for phase in phases)
-        spent = sum(phase.joules[c] or 0.0 for phase in phases for c in parts)
-        joules, seconds = joules + spent, seconds + took
-        powers.append(spent / took)
-    return Range(low=min(powers), middle=joules / seconds, high=max(powers))
+def _energy(probes: Sequence[Probe], training: Range, rest: Range, parts: Sequence[Component]) -> Range | str:
+    """Joules of a trial from its seconds of training and of the rest; or why they are not known.
+
+    A source that lags, or looks back, takes a while to see that training has begun: its power is that of the second
+    half of a probe's training, and what the first half fell short of it is taken off once.
+    """
+    known = [probe for probe in _steady(probes) if _knows_training(probe.record, parts)]
+    besides = [watts for probe in probes if (watts := _power_besides(probe.record, parts)) is not None]
+    if not known or not besides:
+        phases = [phase for probe in probes for phase in probe.record.phases]
+        return next((phase.reasons[c] for phase in phases for c in parts if c in phase.reasons), "not read")
+    watts, short = zip(*(_training_power(probe.record, parts) for probe in known), strict=True)
+    lag = sum(short) / len(short)
+    return training.times(Range.of(watts)) + rest.times(Range.of(besides)) + Range(low=lag, middle=lag, high=lag)
+
+
+def _knows_training(record: TrialRecord, parts: Sequence[Component]) -> bool:
+    return all(point.train_joules.get(c) is not None for point in record.curve for c in parts)
+
+
+def _training_power(record: TrialRecord, parts: Sequence[Component]) -> tuple[float, float]:
+    """Watts in the second half of training, and the joules of all of it less these watts times its seconds."""
+    points = [(0.0, 0.0)]
+    for point in record.curve:
+        points.append((point.train_seconds, sum(point.train_joules.get(c) or 0.0 for c in parts)))
+    (middle, half), (end, whole) = points[len(points) // 2], points[-1]
+    watts = (whole - half) / (end - middle)
+    return watts, whole - watts * end
+
+
+def _power_besides(record: TrialRecord, parts: Sequence[Component]) -> float | None:
+    """Watts of all but training, as far as they are known."""
+    joules = [
+        (phase.seconds, sum(phase.joules[c] or 0.0 for c in parts))
+        for phase in record.phases
+        if phase.phase != "train" and all(phase.joules.get(c) is not None for c in parts)
+    ]
+    return sum(each for _, each in joules) / sum(seconds for seconds, _ in joules) if joules else None

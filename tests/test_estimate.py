@@ -19,10 +19,14 @@ SIZES = {"train": 1079, "validation": 300, "test": 400}
 VALIDATION, TEST = SAMPLE * SIZES["validation"], SAMPLE * SIZES["test"]
 
 
-def probe(steps=64, stretches=4, step=STEP, fixed=FIXED, first_step=0.5, reasons=None):
+def probe(steps=64, stretches=4, step=STEP, fixed=FIXED, first_step=0.5, lag=0.0, reasons=None):
     """A short trial whose first step takes longer, as they do."""
     stops = [steps * (i + 1) // stretches for i in range(stretches)]
-    curve = tuple(point(stop, train_seconds=first_step + stop * step) for stop in stops)
+    curve = tuple(
+        point(stop, train_seconds=took, train_joules={"cpu": TRAINING * took - lag, "gpu": None, "ram": 1.0})
+        for stop in stops
+        for took in (first_step + stop * step,)
+    )
     training, evaluating = curve[-1].train_seconds, stretches * VALIDATION + TEST
     seconds = {"load": fixed - first_step, "train": training, "evaluate": evaluating}
     watts = {"load": BESIDES, "train": TRAINING, "evaluate": BESIDES}
@@ -52,6 +56,8 @@ def test_costs_that_never_vary_are_found_again():
     trial = FIXED + TEST + STEPS * STEP + VALIDATIONS * VALIDATION
     assert found.seconds.middle == pytest.approx(6 * trial + 5 + 2 * 2)
     assert found.seconds.low == pytest.approx(found.seconds.high)
+    late = estimate(run_of(6), [probe(lag=7.0), probe(steps=8, stretches=2)], around, ["cpu"])
+    assert found.joules.middle - late.joules.middle == pytest.approx(6 * 7.0), "once a trial, however long"
     joules = TRAINING * STEPS * STEP + BESIDES * (FIXED + TEST + VALIDATIONS * VALIDATION)
     # The first step's own half second is in training's joules, and in the fixed part of the time.
     assert found.joules.middle == pytest.approx(6 * joules + 8 * 9, rel=0.02)

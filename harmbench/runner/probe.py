@@ -28,7 +28,8 @@ from harmbench.runner.run import RunOptions, preload, prepare, say_source, task
 FIRST_STEPS, FIRST_STRETCHES = 8, 2
 ROUNDS = 3
 STRETCH = 16  # steps: meters that look at some of them do so once in so many
-STEADY_SECONDS, LEAST_STRETCHES, MOST_STRETCHES = 0.5, 4, 10
+LEAST_STRETCHES, MOST_STRETCHES = 4, 10
+STEADY_SECONDS, STEADY_PERIODS = 1.0, 4  # of steps; and periods of the source of joules, if that is longer
 IDLE_SECONDS = 0.5  # one look at the idle machine
 
 
@@ -124,7 +125,7 @@ class _Probing:
 
     def _job(self, group: Group, turn: int) -> Callable[[str, EnergySource], dict[str, Any] | None]:
         def make(device: str, source: EnergySource) -> dict[str, Any] | None:
-            steps, stretches = (FIRST_STEPS, FIRST_STRETCHES) if turn == 0 else self._more(group)
+            steps, stretches = (FIRST_STEPS, FIRST_STRETCHES) if turn == 0 else self._more(group, source)
             if not steps:
                 return None
             its = self._members[group]
@@ -143,7 +144,7 @@ class _Probing:
 
         return make
 
-    def _more(self, group: Group) -> tuple[int, int]:
+    def _more(self, group: Group, source: EnergySource) -> tuple[int, int]:
         """Steps and validations of a group's second probe; 0 where the time is up."""
         assert self.executor
         while not self._first[group].wait(0.05):
@@ -156,10 +157,13 @@ class _Probing:
         share = (self._limit - (time.perf_counter() - self._began)) / to_come
         affordable = (share - first.seconds) / step
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
-        wanted = min(MOST_STRETCHES * STRETCH, max(LEAST_STRETCHES * STRETCH, STEADY_SECONDS / step), total, affordable)
+        origins = source.origins()
+        periods = [origins[c].period_s or 0.0 for c in charged(self._options.devices) if c in origins]
+        steady = max(STEADY_SECONDS, STEADY_PERIODS * max(periods, default=0.0))
+        wanted = min(max(LEAST_STRETCHES * STRETCH, steady / step), total, affordable)
         if wanted < FIRST_STEPS:
             return (0, 0) if share <= 0 else (FIRST_STEPS, FIRST_STRETCHES)
-        stretches = max(FIRST_STRETCHES, int(wanted / STRETCH))
+        stretches = min(max(FIRST_STRETCHES, int(wanted / STRETCH)), MOST_STRETCHES)
         return int(wanted), stretches
 
     def started(self) -> None:
