@@ -250,7 +250,7 @@ def _energy(probes: Sequence[Probe], training: Range, rest: Range, parts: Sequen
     half of a probe's training, and what the first half fell short of it is taken off once.
     """
     known = [probe for probe in _steady(probes) if _knows_training(probe.record, parts)]
-    besides = [watts for probe in probes if (watts := _power_besides(probe.record, parts)) is not None]
+    besides = [power for probe in probes if (power := _power_besides(probe.record, parts)) is not None]
     if not known or not besides:
         phases = [phase for probe in probes for phase in probe.record.phases]
         return next((phase.reasons[c] for phase in phases for c in parts if c in phase.reasons), "not read")
