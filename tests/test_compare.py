@@ -115,6 +115,18 @@ def test_a_head_that_is_one_per_cent_worse_misses_the_gate(before, tmp_path):
     assert say(before, after, "--fail-on", "accuracy:-2%")[0] == 0  # decided, and within the limit
 
 
+def test_one_per_cent_that_one_seed_alone_makes_is_not_decided(before, tmp_path):
+    """The same fall of the mean as above, and no evidence: four seeds of five are as they were."""
+
+    def fall(trial):
+        return scale("test_accuracy", 0.95)(trial) if trial.spec.seed == 2 else trial
+
+    found = changes(before, run(tmp_path / "after", fall), "accuracy:-0.5%")
+    (row,) = (row for row in found.rows if row.head == "cosine + harmonic")
+    assert row.change == pytest.approx(-0.01, abs=0.001)
+    assert (row.decision, found.missed) == ("not decided", False)
+
+
 LIMITS = {
     "slower": ("throughput", 0.8, "throughput:-5%", True, "worse"),
     "slower, within the limit": ("throughput", 0.8, "throughput:-30%", False, "worse"),

@@ -106,8 +106,11 @@ def test_the_command_predicts_a_run(tmp_path):
     found = json.loads(said.stdout)
     assert (found["trials"], len(found["parts"]), found["probes"]) == (18, 2, 4)
     assert 0 < found["seconds"]["low"] <= found["seconds"]["middle"] <= found["seconds"]["high"]
-    assert found["kwh"]["middle"] == pytest.approx(found["joules"]["middle"] / 3.6e6)
-    assert found["energy_origin"] in ("measured", "modelled")
+    if found["joules"]:
+        assert found["kwh"]["middle"] == pytest.approx(found["joules"]["middle"] / 3.6e6)
+        assert found["energy_origin"] in ("measured", "modelled")
+    else:  # a machine without a source, or one too busy to be read in time
+        assert found["no_joules"]
     assert not (tmp_path / "reports").exists(), "probes leave nothing behind"
 
 
