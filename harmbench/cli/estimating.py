@@ -114,8 +114,9 @@ def _lines(found: Estimate, grid: Grid, stored: str, probes: int, took: float) -
     if found.joules is None:
         lines.append(f"energy and CO2: not known: {found.no_joules}")
     else:
+        unit, joules_each = ("kWh", 3.6e6) if found.joules.middle >= 3600 else ("Wh", 3600.0)
         lines += [
-            f"energy: {span(found.joules, 1 / 3.6e6)} kWh, {_origin(found)}",
+            f"energy: {span(found.joules, 1 / joules_each)} {unit}, {_origin(found)}",
             f"CO2: {span(found.joules, grid.grams(1.0))} g CO2e, {_word(found)}: {grid}",
         ]
     lines += [
