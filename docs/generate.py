@@ -82,7 +82,10 @@ def slug(headline: str) -> str:
 def _commands() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
     yield from ("", "## Commands", "", f"{root.help}", "")
-    yield "Exit codes: 0 done; 1 a trial failed, a gate was missed or something broke; 2 usage; 130 stopped by Ctrl-C."
+    yield (
+        "Exit codes: 0 done; 1 a trial failed, a gate was missed or something broke; 2 usage; 3 `run --budget` left "
+        "trials; 130 stopped by Ctrl-C."
+    )
     yield from ("", *_parameters(root))
     for name, command in root.commands.items():
         words = [_argument(p) for p in command.params if _is_argument(p)]

@@ -83,10 +83,12 @@ class Changes(Record):
     Attributes:
         rows: every measure of every cell that both runs have.
         notes: what else differs, and what was left out.
+        gated: whether there was a gate to miss.
     """
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    gated: bool = False
 
     @property
     def missed(self) -> bool:
@@ -100,7 +102,8 @@ class Changes(Record):
         told = ", ".join(f"{count} {decision}" for decision, count in counts.items() if count)
         same = all(row.decision == "no difference" or not row.change for row in self.rows)
         found = told or ("no difference" if same else "no decided change")
-        gate = f"; {sum(row.missed for row in self.rows)} gate(s) missed" if self.missed else ""
+        passed = "; no gate missed" if self.gated else ""
+        gate = f"; {sum(row.missed for row in self.rows)} gate(s) missed" if self.missed else passed
         return f"{len(self.rows)} comparisons: {found}{gate}."
 
 
@@ -157,7 +160,7 @@ def compare(
         _check_gate(pairs, measure, gate)
     rows = _rows(pairs, list(dict.fromkeys(named.values())), {measure.name: gate.limit for measure, gate in limits})
     notes = (*differing, *_notes(a, b, pairs, list(named.values())), *_sight(pairs, [measure for measure, _ in limits]))
-    return Changes(rows=tuple(rows), notes=notes)
+    return Changes(rows=tuple(rows), notes=notes, gated=bool(gates))
 
 
 # --- what may be compared --------------------------------------------------------------------------------------

@@ -16,9 +16,7 @@ from harmbench.energy import EnergySource, Instruments
 from harmbench.energy.codecarbon import processor_times
 from harmbench.energy.selftest import SelfTest, agreement, self_test
 from harmbench.energy.traps import Facts, Trap, find
-from harmbench.records import Component, EnergyOrigin, Record
-
-CHARGED: tuple[Component, ...] = ("cpu", "gpu")  # memory's joules are a guess everywhere, and left out of verdicts
+from harmbench.records import CHARGED, Component, EnergyOrigin, Record
 
 
 class Diagnosis(Record):
@@ -54,10 +52,14 @@ def not_measured(origins: Mapping[Component, EnergyOrigin], devices: Sequence[st
     >>> not_measured({"cpu": modelled}, ["cpu"])
     {'cpu': 'model: cpu_load, TDP 8 W'}
     """
-    part = ("cpu", "gpu") if any(device.startswith("cuda") for device in devices) else ("cpu",)
     missing = EnergyOrigin(method="missing", detail="no source")
-    found = {c: origins.get(c, missing) for c in CHARGED if c in part}
+    found = {c: origins.get(c, missing) for c in charged(devices)}
     return {c: f"{o.method}: {o.detail}" for c, o in found.items() if o.method in ("model", "missing")}
+
+
+def charged(devices: Sequence[str]) -> tuple[Component, ...]:
+    """Components whose joules are charged to trials on these devices."""
+    return CHARGED if any(device.startswith("cuda") for device in devices) else ("cpu",)
 
 
 @contextmanager

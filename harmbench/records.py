@@ -22,6 +22,7 @@ SCHEMA_VERSION = 2
 
 Component = Literal["cpu", "gpu", "ram"]
 COMPONENTS: tuple[Component, ...] = ("cpu", "gpu", "ram")
+CHARGED: tuple[Component, ...] = ("cpu", "gpu")  # memory's joules are a guess everywhere, and left out of verdicts
 Phase = Literal["load", "warm-up", "train", "evaluate", "examine"]
 PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "examine")
 Origin = Literal["measured", "modelled", "derived", "missing"]
@@ -308,6 +309,34 @@ class BlockRecord(Record):
     started: str
     instruments: dict[str, Any] = Field(default_factory=dict)
     idle: IdleWindow | None = None
+
+
+class BudgetRecord(Record):
+    """What one call of `run` was allowed to spend, and what it spent.
+
+    Attributes:
+        block: of the call's trials.
+        asked: as on the command line.
+        unit: of `limit` and `spent`: `s`, or `J` of processor and GPU.
+        spent: from the start of the call, loading and idle windows included; None where it is not known.
+        methods: how each component's joules were come by.
+        trials: that ended in this call.
+        left: planned trials that were not run yet.
+        stopped: why no more trials were started; empty where nothing is left.
+        incomplete: seeds of which only some trials have been run, with how many are left.
+    """
+
+    block: str
+    asked: str
+    unit: Literal["s", "J"]
+    limit: float
+    spent: float | None
+    methods: dict[Component, Method] = Field(default_factory=dict)
+    started: str
+    trials: int
+    left: int
+    stopped: str
+    incomplete: dict[int, int] = Field(default_factory=dict)
 
 
 class CurvePoint(Record):

@@ -3,6 +3,7 @@
     run.json            the suite, the plan's key, what was excluded
     environments.jsonl  what ran the trials, one line for each distinct environment
     blocks.jsonl        instruments and idle power at both ends of the trials of one call, one BlockRecord a line
+    budgets.jsonl       what a call with --budget might spend, and what it spent, one BudgetRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
     artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
@@ -29,7 +30,7 @@ import filelock
 from pydantic import ValidationError
 
 from harmbench.errors import RunFolderError
-from harmbench.records import BlockRecord, Record, TrialRecord
+from harmbench.records import BlockRecord, BudgetRecord, Record, TrialRecord
 from harmbench.targets import with_targets
 
 R = TypeVar("R", bound=Record)
@@ -44,6 +45,7 @@ class RunData(Record):
     environments: dict[str, dict[str, Any]]
     unreadable_lines: int
     blocks: tuple[BlockRecord, ...] = ()
+    budgets: tuple[BudgetRecord, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -102,7 +104,7 @@ class RunStore:
                 f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
                 "choose another --out"
             )
-        for name in ("trials.jsonl", "environments.jsonl", "blocks.jsonl"):
+        for name in ("trials.jsonl", "environments.jsonl", "blocks.jsonl", "budgets.jsonl"):
             _cut_torn_line(self.folder / name)
         created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
         _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
@@ -126,6 +128,10 @@ class RunStore:
         with self._blocks:
             _append_line(self.folder / "blocks.jsonl", block.model_dump_json())
 
+    def append_budget(self, budget: BudgetRecord) -> None:
+        """Put on disk what a call might spend, and what it spent."""
+        _append_line(self.folder / "budgets.jsonl", budget.model_dump_json())
+
 
 def read(folder: Path) -> RunData:
     """Everything in a run folder; of several records of one trial, the last.
@@ -143,13 +149,15 @@ def read(folder: Path) -> RunData:
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
     blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord)
+    budgets, torn_budgets = _read_records(folder / "budgets.jsonl", BudgetRecord)
     return RunData(
         folder=str(folder),
         header=header,
         trials=with_targets(sorted(records.values(), key=lambda record: record.order)),
         environments={entry["id"]: entry for entry in environments},
         blocks=tuple(blocks),
-        unreadable_lines=torn + torn_environments + torn_blocks + _read_lines(folder / "torn.txt")[1],
+        budgets=tuple(budgets),
+        unreadable_lines=torn + torn_environments + torn_blocks + torn_budgets + _read_lines(folder / "torn.txt")[1],
     )
 
 

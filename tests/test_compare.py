@@ -93,9 +93,10 @@ GATES = "accuracy:-0.5%,throughput:-5%,memory:+10%"
 def test_the_same_run_twice_has_no_difference(before):
     found = changes(before, before, GATES)
     assert {row.decision for row in found.rows} == {"no difference"}
-    assert found.summary == "12 comparisons: no difference."
+    assert found.summary == "12 comparisons: no difference; no gate missed."
+    assert changes(before, before).summary == "16 comparisons: no difference."
     code, text = say(before, before, "--fail-on", GATES)
-    assert (code, "12 comparisons: no difference." in text) == (0, True)
+    assert (code, "12 comparisons: no difference; no gate missed." in text) == (0, True)
 
 
 def test_a_head_that_is_one_per_cent_worse_misses_the_gate(before, tmp_path):
@@ -112,6 +113,18 @@ def test_a_head_that_is_one_per_cent_worse_misses_the_gate(before, tmp_path):
     assert "\x1b" not in text
     assert say(before, after)[0] == 0  # no gate, nothing to miss
     assert say(before, after, "--fail-on", "accuracy:-2%")[0] == 0  # decided, and within the limit
+
+
+def test_one_per_cent_that_one_seed_alone_makes_is_not_decided(before, tmp_path):
+    """The same fall of the mean as above, and no evidence: four seeds of five are as they were."""
+
+    def fall(trial):
+        return scale("test_accuracy", 0.95)(trial) if trial.spec.seed == 2 else trial
+
+    found = changes(before, run(tmp_path / "after", fall), "accuracy:-0.5%")
+    (row,) = (row for row in found.rows if row.head == "cosine + harmonic")
+    assert row.change == pytest.approx(-0.01, abs=0.001)
+    assert (row.decision, found.missed) == ("not decided", False)
 
 
 LIMITS = {

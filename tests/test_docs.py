@@ -201,6 +201,8 @@ def is_cheap(arguments: list[str]) -> bool:
         return not any(argument.startswith("reports/") and argument != RUN for argument in arguments)
     if arguments[:1] in (["claims"], ["compare"], ["plot"]):
         return RUN in arguments
+    if "--estimate" in arguments:
+        return False
     return bool(arguments) and (arguments[0] in CHEAP or arguments[-1] in {"-h", "--help", "--version"})
 
 

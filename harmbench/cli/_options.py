@@ -68,6 +68,14 @@ DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="HARMBENCH_DATA", help="Folder of data sets.", file_okay=False)
 ]
 
+Region = Annotated[
+    str,
+    typer.Option(
+        "--region", envvar="HARMBENCH_REGION", help="ISO country code (FRA), zone (US-CA, CA-QC, CN-BJ, SE1), or world."
+    ),
+]
+Pue = Annotated[float, typer.Option("--pue", help="Power usage effectiveness of the building.")]
+
 
 def overrides(
     metrics: list[str] | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -45,13 +45,31 @@ def plan(
     steps: o.Steps = None,
     devices: o.Devices = None,
     data_dir: o.DataDir = Path("data"),
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Predict time, energy and CO2 of the run from short trials.")
+    ] = False,
+    probe: Annotated[str, typer.Option("--probe", help="Most time those short trials may take.")] = "2m",
+    as_json: Annotated[bool, typer.Option("--json", help="The estimate as JSON.")] = False,
+    region: o.Region = "world",
+    pue: o.Pue = 1.0,
 ) -> None:
-    """Show the trials of a suite, and what is left out and why; runs nothing.
+    """Show the trials of a suite, and what is left out and why; runs nothing but the short trials of --estimate.
 
     Example: harmbench plan vision --metrics euclidean,cosine
     """
+    from harmbench.errors import OptionError
+
+    if as_json and not estimate:
+        raise OptionError("--json is the form of an estimate; write --estimate --json")
     overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
-    show_plan(make_plan(suite, overrides, resolve_devices(devices), data_dir), data_dir)
+    chosen = resolve_devices(devices)
+    made = make_plan(suite, overrides, chosen, data_dir)
+    if not as_json:
+        show_plan(made, data_dir)
+    if estimate:
+        from harmbench.cli.estimating import show_estimate
+
+        show_estimate(made, chosen, data_dir, probe, region, pue, as_json)
 
 
 def show_plan(plan: Plan, data_dir: Path) -> None:
@@ -80,10 +98,6 @@ def show_plan(plan: Plan, data_dir: Path) -> None:
 
 def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
     """What the plan's distance heads cost, where that is much; see `harmbench.cost`."""
-    import importlib.util
-    import os
-    import shutil
-
     from harmbench import cost
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
@@ -101,10 +115,19 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
         for dataset, backbone, head, _, setting in plan.cells
         if head != "linear"
     ]
+    return cost.warnings(cells, device, has_kernels(device))
+
+
+def has_kernels(device: str) -> bool:
+    """Whether compiled kernels are to be had for a kind of device."""
+    import importlib.util
+    import os
+    import shutil
+
+    if device != "cpu":
+        return importlib.util.find_spec("triton") is not None
     asked = os.environ.get("CXX", "")
-    has_compiler = any(map(shutil.which, [asked] if asked else ["g++", "c++", "clang++"]))
-    has_kernels = has_compiler if device == "cpu" else importlib.util.find_spec("triton") is not None
-    return cost.warnings(cells, device, has_kernels)
+    return any(map(shutil.which, [asked] if asked else ["g++", "c++", "clang++"]))
 
 
 def validate(suite: o.Suite) -> None:

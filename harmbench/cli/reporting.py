@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harmbench.cli import _options as o
+
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the latest under reports/ unless given.")
 ]
@@ -20,15 +22,8 @@ RunFolders = Annotated[
 def report(
     runs: RunFolders = None,
     format: Annotated[str, typer.Option("--format", help="md, html, latex, csv or json.")] = "md",  # noqa: A002
-    region: Annotated[
-        str,
-        typer.Option(
-            "--region",
-            envvar="HARMBENCH_REGION",
-            help="ISO country code (FRA), zone (US-CA, CA-QC, CN-BJ, SE1), or world.",
-        ),
-    ] = "world",
-    pue: Annotated[float, typer.Option("--pue", help="Power usage effectiveness of the building.")] = 1.0,
+    region: o.Region = "world",
+    pue: o.Pue = 1.0,
     intensity: Annotated[
         float | None, typer.Option("--intensity", help="Grid intensity in gCO2e/kWh, in place of the region's.")
     ] = None,

@@ -12,6 +12,7 @@ from harmbench.cli import _options as o
 from harmbench.cli.planning import make_plan, resolve_devices, show_plan
 
 if TYPE_CHECKING:
+    from harmbench.budget import Budget
     from harmbench.plan import Plan
     from harmbench.runner import Summary
 
@@ -32,6 +33,15 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse to run where energy could only be modelled; exit code 1.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="AMOUNT",
+            help="What this call may spend: 2h, 30m, 0.5kWh. It stops between trials, whole seeds first; exit code 3 "
+            "where trials are left.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; reports/SUITE-KEY unless given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end.")] = False,
 ) -> None:
@@ -39,8 +49,10 @@ def run(
 
     Example: harmbench run vision --metrics all
     """
+    from harmbench.budget import parse
     from harmbench.runner import RunOptions
 
+    allowed = parse(budget) if budget is not None else None
     chosen = resolve_devices(devices)
     overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
     plan = make_plan(suite, overrides, chosen, data_dir)
@@ -49,9 +61,11 @@ def run(
         return
     if strict:
         _refuse_models(plan, chosen)
+    if allowed and allowed.unit == "J":
+        _say_what_counts(allowed, chosen)
     idle_seconds = plan.suite.idle_seconds if idle is None else idle
     folder = out or Path("reports") / f"{plan.suite.name}-{plan.key[:6]}"
-    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download, idle_seconds))
+    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download, idle_seconds, allowed))
     _say_how_it_went(summary, folder)
 
 
@@ -68,6 +82,28 @@ def _refuse_models(plan: Plan, devices: list[str]) -> None:
     if wanting:
         said = "; ".join(f"{component} joules: {why}" for component, why in wanting.items())
         raise MeasurementError(f"--strict: energy cannot be measured here ({said}). `harmbench doctor` says why")
+
+
+def _say_what_counts(budget: Budget, devices: list[str]) -> None:
+    """Refuse a budget of energy that nothing here counts, and say where a model counts it."""
+    from harmbench.doctor import charged, instruments_for
+    from harmbench.errors import MeasurementError
+
+    with instruments_for(devices) as instruments:
+        origins = instruments.origins()
+    for component in charged(devices):
+        origin = origins[component]
+        if origin.method == "missing":
+            raise MeasurementError(
+                f"--budget {budget.text}: nothing counts the {component}'s joules here ({origin.detail}); "
+                "give a time, such as --budget 2h. `harmbench doctor` says what is measured"
+            )
+        if origin.method == "model":
+            typer.echo(
+                f"--budget {budget.text}: joules of the {component} are modelled here ({origin.detail}), not measured; "
+                "the budget ends by the model",
+                err=True,
+            )
 
 
 def _follow(plan: Any, options: Any) -> Summary:
@@ -98,10 +134,36 @@ def _follow(plan: Any, options: Any) -> Summary:
 
 
 def _say_how_it_went(summary: Summary, folder: Path) -> None:
-    """One line, the next command, and exit code 1 where trials failed."""
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
+    """One line, the next command; exit code 1 where trials failed, else 3 where the budget left some."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
+    counts = counts or ("nothing was run" if summary.finished < summary.planned else "nothing to do")
     reused = f", {summary.reused} done before" if summary.reused else ""
     typer.echo(f"{folder}: {counts}{reused}. Next: harmbench report {folder}")
+    for line in _ending(summary):
+        typer.echo(line, err=True)
     if summary.statuses["failed"]:
         typer.echo("some trials failed; the report names why, the same command tries them again", err=True)
         raise typer.Exit(1)
+    if summary.budget and summary.budget.left:
+        raise typer.Exit(3)
+
+
+def _ending(summary: Summary) -> list[str]:
+    """What a budget ended, and how to go on."""
+    from harmbench.budget import say
+
+    end = summary.budget
+    if end is None:
+        return []
+    spent = f"{say(end.spent, end.unit)} spent" if end.spent is not None else "what was spent is not known"
+    if not end.left:
+        return [f"budget {end.asked}: {spent}, nothing is left"]
+    partly = [f"seed {seed} is incomplete ({left} trials left)" for seed, left in end.incomplete.items()]
+    begun = "every seed begun is complete" if end.left < summary.planned else "none was run yet"
+    balance = f"{' and '.join(partly)}: tables of this run are not balanced" if partly else begun
+    about = f", about {say(summary.to_go, end.unit)}" if summary.to_go else ""
+    return [
+        f"budget {end.asked}: {spent}; stopped because {end.stopped}",
+        f"{end.left} of {summary.planned} trials are left{about}; {balance}",
+        "the same command goes on from here, with its budget anew; a larger one does more in one go",
+    ]

@@ -103,14 +103,15 @@ class LocalExecutor(Generic[J, R]):
         self._gate = threading.Lock()  # no process starts once the stop has begun
 
     def run(
-        self, jobs: Sequence[Callable[[str, EnergySource], J]]
+        self, jobs: Sequence[Callable[[str, EnergySource], J | None]]
     ) -> Generator[Started[J] | Progress[J] | Finished[J, R]]:
         """Run all jobs; yields what happens, as it happens.
 
         Closing the iterator early ends the running processes; their jobs have no `Finished`.
 
         Args:
-            jobs: each makes its job once its device and that device's energy source are known.
+            jobs: each makes its job once its device and that device's energy source are known, when what ran there
+                before has ended; or makes None, after which that device takes no more.
         """
         if self._context.get_start_method() == "forkserver":
             forkserver.ensure_running()  # it loads its modules while the energy source starts
@@ -132,12 +133,16 @@ class LocalExecutor(Generic[J, R]):
                 else:
                     yield event
         finally:
-            with self._gate:
-                self.stopping.set()
-                for process in self._running.values():
-                    process.kill()
+            self.stop()
             for worker in workers:
                 worker.join()
+
+    def stop(self) -> None:
+        """Start nothing more, and end what runs; from any thread."""
+        with self._gate:
+            self.stopping.set()
+            for process in self._running.values():
+                process.kill()
 
     def wait_until_loaded(self) -> None:
         """Block until the fork server has loaded its modules, so that the machine is idle again."""
@@ -150,7 +155,9 @@ class LocalExecutor(Generic[J, R]):
         try:
             with self._source(device) as source:
                 while (make := _next(waiting)) is not None and not self.stopping.is_set():
-                    self._run_one(make(device, source), device, source, events)
+                    if (job := make(device, source)) is None:
+                        break
+                    self._run_one(job, device, source, events)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that iterates, which raises it
             events.put(error)
         events.put(None)

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from harmbench import budget as budgets
 from harmbench import environment
+from harmbench.budget import Budget
 from harmbench.datasets import DATASETS
-from harmbench.doctor import examine, instruments_for
+from harmbench.doctor import charged, examine, instruments_for
 from harmbench.energy import EnergySource, Instruments, settings_from_outside
 from harmbench.energy.idle import measure_idle
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
-from harmbench.records import Artifact, BlockRecord, EnergyOrigin, TrialRecord, TrialSpec
-from harmbench.store import RunStore
+from harmbench.records import (
+    Artifact,
+    BlockRecord,
+    BudgetRecord,
+    Component,
+    EnergyOrigin,
+    IdleWindow,
+    Method,
+    TrialRecord,
+    TrialSpec,
+)
+from harmbench.store import RunStore, read
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class RunOptions:
 
     Attributes:
         idle_seconds: for how long idle power is measured before the first trial on each device, and after the last.
+        budget: what this call may spend; without one, it runs all there is.
     """
 
     folder: Path
@@ -38,15 +52,23 @@ class RunOptions:
     data_dir: Path
     download: bool = False
     idle_seconds: float = 0.0
+    budget: Budget | None = None
 
 
 @dataclass
 class Summary:
-    """What a run did."""
+    """What a run did.
+
+    Attributes:
+        budget: what became of it, once the run has ended.
+        to_go: what the trials that are left would take, in the budget's unit.
+    """
 
     planned: int
     reused: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    budget: BudgetRecord | None = None
+    to_go: float = 0.0
 
     @property
     def finished(self) -> int:
@@ -102,6 +124,7 @@ def run(
         RunFolderError: where the folder cannot be used.
         DatasetUnavailableError: where data are missing.
     """
+    began = time.perf_counter()
     prepare(plan, options)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # cuda:0 is then the board that NVML calls 0
     with RunStore.open(options.folder, plan.key, header(plan)) as store:
@@ -112,22 +135,32 @@ def run(
         if todo:
             store.append_environment(here)
             block = _Block(here["id"], options.idle_seconds, store, source or _instruments)
+            spending = _Spending(plan, options, [spec for _, spec in todo], began) if options.budget else None
+            block.spending = spending
             jobs = [
                 functools.partial(_order, order, spec, plan.suite.artifacts, block, options) for order, spec in todo
             ]
             executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
-                _task, options.devices, block.opened, preload(plan)
+                task, options.devices, block.opened, preload(plan)
             )
             block.executor = executor
-            with closing(executor.run(jobs)) as events:
-                for event in events:
-                    if isinstance(event, Finished):
-                        record = event.result or _failed(event)
-                        store.append(record)
-                        summary.statuses[record.status] += 1
-                        yield record
-                    else:
-                        yield event
+            ended: set[str] = set()
+            try:
+                with closing(executor.run(jobs)) as events:
+                    for event in events:
+                        if isinstance(event, Finished):
+                            record = event.result or _failed(event)
+                            store.append(record)
+                            ended.add(record.id)
+                            summary.statuses[record.status] += 1
+                            yield record
+                        else:
+                            yield event
+            finally:
+                if spending:
+                    summary.budget = spending.record(block.id, ended)
+                    summary.to_go = spending.to_go(ended)
+                    store.append_budget(summary.budget)
         yield summary
 
 
@@ -157,6 +190,7 @@ class _Block:
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.executor: LocalExecutor[Any, TrialRecord] | None = None  # it opens the sources, so it comes later
+        self.spending: _Spending | None = None
         self.environment = environment
         self._idle_seconds, self._store, self._source = idle_seconds, store, source
 
@@ -167,28 +201,116 @@ class _Block:
             self._note("start", device, source)
             yield source
             self._note("end", device, source)
+            if self.spending:
+                self.spending.read(device, source)
 
     def _note(self, moment: Literal["start", "end"], device: str, source: EnergySource) -> None:
         assert self.executor is not None
         if self.executor.stopping.is_set():
             return
         idle = None
+        if self._idle_seconds or self.spending:
+            self.executor.wait_until_loaded()  # loading torch is not idling, and no trial's cost
         if self._idle_seconds:
-            self.executor.wait_until_loaded()  # loading torch is not idling
             idle = measure_idle(source, self._idle_seconds, wait=self.executor.stopping.wait)
+        if idle and self.spending and moment == "start":
+            self.spending.keep(idle)
         record = BlockRecord(
             block=self.id,
             device=device,
             environment=self.environment,
             moment=moment,
             started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            instruments=_said(source, device) if moment == "start" else {},
+            instruments=say_source(source, device) if moment == "start" else {},
             idle=idle,
         )
         self._store.append_block(record)
 
 
-def _said(source: EnergySource, device: str) -> dict[str, Any]:
+class _Spending:
+    """What a call with a budget has spent, and whether the next trial may start.
+
+    Args:
+        plan: that is run.
+        options: with a budget.
+        todo: the trials without a record, in their order.
+        began: when the call did.
+    """
+
+    def __init__(self, plan: Plan, options: RunOptions, todo: Sequence[TrialSpec], began: float) -> None:
+        assert options.budget
+        self.budget, self._plan, self._todo = options.budget, plan, todo
+        self._began, self._started = began, datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._parts = charged(options.devices)
+        self._joules: dict[str, dict[Component, float | None]] = {}  # by device
+        self._methods: dict[Component, Method] = {}
+        left = {spec.id for spec in todo}
+        self._watch = budgets.Watch(
+            self.budget,
+            todo,
+            begun={spec.seed for spec in plan.trials if spec.id not in left},
+            known=budgets.taken(read(options.folder).trials, self.budget.unit),
+            devices=len(options.devices),
+        )
+
+    def read(self, device: str, source: EnergySource) -> float | None:
+        """What has been spent so far; None where that is not known."""
+        if self.budget.unit == "s":
+            return time.perf_counter() - self._began
+        reading, origins = source.read(), source.origins()
+        self._methods |= {c: origins[c].method for c in self._parts if c in origins and origins[c].method != "missing"}
+        self._joules[device] = {c: reading.joules.get(c) for c in self._parts}
+        return self._spent()
+
+    def _spent(self) -> float | None:
+        """Joules of all devices; the processor's are in every device's source, and counted once."""
+        known = list(self._joules.values())
+        if not known:
+            return None
+        processor = [joules["cpu"] for joules in known]
+        boards = [joules["gpu"] for joules in known if "gpu" in joules]
+        if None in processor or None in boards:
+            return None
+        return max((j for j in processor if j is not None), default=0.0) + sum(j for j in boards if j is not None)
+
+    def keep(self, idle: IdleWindow) -> None:
+        """Keep for the end what the idle window at the start took: another one comes there."""
+        joules = sum(idle.joules.get(component) or 0.0 for component in self._parts)
+        self._watch.reserve = max(self._watch.reserve, idle.seconds if self.budget.unit == "s" else joules)
+
+    def allows(self, spec: TrialSpec, device: str, source: EnergySource) -> bool:
+        """Whether a trial may start on a device now."""
+        return self._watch.may_start(spec, device, self.read(device, source))
+
+    def record(self, block: str, ended: Collection[str]) -> BudgetRecord:
+        """What became of the budget, at the end of the call.
+
+        Args:
+            block: of the call.
+            ended: ids of the trials that ended in it.
+        """
+        left = [spec for spec in self._todo if spec.id not in ended]
+        spent = time.perf_counter() - self._began if self.budget.unit == "s" else self._spent()
+        return BudgetRecord(
+            block=block,
+            asked=self.budget.text,
+            unit=self.budget.unit,
+            limit=self.budget.limit,
+            spent=spent,
+            methods=self._methods,
+            started=self._started,
+            trials=len(ended),
+            left=len(left),
+            stopped=(self._watch.stopped or "interrupted") if left else "",
+            incomplete={seed: count for seed, (count, _) in budgets.incomplete(self._plan.trials, left).items()},
+        )
+
+    def to_go(self, ended: Collection[str]) -> float:
+        """What the trials that are left are likely to take, in the budget's unit."""
+        return self._watch.takes_all(spec for spec in self._todo if spec.id not in ended)
+
+
+def say_source(source: EnergySource, device: str) -> dict[str, Any]:
     """The source's settings, origins and traps, and a short self-test."""
     if isinstance(source, Instruments):
         return examine([device], source).model_dump(mode="json")
@@ -203,8 +325,10 @@ def _order(
     options: RunOptions,
     device: str,
     source: EnergySource,
-) -> dict[str, Any]:
-    """A trial order as plain data, so that this process never imports torch."""
+) -> dict[str, Any] | None:
+    """A trial order as plain data: this process never imports torch. None where the budget does not allow it."""
+    if block.spending and not block.spending.allows(spec, device, source):
+        return None
     origins = source.origins()
     if len(options.devices) > 1:
         shared = EnergyOrigin(method="missing", detail="trials on several devices share it")
@@ -223,7 +347,7 @@ def _order(
     }
 
 
-def _task(job: dict[str, Any], link: Any) -> TrialRecord:
+def task(job: dict[str, Any], link: Any) -> TrialRecord:
     """In the trial's process."""
     from harmbench.runner.trial import TrialOrder, run_trial
 
