@@ -29,7 +29,7 @@ _MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4}
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
 _BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learnt", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+_WITH_AUX = ("minkowski_learnt", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -56,7 +56,10 @@ def _threads(coordinates: int) -> int:
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants.
+
+    Chebyshev's is the place of its largest difference, an integer in a float's room.
+    """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
     aux = torch.empty_like(d) if operator.name in _WITH_AUX else None

@@ -159,9 +159,9 @@ struct Dot : Base {
   INLINE void add(vf* s, vf x, vf w, float) const { s[0] += x * w; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    dx -= w * c1;
-    dw -= x * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
+    subtract_product(dx, w[0], c1);
+    subtract_product(dw, x[0], c1);
   }
 };
 
