@@ -25,8 +25,13 @@ NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has 
 
 
 class Form(ABC):
-    """Base of the forms."""
+    """Base of the forms.
 
+    Attributes:
+        arrays: numbers per pair that a block holds: distances, their gradient, and what else `forward` gives.
+    """
+
+    arrays = 2
     option: Tensor | None = None
     of_option: Tensor | None = None
 
@@ -54,6 +59,7 @@ class NativeForm(Form):
     def __init__(self, operator: Operator, option: Tensor | None = None) -> None:
         self.option = None if option is None else option.detach()
         self.operator = operator if self.option is None else operator._replace(option=float(self.option))
+        self.arrays = native.arrays(operator)
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         return native.forward(self.operator, x[rows], w)
@@ -237,6 +243,8 @@ class FinishedForm(Form):
     `scale` is what the base's vectors are multiplied by, to keep its powers within float32.
     """
 
+    arrays = 3
+
     def __init__(self, base: Form, finish: Finish, scale: float = 1.0) -> None:
         self.base, self.finish, self.scale = base, finish, scale
         self.base_scale = scale ** (finish.base.degree or 0)
@@ -357,15 +365,17 @@ def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield portion[:, 0], portion[:, 1]
 
 
-def row_blocks(rows: int, columns: int, device: str = "cpu") -> list[slice]:
-    """Even blocks of at most 512 rows, 256 where classes are many; on a GPU, of at most 16 MiB, in steps of 32 rows.
+def row_blocks(rows: int, columns: int, device: str = "cpu", arrays: int = 2) -> list[slice]:
+    """Even blocks of at most 512 rows; where classes are many, of 256, or fewer with more than two numbers per pair.
+
+    On a GPU of at most 16 MiB, in steps of 32 rows.
 
     >>> row_blocks(600, 10)
     [slice(0, 300, None), slice(300, 600, None)]
     >>> row_blocks(160, 50257, "cuda")
     [slice(0, 54, None), slice(54, 108, None), slice(108, 160, None)]
     """
-    most = 512 if columns <= 1 << 14 else 256
+    most = 512 if columns <= 1 << 14 else 512 // arrays
     if device == "cuda":
         most = max(32, (1 << 22) // columns // 32 * 32)
     size = math.ceil(rows / max(1, math.ceil(rows / most)))
@@ -436,7 +446,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     dx, dw = torch.zeros_like(x), torch.zeros_like(w)
     form.begin(w)
-    for rows in row_blocks(len(x), len(w), d.device.type):
+    for rows in row_blocks(len(x), len(w), d.device.type, form.arrays):
         some_aux = None if aux is None else aux[rows]
         form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
     form.end(w, dw)

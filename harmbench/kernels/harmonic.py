@@ -166,7 +166,13 @@ class Block(NamedTuple):
 
 
 class Way(ABC):
-    """How a block of rows goes from vectors to losses and gradients."""
+    """How a block of rows goes from vectors to losses and gradients.
+
+    Attributes:
+        arrays: numbers per pair that a block holds.
+    """
+
+    arrays = 2
 
     def begin(self, w: Tensor) -> None:  # noqa: B027 - nothing to do in one call
         """Look at the centres (K, N) once, before the first block."""
@@ -186,6 +192,7 @@ class OneCall(Way):
 
     def __init__(self, operator: Operator, vectors: Map | None = None) -> None:
         self._step = native.Step(operator, vectors)
+        self.arrays = native.arrays(operator)
 
     def block(
         self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
@@ -205,6 +212,7 @@ class ByForm(Way):
 
     def __init__(self, form: forms.Form) -> None:
         self._form = form
+        self.arrays = form.arrays
 
     def begin(self, w: Tensor) -> None:
         self._form.begin(w)
@@ -238,7 +246,7 @@ def _run(
     if learn:
         to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learnt is None else torch.zeros_like(learnt))
     # A block keeps nothing but its losses: the next one's distances would stand beside its own.
-    rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type)
+    rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type, way.arrays)
     blocks = [way.block(x, w, some, n, task, factors, to) for some in rows]
     if to is not None:
         way.end(w, to)

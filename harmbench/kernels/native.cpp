@@ -432,6 +432,7 @@ struct Base {
   INLINE float parameter(float most) const { return most; }  // what `add` gets of the largest |x - w|
   INLINE void prepare(vf v, vf* parts) const { parts[0] = v; }
   INLINE vf total(vf, vf gradient) const { return gradient; }
+  INLINE bool cancels(const float*, const float*, idx) const { return true; }  // where there is a `Far`, and 1 - d is small
 };
 
 template <class Op>
@@ -541,6 +542,16 @@ struct BrayCurtisSigned : Base {
   INLINE void add(vf* s, vf x, vf w, float) const {
     s[0] += vabs(x - w) * one;
     s[1] += vabs(x + w) * one;
+  }
+  // Only where almost no coordinate of x, or of w, is the larger: those that are have gradients of full size.
+  INLINE bool cancels(const float* x, const float* w, idx n) const {
+    idx of_x = 0, of_w = 0;
+    for (idx j = 0; j < n && std::min(of_x, of_w) <= n / 32; j += LANES) {
+      vf a = vabs(load_some(x + j, n - j)), b = vabs(load_some(w + j, n - j));
+      of_x += __builtin_popcount(bits_of(a > b));
+      of_w += __builtin_popcount(bits_of(b > a));
+    }
+    return std::min(of_x, of_w) <= n / 32;
   }
   INLINE float finish(const float* s, const Pair&, float* aux) const {
     *aux = s[1];
@@ -905,6 +916,9 @@ struct Problem {
   const float *x, *w, *x_stat, *w_stat;
   idx rows, columns, n;
   int threads;
+  idx stride = columns;  // of arrays of pairs, where these are some of their columns
+
+  INLINE idx at(idx b, idx k) const { return b * stride + k; }
 };
 
 template <class Op, int C>
@@ -916,12 +930,12 @@ INLINE void pairs_to(const Op& op, const Problem& in, idx b, idx k, const float*
     idx row = b + std::min(r, rows - 1);
     x[r] = in.x + row * in.n;
     if (Op::MAX_FIRST)
-      for (int c = 0; c < C; ++c) most_of[r][c] = most[row * in.columns + k + c];
+      for (int c = 0; c < C; ++c) most_of[r][c] = most[in.at(row, k + c)];
   }
   pairs<Op, C>(op, x, in.w + k * in.n, in.n, &most_of[0][0], C, sums);
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < C; ++c) {
-      idx at = (b + r) * in.columns + k + c;
+      idx at = in.at(b + r, k + c);
       Pair pair{x[r], in.w + (k + c) * in.n, in.n, Op::STAT ? in.x_stat[b + r] : 0, Op::STAT ? in.w_stat[k + c] : 0,
                 most_of[r][c]};
       float unused;
@@ -964,7 +978,7 @@ template <class Op>
 constexpr idx TILE<Op, void> = 6000 / LANES / (Op::PARTS + 1);
 
 template <class Op, int R>
-INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx columns,
+INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const float* c1, const float* c2, idx stride,
                           const float* w, float* dw, idx tile, float* dx) {
   constexpr int PARTS = Op::PARTS;
   vf xv[R][PARTS], dxv[R] = {};
@@ -973,7 +987,7 @@ INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const f
     vf wv[PARTS], dwv = load(dw + k * LANES);
     UNROLL
     for (int part = 0; part < PARTS; ++part) wv[part] = load(w + (k * PARTS + part) * LANES);
-    EACH op.grad(xv[r], wv, {c1 + r * columns + k}, {Op::HAS_C2 ? c2 + r * columns + k : nullptr}, dxv[r], dwv);
+    EACH op.grad(xv[r], wv, {c1 + r * stride + k}, {Op::HAS_C2 ? c2 + r * stride + k : nullptr}, dxv[r], dwv);
     store(dw + k * LANES, dwv);
   }
   EACH store_some(dx + r * n, load_some(dx + r * n, left) + op.total(load_some(x + r * n, left), dxv[r]), left);
@@ -993,8 +1007,8 @@ void tile_backward(const Op& op, const Problem& in, const float* c1, const float
     for (int part = 0; part < PARTS; ++part) store(wt + (k * PARTS + part) * LANES, parts[part]);
   }
   auto rows = [&](idx b, auto count) __attribute__((always_inline)) {
-    const idx at = b * in.columns + k0;
-    rows_backward<Op, count>(op, in.x + b * in.n + j, in.n, left, c1 + at, Op::HAS_C2 ? c2 + at : nullptr, in.columns, wt,
+    const idx at = in.at(b, k0);
+    rows_backward<Op, count>(op, in.x + b * in.n + j, in.n, left, c1 + at, Op::HAS_C2 ? c2 + at : nullptr, in.stride, wt,
                              dwt, tile, dx + b * in.n + j);
   };
   idx b = 0;
@@ -1022,14 +1036,14 @@ struct Sizes {
   }
 };
 
-// Whether `is` holds in any lane; it gets the place of a vector of pairs, and how many of these are left in the row.
+// Whether `is` holds in any lane; it gets the row and the first column of a vector of pairs.
 template <class F>
 bool any_pair(const Problem& in, F is) {
   bool found = false;
 #pragma omp parallel for num_threads(in.threads) schedule(static) reduction(|| : found)
   for (idx b = 0; b < in.rows; ++b) {
     vi hit = {};
-    for (idx k = 0; k < in.columns; k += LANES) hit |= is(b * in.columns + k, in.columns - k);
+    for (idx k = 0; k < in.columns; k += LANES) hit |= is(b, k);
     found = found || any(hit);
   }
   return found;
@@ -1044,7 +1058,9 @@ void add_gradients(const Op& op, const Problem& in, const float* c1, const float
   bool is_moderate = HAS_PLAIN;
   if constexpr (HAS_PLAIN)
     if (std::isfinite(Plain::MOST_C))
-      is_moderate = !any_pair(in, [&](idx at, idx left) { return ~(vabs(load_some(c1 + at, left)) <= Plain::MOST_C); });
+      is_moderate = !any_pair(in, [&](idx b, idx k) {
+        return ~(vabs(load_some(c1 + in.at(b, k), in.columns - k)) <= Plain::MOST_C);
+      });
 #pragma omp parallel num_threads(in.threads)
   {
 #ifdef _OPENMP
@@ -1078,7 +1094,7 @@ void add_gradients(const Op& op, const Problem& in, const float* c1, const float
 // Adds the gradient of 1 / (sum |x| + sum |w|): -sign(x) times the sum of g d / (sum |x| + sum |w|), both ways.
 void add_size_gradient(const Problem& in, const float* g_over_total, const float* d, float* dx, float* dw) {
   std::vector<double> of_row(in.rows), of_column(in.columns);
-  auto term = [&](idx b, idx k) { return g_over_total[b * in.columns + k] * d[b * in.columns + k]; };
+  auto term = [&](idx b, idx k) { return g_over_total[in.at(b, k)] * d[in.at(b, k)]; };
 #pragma omp parallel num_threads(in.threads)
   {
 #pragma omp for schedule(static) nowait
@@ -1101,27 +1117,39 @@ void add_size_gradient(const Problem& in, const float* g_over_total, const float
   add(of_column, in.w, in.columns, dw);
 }
 
-bool any_far(const Problem& in, const float* d) {
-  const vf limit = splat(1.0f / 64);  // below, 1 - d has lost two digits
-  return any_pair(in, [&](idx at, idx count) { return vabs(1.0f - load_some(d + at, count)) < limit; });
+// Whether gradients of a pair would cancel.
+template <class Op>
+bool any_far(const Op& op, const Problem& in, const float* d) {
+  return any_pair(in, [&](idx b, idx k) {
+    const idx left = in.columns - k;
+    vi far = vabs(1.0f - load_some(d + in.at(b, k), left)) < 1.0f / 64;  // 1 - d has lost two digits
+    if (any(far))
+      for (int i = 0; i < LANES && i < left; ++i)
+        if (far[i] && !op.cancels(in.x + b * in.n, in.w + (k + i) * in.n, in.n)) far[i] = 0;
+    return far;
+  });
 }
 
 // g = dl/dd and d are scratch: they become the operator's coefficients. Adds to dx and dw.
 template <class Op>
 void backward(const Op& op, const Problem& in, float* g, float* d, const float* aux, float* dx, float* dw) {
   if constexpr (!std::is_void<typename Op::Far>::value)
-    if (any_far(in, d)) {
+    if (any_far(op, in, d)) {
       const auto far = with_fields_of(op, typename Op::Far());
       forward(far, in, nullptr, d, nullptr);
       return backward(far, in, g, d, aux, dx, dw);
     }
-  if constexpr (Op::CAN_LEAVE_FLOAT)
-    if (any_pair(in, [&](idx at, idx count) { return op.leaves_float(load_some(g + at, count), load_some(d + at, count)); }))
-      return backward(with_fields_of(op, typename Op::Scaled()), in, g, d, aux, dx, dw);
+  if constexpr (Op::CAN_LEAVE_FLOAT) {
+    auto leaves = [&](idx b, idx k) {
+      const idx at = in.at(b, k), left = in.columns - k;
+      return op.leaves_float(load_some(g + at, left), load_some(d + at, left));
+    };
+    if (any_pair(in, leaves)) return backward(with_fields_of(op, typename Op::Scaled()), in, g, d, aux, dx, dw);
+  }
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b)
     for (idx k = 0; k < in.columns; ++k) {
-      idx at = b * in.columns + k;
+      idx at = in.at(b, k);
       op.coefficients(g[at], d[at], Op::HAS_AUX ? aux[at] : 0, Op::STAT ? in.x_stat[b] : 0, Op::STAT ? in.w_stat[k] : 0);
     }
   if (Op::HAS_SIZES) add_size_gradient(in, g, d, dx, dw);
@@ -1187,7 +1215,7 @@ INLINE void largest_of(const Problem& in, float one, idx b, idx k, float* d, int
   }
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < C; ++c) {
-      const idx at = (b + r) * in.columns + k + c;
+      const idx at = in.at(b + r, k + c);
       const float size = largest(most[r][c]);
       d[at] = std::isnan(in.x_stat[b + r] + in.w_stat[k + c]) ? NOT_A_NUMBER : size;
       places[at] = size == 0 ? 0 : place_of(x[r], w + c * in.n, in.n, size, &parts[0][r][c], ROWS * C, segment);
@@ -1203,7 +1231,7 @@ void chebyshev_forward(const Problem& in, float one, float* d, int32_t* places) 
 
 void chebyshev_backward(const Problem& in, const float* g, const float* d, const int32_t* places, float* dx, float* dw) {
   auto give = [&](idx b, idx k, float sign, float* out) {
-    const idx at = b * in.columns + k;
+    const idx at = in.at(b, k);
     const int32_t place = places[at];
     if (place == TIE) {
       const float *x = in.x + b * in.n, *w = in.w + k * in.n;
@@ -1260,16 +1288,48 @@ int with_operator(int code, float option, idx features, F f) {
 }
 
 template <class Op>
-struct Stats {  // the row numbers an operator reads
-  std::vector<float> x, w;
-  Stats(const float* xs, const float* ws, idx rows, idx columns, idx n, int threads) {
+struct WithStats : Problem {  // the row numbers an operator reads
+  std::vector<float> of_x, of_w;
+  explicit WithStats(const Problem& in) : Problem(in) {
     if (!Op::STAT) return;
-    x.resize(rows);
-    w.resize(columns);
-    row_stats(Op::STAT, xs, rows, n, x.data(), threads);
-    row_stats(Op::STAT, ws, columns, n, w.data(), threads);
+    of_x.resize(rows);
+    of_w.resize(columns);
+    row_stats(Op::STAT, x, rows, n, of_x.data(), threads);
+    row_stats(Op::STAT, w, columns, n, of_w.data(), threads);
+    x_stat = of_x.data();
+    w_stat = of_w.data();
   }
 };
+
+// Distances, and what else of each pair the gradients want; 1 where there is no such operator.
+int distances_of(int code, float option, const Problem& problem, float* d, float* aux) {
+  return with_operator(code, option, problem.n, [&](auto op) {
+    using Op = decltype(op);
+    const WithStats<Op> in(problem);
+    if constexpr (Op::IS_MAX) {
+      chebyshev_forward(in, op.one, d, reinterpret_cast<int32_t*>(aux));
+    } else if constexpr (Op::MAX_FIRST) {
+      forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
+      forward(op, in, d, d, aux);
+    } else {
+      forward(op, in, nullptr, d, aux);
+    }
+  });
+}
+
+// Adds gradients to dx and dw; g = dl/dd and d are used up.
+int gradients_of(int code, float option, const Problem& problem, float* g, float* d, const float* aux, float* dx, float* dw) {
+  return with_operator(code, option, problem.n, [&](auto op) {
+    using Op = decltype(op);
+    const WithStats<Op> in(problem);
+    if constexpr (Op::IS_MAX) {
+      chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
+    } else {
+      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
+      backward(op, in, g, d, aux, dx, dw);
+    }
+  });
+}
 
 // ---- matrix products ------------------------------------------------------------------------------------------
 
@@ -1318,7 +1378,7 @@ template <bool COSINE>
 void expand(const Problem& in, float* d) {
 #pragma omp parallel for num_threads(in.threads) schedule(dynamic, 4)
   for (idx b = 0; b < in.rows; ++b) {
-    float* row = d + b * in.columns;
+    float* row = d + in.at(b, 0);
     const vf x_stat = splat(in.x_stat[b]);
     for (idx k = 0; k < in.columns; k += LANES) {
       idx count = in.columns - k;
@@ -1351,7 +1411,7 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
     for (idx k0 = 0; k0 < in.columns; k0 += 4096) {
       vf part = {};
       for (idx k = k0; k < std::min(k0 + 4096, in.columns); k += LANES) {
-        idx at = b * in.columns + k, count = in.columns - k;
+        idx at = in.at(b, k), count = in.columns - k;
         vf gv = load_some(g + at, count), dv = load_some(d + at, count), w_stat = load_some(in.w_stat + k, count);
         vi near = is_near<COSINE>(dv, x_stat, w_stat);
         if (any(near)) {
@@ -1374,7 +1434,7 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
     idx count = in.columns - k;
     vf total = {}, w_stat = load_some(in.w_stat + k, count);
     for (idx b = 0; b < in.rows; ++b) {
-      vf c = load_some(g + b * in.columns + k, count), dv = load_some(d + b * in.columns + k, count);
+      vf c = load_some(g + in.at(b, k), count), dv = load_some(d + in.at(b, k), count);
       // c = g x_stat w_stat: what is wanted is g (1 - d) w_stat^2. Zero vectors have c = 0.
       total += COSINE ? c * (1.0f - dv) * w_stat * over(1, in.x_stat[b]) : c;
     }
@@ -1414,34 +1474,12 @@ int hb_lanes() { return LANES; }
 
 int hb_forward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* d, float* aux,
                int threads) {
-  return with_operator(code, option, n, [&](auto op) {
-    using Op = decltype(op);
-    Stats<Op> stats(x, w, rows, columns, n, threads);
-    Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
-    if constexpr (Op::IS_MAX) {
-      chebyshev_forward(in, op.one, d, reinterpret_cast<int32_t*>(aux));
-    } else if constexpr (Op::MAX_FIRST) {
-      forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
-      forward(op, in, d, d, aux);
-    } else {
-      forward(op, in, nullptr, d, aux);
-    }
-  });
+  return distances_of(code, option, {x, w, nullptr, nullptr, rows, columns, n, threads}, d, aux);
 }
 
 int hb_backward(int code, float option, const float* x, const float* w, idx rows, idx columns, idx n, float* g, float* d,
                 const float* aux, float* dx, float* dw, int threads) {
-  return with_operator(code, option, n, [&](auto op) {
-    using Op = decltype(op);
-    Stats<Op> stats(x, w, rows, columns, n, threads);
-    Problem in{x, w, stats.x.data(), stats.w.data(), rows, columns, n, threads};
-    if constexpr (Op::IS_MAX) {
-      chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
-    } else {
-      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
-      backward(op, in, g, d, aux, dx, dw);
-    }
-  });
+  return gradients_of(code, option, {x, w, nullptr, nullptr, rows, columns, n, threads}, g, d, aux, dx, dw);
 }
 
 void hb_row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {

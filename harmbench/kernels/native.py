@@ -37,6 +37,11 @@ def is_available() -> bool:
     return build.library().handle is not None
 
 
+def arrays(operator: Operator) -> int:
+    """Numbers per pair that a block holds: the distance, its gradient, and what else the gradient wants."""
+    return 3 if operator.name in _WITH_AUX else 2
+
+
 def _functions() -> Any:
     return build.library().handle
 
