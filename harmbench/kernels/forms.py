@@ -21,6 +21,7 @@ from harmbench.kernels.operators import Finish, Mapped, Operator
 from harmbench.kernels.precision import full_float32
 
 Between = Callable[..., Tensor]
+_SPLIT = 1024  # rows of what is copied in passing
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
@@ -202,6 +203,46 @@ class MatmulForm(Form):
         g.div_(torch.where(g == 0, 1, d))
         self.of_column += g.sum(0)
         return g.sum(1)
+
+
+class ScaledForm(MatmulForm):
+    """|f (x - w)| for factors f (N,) by a matrix product, without copies f w: compiled kernels, float32, CPU.
+
+    The products are those of f^2 x with w. Gradients are Euclidean distance's u of the same coefficients until the end:
+    times f^2 those by the vectors, and summed up f u v over all vectors v, that by f.
+    """
+
+    def __init__(self, factors: Tensor) -> None:
+        super().__init__(Operator("gemm", "euclidean"))
+        self.option: Tensor = factors.detach().contiguous()
+
+    def _stat(self, v: Tensor) -> Tensor:
+        """Of each row, the sum of squares, times the factors."""
+        return torch.cat([native.square_sums(some * self.option) for some in torch.split(v, _SPLIT)])
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        x = x[rows]
+        d = (x * self.option * self.option) @ w.T
+        native.expand(False, x, w, self._stat(x), self.w_stat, d, self.option)
+        return d, None
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        some = torch.zeros_like(x[rows])
+        super().backward(x[rows], w, slice(0, len(some)), d, aux, g, some, dw)
+        dx[rows] += self._finished(x[rows], some)
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        super().end(w, dw)
+        for some_w, some_dw in zip(torch.split(w, _SPLIT), torch.split(dw, _SPLIT), strict=True):
+            self._finished(some_w, some_dw)
+
+    def _finished(self, v: Tensor, u: Tensor) -> Tensor:
+        """u (R, N) times f^2, in place; the factors' gradient is added to."""
+        assert self.of_option is not None
+        self.of_option += (v * u.mul_(self.option)).sum(0)
+        return u.mul_(self.option)
 
 
 class ChunkedForm(Form):

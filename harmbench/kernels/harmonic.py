@@ -106,6 +106,8 @@ def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
         known = _known(pairs)
         if known and (vectors := pairs.map()) is not None:
             return _apply(OneCall(known, vectors), pairs.x, pairs.centres, n, task, vectors.values)
+        if (factors := _factors(pairs)) is not None:
+            return _apply(ByForm(forms.ScaledForm(factors)), pairs.x, pairs.centres, n, task, factors)
         mapped = pairs.mapped()
         scale = forms.rescale(pairs.operator, mapped.x, mapped.centres)  # HarMax is blind to the scale of distances
         x, w = (mapped.x, mapped.centres) if scale == 1 else (mapped.x * scale, mapped.centres * scale)
@@ -142,6 +144,21 @@ def _known(pairs: Pairs) -> Operator | None:
     if operator.name == "mahalanobis":
         return Operator("gemm", "euclidean")
     return operator if operator.name in ("euclidean", "cosine") else None
+
+
+def _factors(pairs: Pairs) -> Tensor | None:
+    """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centres."""
+    x, w, operator = pairs.x, pairs.centres, pairs.operator
+    if pairs.chosen.form != "matmul" or operator is None or operator.name != "mahalanobis":
+        return None
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
+        return None
+    vectors = pairs.map()
+    if vectors is None or vectors.name != "scale" or vectors.values is None:
+        return None
+    x, w, factors = (v.detach().contiguous() for v in (x, w, vectors.values))
+    reach = max(native.largest(x), native.largest(w)) * native.largest(factors)
+    return vectors.values if 1e-5 < reach < 1e5 else None  # else the powers of it may leave float32
 
 
 def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learnt: Tensor | None = None) -> Tensor:

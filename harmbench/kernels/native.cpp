@@ -1344,6 +1344,17 @@ float direct_square(const float* x, const float* w, idx n) {
   return sum(total[0] + total[1]);
 }
 
+// |f (x - w)|, in double.
+float scaled_norm(const float* x, const float* w, const float* f, idx n) {
+  double square = 0;
+#pragma omp simd reduction(+ : square)
+  for (idx j = 0; j < n; ++j) {
+    double delta = ((double)x[j] - w[j]) * f[j];
+    square += delta * delta;
+  }
+  return (float)std::sqrt(square);
+}
+
 // 1 - cos as half the squared distance of x / |x| and w / |w|, in double: rounding the unit vectors to float would leave
 // little of it between vectors of almost one direction. The gradient by x is (x - ratio w - d x) / square.
 struct Angle {
@@ -1375,7 +1386,7 @@ INLINE vi is_near(vf d, vf x_stat, vf w_stat) {
 }
 
 template <bool COSINE>
-void expand(const Problem& in, float* d) {
+void expand(const Problem& in, float* d, const float* factors = nullptr) {
 #pragma omp parallel for num_threads(in.threads) schedule(dynamic, 4)
   for (idx b = 0; b < in.rows; ++b) {
     float* row = d + in.at(b, 0);
@@ -1390,8 +1401,9 @@ void expand(const Problem& in, float* d) {
         for (idx i = 0; i < LANES && i < count; ++i)
           if (near[i]) {
             const float *x = in.x + b * in.n, *w = in.w + (k + i) * in.n;
-            float square = COSINE ? 0 : direct_square(x, w, in.n);
+            float square = COSINE || factors ? 0 : direct_square(x, w, in.n);
             if (COSINE) row[k + i] = (float)angle(x, w, in.n).d;
+            else if (factors) row[k + i] = scaled_norm(x, w, factors, in.n);
             else row[k + i] = is_in_range(square) ? std::sqrt(square) : exact_norm({x, w, in.n, 0, 0, 0}, 2);
           }
     }
@@ -1499,11 +1511,11 @@ float hb_largest(const float* v, idx count, int threads) {
 }
 
 // Dot products x.w become distances: sqrt(|x|^2 + |w|^2 - 2 x.w) (stats: sums of squares) or 1 - x.w / (|x| |w|)
-// (stats: one over the lengths).
+// (stats: one over the lengths). factors, or null: what coordinates are multiplied by in products and stats already.
 void hb_expand(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,
-               idx columns, idx n, float* d, int threads) {
+               idx columns, idx n, const float* factors, float* d, int threads) {
   Problem in{x, w, x_stat, w_stat, rows, columns, n, threads};
-  is_cosine ? expand<true>(in, d) : expand<false>(in, d);
+  is_cosine ? expand<true>(in, d) : expand<false>(in, d, factors);
 }
 
 void hb_expand_backward(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,

@@ -126,8 +126,10 @@ def largest(v: Tensor) -> float:
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
 
-def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor) -> None:
-    """Dot products (B, K) become distances, in place."""
+def expand(
+    is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor, factors: Tensor | None = None
+) -> None:
+    """Dot products (B, K) become distances, in place; Euclidean ones with all coordinates times factors (N,), if given."""
     _functions().hb_expand(
         is_cosine,
         x.data_ptr(),
@@ -137,6 +139,7 @@ def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor
         len(x),
         len(w),
         x.shape[1],
+        None if factors is None else factors.data_ptr(),
         dots.data_ptr(),
         _threads(len(x) * len(w) * x.shape[1]),
     )

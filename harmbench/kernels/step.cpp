@@ -139,19 +139,9 @@ struct Scaled {
       for (idx b = 0; b < in.rows; ++b)
         for (idx k = 0; k < some.columns; ++k) {
           float& at = d[in.at(b, k0 + k)];
-          if (!(at * at > NEAR * (x_stat[b] + w_stat[k]))) at = exact(in.x + b * in.n, some.w + k * in.n);
+          if (!(at * at > NEAR * (x_stat[b] + w_stat[k]))) at = scaled_norm(in.x + b * in.n, some.w + k * in.n, map.values, in.n);
         }
     });
-  }
-
-  float exact(const float* x, const float* w) const {
-    double square = 0;
-#pragma omp simd reduction(+ : square)
-    for (idx j = 0; j < in.n; ++j) {
-      double delta = ((double)x[j] - w[j]) * map.values[j];
-      square += delta * delta;
-    }
-    return (float)std::sqrt(square);
   }
 
   // With c = g / d, u = sum over pairs of c (x - w), as Euclidean has it: dx = f^2 u, and df = f (x u) over all rows.
