@@ -218,7 +218,10 @@ class ScaledForm(MatmulForm):
 
     def _stat(self, v: Tensor) -> Tensor:
         """Of each row, the sum of squares, times the factors."""
-        return torch.cat([native.square_sums(some * self.option) for some in torch.split(v, _SPLIT)])
+        sums, room = v.new_empty(len(v)), v.new_empty(min(len(v), _SPLIT), v.shape[1])
+        for some, of_some in zip(torch.split(v, _SPLIT), torch.split(sums, _SPLIT), strict=True):
+            of_some.copy_(native.square_sums(torch.mul(some, self.option, out=room[: len(some)])))
+        return sums
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         x = x[rows]

@@ -12,7 +12,7 @@
 // An operator has
 //   SUMS            accumulators per pair
 //   MAX_FIRST       wants the largest |x - w| of the pair before it accumulates
-//   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2
+//   STAT            per-row number it reads: 0 none, 1 sum |x|, 2 sum x^2, 4 largest |x|
 //   add(sums, x, w, m)               one vector of coordinates; m is `parameter` of the pair's largest |x - w|
 //   finish(sums, ...) -> d, aux      aux is a second number per pair that the gradient wants
 //   coefficients(g, d, aux, ...)     turns g = dl/dd and d into the two numbers c1, c2 per pair that `grad` reads
@@ -23,6 +23,8 @@
 //                                    LEAST and MOST in size, and no c1 is above MOST_C
 //   Far, if not void                 the operator for blocks with pairs of d near 1, whose gradients would cancel: forward
 //                                    it sums up 1 - d, without subtracting, and its `coefficients` read that
+//   IN_ROWS                          `add_rows` and `grad_rows` take the place of `add` and `grad`, for R rows at once
+//   Beyond, if not void              what computes the distances where the largest entries say that these leave float
 // and gives 0 for coordinates that are 0 on both sides, which pads the last vector.
 #include <algorithm>
 #include <cmath>
@@ -383,6 +385,75 @@ INLINE vf power(vf v, float p, vf* log2_v = nullptr) {
   return where(is_zero, splat(0.0f), exp2_of(near, rest));
 }
 
+// Long chains of operations leave the pipes idle, for a core looks only so far ahead. These take R vectors a step.
+
+#if defined(__AVX512F__)
+constexpr float SIXTEENTHS = 786432.0f;  // t + this has t in whole sixteenths in its last bits
+
+// 2^t, -126 <= t < 128, of t + SIXTEENTHS and of what that leaves of t.
+template <int R>
+INLINE void exp2_of_each(const vf* sum, const vf* rest, vf* result) {
+  // The bits of 2^(j/16) less those of j that the shift leaves.
+  const vi table = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
+                    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+  vf p[R];
+  EACH p[r] = rest[r] * 5.5504109710e-2f + 2.4023355544e-1f;
+  EACH p[r] = rest[r] * p[r] + 6.9314718246e-1f;
+  EACH p[r] = rest[r] * p[r] + 1.0f;
+  EACH result[r] = (vf)((vi)_mm512_permutexvar_epi32((__m512i)sum[r], (__m512i)table) + ((vi)sum[r] << 19)) * p[r];
+}
+#endif
+
+// 2^t, at most 2^127, and 2^-126 below that.
+template <int R>
+INLINE void exp2_of_each(vf* t) {
+  EACH t[r] = vmax(splat(-126.0f), t[r]);
+#if defined(__AVX512F__)
+  vf sum[R], rest[R];
+  EACH sum[r] = t[r] + SIXTEENTHS;
+  EACH rest[r] = t[r] - (sum[r] - SIXTEENTHS);
+  exp2_of_each<R>(sum, rest, t);
+#else
+  EACH {
+    vf whole = rounded(t[r]);
+    t[r] = exp2_of(whole, t[r] - whole);
+  }
+#endif
+}
+
+// size^p for size >= 0, p > 0, where that is at most 2^127; below 2^-126 it is 0. log2(size) comes along where wanted.
+template <int R>
+INLINE void power_of_each(vf* size, float p, vf* log2_size = nullptr) {
+#if defined(__AVX512F__)
+  // size = 2^whole m, m in [3/4, 3/2); log2 m = -log2 c + log2(1 + rest), rest = c m - 1, c from the table of its bucket.
+  // Around 1 c is 1, so that powers of what is nearly 1 keep their digits.
+  const vf inverse = {1, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f, 0.680851042f,
+                      1.30612242f, 1.25490201f, 1.20754719f, 1.16363633f, 1.12280703f, 1.08474576f, 1.04918027f, 1};
+  const vf of_inverse = {0, 0.129283009f, 0.209453331f, 0.2854022f, 0.357552058f, 0.42626476f, 0.491853061f, 0.554588897f,
+                         -0.385290126f, -0.327574709f, -0.272079567f, -0.218640241f, -0.167109997f, -0.117356953f,
+                         -0.0692625818f, 0};
+  vf m[R], whole[R], rest[R], q[R], t[R], sum[R];
+  vi bucket[R];
+  EACH m[r] = (vf)_mm512_getmant_ps((__m512)size[r], _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+  EACH whole[r] = __builtin_convertvector(((vi)size[r] - (vi)m[r]) >> 23, vf);
+  EACH bucket[r] = (vi)m[r] >> 19;
+  EACH rest[r] = m[r] * (vf)_mm512_permutexvar_ps((__m512i)bucket[r], (__m512)inverse) - 1.0f;
+  EACH q[r] = rest[r] * 2.7144762874e-1f - 3.6080646515e-1f;
+  EACH q[r] = rest[r] * q[r] + 4.8091953993e-1f;
+  EACH q[r] = rest[r] * q[r] - 7.2134751081e-1f;
+  EACH q[r] = rest[r] * q[r] + 1.4426950216e0f;
+  EACH q[r] = rest[r] * q[r] + (vf)_mm512_permutexvar_ps((__m512i)bucket[r], (__m512)of_inverse);
+  if (log2_size) EACH log2_size[r] = whole[r] + q[r];
+  EACH t[r] = whole[r] * p + q[r] * p;
+  EACH sum[r] = t[r] + SIXTEENTHS;
+  EACH rest[r] = (whole[r] * p - (sum[r] - SIXTEENTHS)) + q[r] * p;  // with one rounding each: t's own would cost digits
+  exp2_of_each<R>(sum, rest, m);
+  EACH size[r] = size[r] < 1.2e-38f | t[r] < -126.0f ? vf{} : m[r];
+#else
+  EACH size[r] = power(size[r], p, log2_size ? log2_size + r : nullptr);
+#endif
+}
+
 struct Pair {  // what finish and coefficients know of a pair besides its sums
   const float *x, *w;
   idx n;
@@ -418,9 +489,10 @@ INLINE float over(float a, float b) { return b == 0 ? 0 : a / b; }
 struct Base {
   static constexpr int SUMS = 1, STAT = 0, PARTS = 1;
   static constexpr bool MAX_FIRST = false, HAS_AUX = false, HAS_C2 = false, IS_MAX = false, HAS_SIZES = false;
-  static constexpr bool CAN_LEAVE_FLOAT = false;
+  static constexpr bool CAN_LEAVE_FLOAT = false, IN_ROWS = false;
   using Far = void;
   using Plain = void;
+  using Beyond = void;
   float option = 0;
   idx features = 1;
   // A product by it moves a sum to the multipliers, which stand idle beside differences, where they multiply and add in one.
@@ -642,18 +714,32 @@ struct MinkowskiOf : Base {
 
 struct Minkowski : Base {
   static constexpr int STAT = 1;
-  static constexpr bool MAX_FIRST = true, HAS_C2 = true;
+  static constexpr bool MAX_FIRST = true, HAS_C2 = true, IN_ROWS = true;
   INLINE float parameter(float most) const { return over(1, most); }
-  INLINE void add(vf* s, vf x, vf w, float inverse) const { s[0] += power(vabs(x - w) * inverse, option); }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* inverse) const {
+    vf size[R];
+    EACH size[r] = vabs(x[r] - w) * inverse[r];
+    power_of_each<R>(size, option);
+    EACH s[r][0] += size[r];
+  }
   INLINE float finish(const float* s, const Pair& pair, float*) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return exact_norm(pair, option);
     return pair.largest == 0 ? 0 : pair.largest * (float)std::pow((double)s[0], 1.0 / option);
   }
-  INLINE void coefficients(float&, float& d, float, float, float) const { d = over(1, d); }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
-    vf ratio = product(x[0] - w[0], c2), t = signed_by(power(vabs(ratio), option - 1), ratio);
-    add_product(dx, t, c1);
-    subtract_product(dw, t, c1);
+  INLINE void coefficients(float& g, float& d, float, float, float) const {
+    g += d - d;  // a power drops NaN
+    d = over(1, d);
+  }
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* c2, vf* dx, vf& dw) const {
+    vf ratio[R], size[R];
+    EACH ratio[r] = product(x[r][0] - w[0], c2[r]);
+    EACH size[r] = vabs(ratio[r]);
+    power_of_each<R>(size, option - 1);
+    EACH size[r] = signed_by(size[r], ratio[r]);
+    EACH add_product(dx[r], size[r], c1[r]);
+    EACH subtract_product(dw, size[r], c1[r]);
   }
 };
 
@@ -662,10 +748,13 @@ struct Minkowski : Base {
 struct MinkowskiLearnt : Minkowski {
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true;
-  INLINE void add(vf* s, vf x, vf w, float inverse) const {
-    vf log2_t, t = power(vabs(x - w) * inverse, option, &log2_t);
-    s[0] += t;
-    s[1] += t * log2_t;
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* inverse) const {
+    vf size[R], log2_size[R];
+    EACH size[r] = vabs(x[r] - w) * inverse[r];
+    power_of_each<R>(size, option, log2_size);
+    EACH s[r][0] += size[r];
+    EACH s[r][1] += size[r] * log2_size[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     const double p = option, total = s[0];
@@ -688,50 +777,53 @@ struct Chebyshev : Base {  // the distance alone, for the operators that want th
   }
 };
 
-// (1/alpha) log mean exp(alpha |x - w|). Near 0 through exp(t) - 1, far from it with the largest taken out.
+// (1/alpha) log mean exp(alpha |x - w|): exp(alpha |x - w|) = 2^t, t = whole + rest, and 2^t - 1 = (2^whole - 1) + 2^whole
+// (2^rest - 1), the sums of whose parts keep their digits near 0, where 2^whole is 1. Where 2^t might leave float, as the
+// rows' largest entries say (IS_BEYOND), the pair's largest difference is taken out. As aux, sum exp(alpha (|x - w| - d)).
+template <bool IS_BEYOND = false>
 struct SmoothChebyshev : Base {
-  static constexpr int STAT = 1;
-  static constexpr bool MAX_FIRST = true, HAS_AUX = true, HAS_C2 = true;
-  INLINE bool is_near(float most) const { return option * most < 50; }  // e^50 is within float
-  INLINE void add(vf* s, vf x, vf w, float most) const {
-    vf size = vabs(x - w);
-    if (is_near(most)) {
-      vf t = size * option;  // below 1, exp(t) - 1 by its series; above, nothing cancels
-      vf p = splat(1.0f / 3628800);
-      p = p * t + 1.0f / 362880;
-      p = p * t + 1.0f / 40320;
-      p = p * t + 1.0f / 5040;
-      p = p * t + 1.0f / 720;
-      p = p * t + 1.0f / 120;
-      p = p * t + 1.0f / 24;
-      p = p * t + 1.0f / 6;
-      p = p * t + 0.5f;
-      s[0] += where(t < 1.0f, t * (p * t + 1.0f), exponential(t) - 1.0f);
-    } else {
-      s[0] += exponential((size - most) * option);
-    }
+  static constexpr int SUMS = 2, STAT = 4;
+  static constexpr bool MAX_FIRST = IS_BEYOND, HAS_AUX = true, HAS_C2 = true, IN_ROWS = true;
+  using Beyond = std::conditional_t<IS_BEYOND, void, SmoothChebyshev<true>>;
+  INLINE float rate() const { return option * 1.44269504f; }
+  bool is_beyond(float bound) const { return rate() * bound > 100; }
+  INLINE float parameter(float most) const { return IS_BEYOND && is_beyond(most) ? most : 0; }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf* most) const {
+    vf size[R], t[R], sum[R], p[R];
+    const vf rate = splat(this->rate()), magic = splat(12582912.0f);
+    EACH size[r] = vabs(x[r] - w);
+    if (IS_BEYOND) EACH size[r] = vmax(splat(-126.0f / this->rate()), size[r] - most[r]);
+    EACH sum[r] = size[r] * rate + magic;
+    EACH t[r] = size[r] * rate - (sum[r] - magic);  // with one rounding: the product's own would cost digits
+    EACH sum[r] = (vf)(((vi)sum[r] << 23) + 0x3f800000);  // 2^whole
+    EACH p[r] = t[r] * 1.5403512225e-4f + 1.3390735257e-3f;
+    EACH p[r] = t[r] * p[r] + 9.6182376146e-3f;
+    EACH p[r] = t[r] * p[r] + 5.5503573269e-2f;
+    EACH p[r] = t[r] * p[r] + 2.4022649229e-1f;
+    EACH p[r] = t[r] * p[r] + 6.9314718246e-1f;
+    EACH s[r][0] += sum[r] * t[r] * p[r];
+    EACH s[r][1] += sum[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return *aux = NOT_A_NUMBER;
-    if (is_near(pair.largest)) {
-      *aux = s[0] + pair.n;
-      return std::log1p(s[0] / pair.n) / option;
-    }
-    // The last vector's padding, |0 - 0|, added exp(-alpha * largest) for each lane.
-    idx padding = (LANES - pair.n % LANES) % LANES;
-    double total = s[0] - padding * std::exp(-(double)option * pair.largest);
-    *aux = (float)total;
-    return (float)(pair.largest + std::log(total / pair.n) / option);
+    const double n = pair.n, padding = (LANES - pair.n % LANES) % LANES, most = parameter(pair.largest);
+    const double alpha = rate() * std::log(2.0);  // as rounded above
+    const double above = s[0] + ((double)s[1] - padding * std::exp(-alpha * most) - n);  // sum of exp(...) - 1
+    const float d = (float)(most + std::log1p(above / n) / alpha);
+    *aux = (float)((above + n) * std::exp(alpha * (most - d)));
+    return d;
   }
-  // d comes as the largest |x - w| here: d itself would have lost what it is short of that, far from 0.
-  INLINE void coefficients(float& g, float& most, float total, float, float) const {
-    g /= is_near(most) ? total * std::exp(-option * most) : total;  // or g / total may leave float where grad does not
-  }
-  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread shift, vf& dx, vf& dw) const {
-    vf delta = x[0] - w[0];
-    vf t = signed_by(exponential((vabs(delta) - (vf)shift) * option), delta);
-    add_product(dx, t, c1);
-    subtract_product(dw, t, c1);
+  INLINE void coefficients(float& g, float&, float total, float, float) const { g /= total; }
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* d, vf* dx, vf& dw) const {
+    vf delta[R], t[R];
+    EACH delta[r] = x[r][0] - w[0];
+    EACH t[r] = (vabs(delta[r]) - (vf)d[r]) * rate();
+    exp2_of_each<R>(t);
+    EACH t[r] = signed_by(t[r], delta[r]);
+    EACH add_product(dx[r], t[r], c1[r]);
+    EACH subtract_product(dw, t[r], c1[r]);
   }
 };
 
@@ -818,20 +910,42 @@ struct CanberraWeightedFar : Base {  // as BrayCurtisFar, of weighted averages
   }
 };
 
+template <bool IS_ROOT>  // gamma = 1/2
 struct CanberraWeighted : Base {
   using Far = CanberraWeightedFar;
   static constexpr int SUMS = 2, STAT = 1;
-  static constexpr bool HAS_AUX = true, HAS_C2 = true;
-  INLINE vf raised(vf size) const { return option == 0.5f ? root(size) : power(size, option); }
-  INLINE void add(vf* s, vf x, vf w, float) const {
-    vf size = vabs(x) + vabs(w), weight = raised(size);
-    s[0] += weight * (vabs(x - w) * reciprocal(vmax(splat(1e-37f), size)));
-    s[1] += weight;
+  static constexpr bool HAS_AUX = true, HAS_C2 = true, IN_ROWS = true;
+  // Of sizes, the weights s^gamma, s^(gamma - 1) and 1/s; next to nothing, 0 and anything at 0.
+  template <int R>
+  INLINE void raised(const vf* size, vf* weight, vf* share, vf* inverse) const {
+    vf safe[R], t[R];
+    EACH safe[r] = vmax(splat(1e-36f), size[r]);
+    if (IS_ROOT) {
+      EACH inverse[r] = near_inverse_root(safe[r]);
+      EACH t[r] = safe[r] * inverse[r];
+      EACH share[r] = (0.5f * inverse[r]) * (3.0f - t[r] * inverse[r]);
+      EACH weight[r] = size[r] * share[r];
+      EACH inverse[r] = share[r] * share[r];
+    } else {
+      EACH weight[r] = size[r];
+      if (option < 7) power_of_each<R>(weight, option);  // sizes are at most 2e5
+      else EACH weight[r] = power(weight[r], option);
+      EACH inverse[r] = reciprocal(safe[r]);
+      EACH share[r] = weight[r] * inverse[r];
+    }
+  }
+  template <int R>
+  INLINE void add_rows(vf (*s)[SUMS], const vf* x, vf w, const vf*) const {
+    vf size[R], weight[R], share[R], inverse[R];
+    EACH size[r] = vabs(x[r]) + vabs(w);
+    raised<R>(size, weight, share, inverse);
+    EACH s[r][0] += share[r] * vabs(x[r] - w);
+    EACH s[r][1] += weight[r];
   }
   INLINE float finish(const float* s, const Pair& pair, float* aux) const {
     *aux = s[1];
     if (!std::isfinite(pair.x_stat + pair.w_stat)) return NOT_A_NUMBER;
-    if (s[1] > 1e-28f) return s[0] / s[1];
+    if (s[1] > 1e-15f) return s[0] / s[1];
     double most = 0, above = 0, below = 0;
     for (idx i = 0; i < pair.n; ++i) most = std::max(most, std::fabs((double)pair.x[i]) + std::fabs((double)pair.w[i]));
     for (idx i = 0; i < pair.n; ++i) {
@@ -840,17 +954,26 @@ struct CanberraWeighted : Base {
       above += size == 0 ? 0 : weight * std::fabs((double)pair.x[i] - pair.w[i]) / size;
       below += weight;
     }
+    *aux = (float)(below * std::pow(most, option));
     return below == 0 ? 0 : (float)(above / below);
   }
-  INLINE void coefficients(float& g, float&, float total, float, float) const { g = total > 1e-34f ? g / total : 0; }
-  INLINE void grad(const vf* xs, const vf* ws, Spread c1, Spread d, vf& dx, vf& dw) const {
-    vf x = xs[0], w = ws[0], delta = x - w, a = vabs(x), b = vabs(w), size = a + b;
-    vf inverse = reciprocal(vmax(splat(1e-37f), size));
-    vf scaled = product(raised(size) * inverse, c1);  // c1 s^(gamma - 1)
-    vf gap = signed_by(scaled, delta);
-    vf of_size = scaled * ((option - 1.0f) * vabs(delta) * inverse - product(splat(option), d));
-    dx += gap + signed_by(of_size, x);
-    dw += signed_by(of_size, w) - gap;
+  INLINE void coefficients(float& g, float& d, float total, float, float) const {
+    g = total > 1e-34f ? g / total : 0;
+    d *= option;
+  }
+  template <int R>
+  INLINE void grad_rows(const vf (*x)[PARTS], const vf* w, const Spread* c1, const Spread* c2, vf* dx, vf& dw) const {
+    vf delta[R], size[R], weight[R], share[R], inverse[R], gap[R];
+    EACH size[r] = vabs(x[r][0]) + vabs(w[0]);
+    raised<R>(size, weight, share, inverse);
+    EACH delta[r] = x[r][0] - w[0];
+    EACH inverse[r] *= vabs(delta[r]);
+    EACH inverse[r] = inverse[r] * (option - 1) - (vf)c2[r];
+    EACH share[r] = product(share[r], c1[r]);
+    EACH inverse[r] *= share[r];
+    EACH gap[r] = signed_by(share[r], delta[r]);
+    EACH dx[r] += gap[r] + signed_by(inverse[r], x[r][0]);
+    EACH dw += signed_by(inverse[r], w[0]) - gap[r];
   }
 };
 
@@ -858,16 +981,21 @@ struct CanberraWeighted : Base {
 
 constexpr int ROWS = 4;
 
-// Of each row: 1 the sum of |v|, 2 the sum of squares, 3 one over the length, and 0 for the zero vector.
+// Of each row: 1 the sum of |v|, 2 the sum of squares, 3 one over the length, and 0 for the zero vector, 4 the largest |v|.
 void row_stats(int kind, const float* v, idx count, idx n, float* out, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (idx b = 0; b < count; ++b) {
     vf total[2] = {};
     for (idx j = 0, turn = 0; j < n; j += LANES, turn ^= 1) {
       vf a = load_some(v + b * n + j, n - j);
-      total[turn] += kind == 1 ? vabs(a) : a * a;
+      if (kind == 4) {
+        total[0] = vmax_abs(total[0], a);
+        total[1] += a - a;  // NaN and infinity leave a trace
+      } else {
+        total[turn] += kind == 1 ? vabs(a) : a * a;
+      }
     }
-    out[b] = sum(total[0] + total[1]);
+    out[b] = kind == 4 ? largest(total[0]) + sum(total[1]) : sum(total[0] + total[1]);
     if (kind == 3) {
       double square = out[b];
       if (!is_in_range(out[b])) {
@@ -883,7 +1011,7 @@ void row_stats(int kind, const float* v, idx count, idx n, float* out, int threa
 template <class Op, int C>
 INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, const float* most, idx most_stride,
                   float (*sums)[C][Op::SUMS]) {
-  vf acc[ROWS][C][Op::SUMS] = {};
+  vf acc[C][ROWS][Op::SUMS] = {};
   float m[ROWS][C] = {};
   if (Op::MAX_FIRST)
     UNROLL
@@ -897,8 +1025,16 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
     UNROLL
     for (int c = 0; c < C; ++c) {
       vf wv = get(w + c * n + j);
-      UNROLL
-      for (int r = 0; r < ROWS; ++r) op.add(acc[r][c], xv[r], wv, m[r][c]);
+      if constexpr (Op::IN_ROWS) {
+        static_assert(C == 1);
+        vf mv[ROWS];
+        UNROLL
+        for (int r = 0; r < ROWS; ++r) mv[r] = splat(m[r][0]);
+        op.template add_rows<ROWS>(acc[0], xv, wv, mv);
+      } else {
+        UNROLL
+        for (int r = 0; r < ROWS; ++r) op.add(acc[c][r], xv[r], wv, m[r][c]);
+      }
     }
   };
   idx j = 0;
@@ -909,7 +1045,7 @@ INLINE void pairs(const Op& op, const float* const* x, const float* w, idx n, co
     UNROLL
     for (int c = 0; c < C; ++c)
       UNROLL
-      for (int s = 0; s < Op::SUMS; ++s) sums[r][c][s] = Op::IS_MAX ? largest(acc[r][c][s]) : sum(acc[r][c][s]);
+      for (int s = 0; s < Op::SUMS; ++s) sums[r][c][s] = Op::IS_MAX ? largest(acc[c][r][s]) : sum(acc[c][r][s]);
 }
 
 struct Problem {
@@ -963,7 +1099,7 @@ INLINE void in_tiles(const Problem& in, F f) {
 
 template <class Op>
 void forward(const Op& op, const Problem& in, const float* most, float* d, float* aux) {
-  constexpr int C = std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
+  constexpr int C = Op::IN_ROWS ? 1 : std::max(1, (REGISTERS == 32 ? 4 : 2) / Op::SUMS);
   in_tiles<C>(in, [&](idx b, idx k, bool is_whole) __attribute__((always_inline)) {
     is_whole ? pairs_to<Op, C>(op, in, b, k, most, d, aux) : pairs_to<Op, 1>(op, in, b, k, most, d, aux);
   });
@@ -987,7 +1123,14 @@ INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const f
     vf wv[PARTS], dwv = load(dw + k * LANES);
     UNROLL
     for (int part = 0; part < PARTS; ++part) wv[part] = load(w + (k * PARTS + part) * LANES);
-    EACH op.grad(xv[r], wv, {c1 + r * stride + k}, {Op::HAS_C2 ? c2 + r * stride + k : nullptr}, dxv[r], dwv);
+    if constexpr (Op::IN_ROWS) {
+      Spread a[R], b[R];
+      EACH a[r] = {c1 + r * stride + k};
+      EACH b[r] = {c2 + r * stride + k};
+      op.template grad_rows<R>(xv, wv, a, b, dxv, dwv);
+    } else {
+      EACH op.grad(xv[r], wv, {c1 + r * stride + k}, {Op::HAS_C2 ? c2 + r * stride + k : nullptr}, dxv[r], dwv);
+    }
     store(dw + k * LANES, dwv);
   }
   EACH store_some(dx + r * n, load_some(dx + r * n, left) + op.total(load_some(x + r * n, left), dxv[r]), left);
@@ -1275,10 +1418,10 @@ int with_operator(int code, float option, idx features, F f) {
     case 3: return call(MinkowskiOf<6>());
     case 4: return option == 4 ? call(MinkowskiOf<8>()) : call(Minkowski());
     case 5: return call(Chebyshev());
-    case 6: return call(SmoothChebyshev());
+    case 6: return call(SmoothChebyshev<>());
     case 7: return call(Canberra());
     case 8: return call(CanberraRobust());
-    case 9: return call(CanberraWeighted());
+    case 9: return option == 0.5f ? call(CanberraWeighted<true>()) : call(CanberraWeighted<false>());
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
     case 12: return call(MeanAbsolute());
@@ -1299,6 +1442,12 @@ struct WithStats : Problem {  // the row numbers an operator reads
     x_stat = of_x.data();
     w_stat = of_w.data();
   }
+  float bound() const {  // of |x - w|, from rows' largest; NaN does not count
+    float most_x = 0, most_w = 0;
+    for (float v : of_x) most_x = std::max(most_x, v);
+    for (float v : of_w) most_w = std::max(most_w, v);
+    return most_x + most_w;
+  }
 };
 
 // Distances, and what else of each pair the gradients want; 1 where there is no such operator.
@@ -1312,6 +1461,11 @@ int distances_of(int code, float option, const Problem& problem, float* d, float
       forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
       forward(op, in, d, d, aux);
     } else {
+      if constexpr (!std::is_void<typename Op::Beyond>::value)
+        if (op.is_beyond(in.bound())) {
+          forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
+          return forward(with_fields_of(op, typename Op::Beyond()), in, d, d, aux);
+        }
       forward(op, in, nullptr, d, aux);
     }
   });
@@ -1322,12 +1476,8 @@ int gradients_of(int code, float option, const Problem& problem, float* g, float
   return with_operator(code, option, problem.n, [&](auto op) {
     using Op = decltype(op);
     const WithStats<Op> in(problem);
-    if constexpr (Op::IS_MAX) {
-      chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
-    } else {
-      if constexpr (Op::MAX_FIRST && Op::HAS_AUX) forward(with_fields_of(op, Chebyshev()), in, nullptr, d, nullptr);
-      backward(op, in, g, d, aux, dx, dw);
-    }
+    if constexpr (Op::IS_MAX) chebyshev_backward(in, g, d, reinterpret_cast<const int32_t*>(aux), dx, dw);
+    else backward(op, in, g, d, aux, dx, dw);
   });
 }
 

@@ -129,7 +129,7 @@ def largest(v: Tensor) -> float:
 def expand(
     is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor, factors: Tensor | None = None
 ) -> None:
-    """Dot products (B, K) become distances, in place; Euclidean ones with all coordinates times factors (N,), if given."""
+    """Dot products (B, K) become distances, in place; `factors` (N,) are in the products and stats already."""
     _functions().hb_expand(
         is_cosine,
         x.data_ptr(),
