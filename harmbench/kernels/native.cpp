@@ -575,7 +575,19 @@ struct BrayCurtis : Manhattan {
   INLINE void coefficients(float& g, float&, float, float x_stat, float w_stat) const { g = over(g, x_stat + w_stat); }
 };
 
+struct BrayCurtisSignedFarPlain : PlainSigns {
+  static constexpr bool HAS_C2 = true;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
+    vf t = limited(x[0] - w[0], splat(1.0f)), s = limited(x[0] + w[0], splat(1.0f));
+    add_product(dx, t - s, c1);
+    add_product(dx, s, c2);
+    subtract_product(dw, t + s, c1);
+    add_product(dw, s, c2);
+  }
+};
+
 struct BrayCurtisSignedFar : Base {  // as BrayCurtisFar, of sum |x + w| - sum |x - w|
+  using Plain = BrayCurtisSignedFarPlain;
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true, HAS_C2 = true;
   INLINE void add(vf* s, vf x, vf w, float) const {
@@ -1184,11 +1196,8 @@ template <class F>
 bool any_pair(const Problem& in, F is) {
   bool found = false;
 #pragma omp parallel for num_threads(in.threads) schedule(static) reduction(|| : found)
-  for (idx b = 0; b < in.rows; ++b) {
-    vi hit = {};
-    for (idx k = 0; k < in.columns; k += LANES) hit |= is(b, k);
-    found = found || any(hit);
-  }
+  for (idx b = 0; b < in.rows; ++b)
+    for (idx k = 0; k < in.columns && !found; k += LANES) found = any(is(b, k));
   return found;
 }
 
@@ -1267,8 +1276,10 @@ bool any_far(const Op& op, const Problem& in, const float* d) {
     const idx left = in.columns - k;
     vi far = vabs(1.0f - load_some(d + in.at(b, k), left)) < 1.0f / 64;  // 1 - d has lost two digits
     if (any(far))
-      for (int i = 0; i < LANES && i < left; ++i)
-        if (far[i] && !op.cancels(in.x + b * in.n, in.w + (k + i) * in.n, in.n)) far[i] = 0;
+      for (int i = 0; i < LANES && i < left; ++i) {
+        if (far[i] && op.cancels(in.x + b * in.n, in.w + (k + i) * in.n, in.n)) return far;
+        far[i] = 0;
+      }
     return far;
   });
 }
