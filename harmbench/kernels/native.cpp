@@ -6,6 +6,8 @@
 //   operators        a distance as a small struct: accumulate, finish, coefficients, gradient
 //   forward          4 rows x C centres of accumulators in registers; w in tiles that stay in the L2 cache
 //   backward         threads own features, so nothing races and nothing is reduced; tiles of w, prepared, and of dw
+//   Chebyshev        the coordinates with the largest difference, noted in the forward pass
+//   which operator   by its code: distances and gradients of a problem
 //   matrix products  the part of |x|^2 + |w|^2 - 2 x.w that torch's matmul leaves: finish, and repair what cancels
 //   harmonic         loss and gradient of rows of distances, the target split off
 //
@@ -22,7 +24,8 @@
 //   Plain, if not void               `prepare`, `grad` and `total` in fewer operations, where coordinates are 0 or between
 //                                    LEAST and MOST in size, and no c1 is above MOST_C
 //   Far, if not void                 the operator for blocks with pairs of d near 1, whose gradients would cancel: forward
-//                                    it sums up 1 - d, without subtracting, and its `coefficients` read that
+//                                    it sums up 1 - d, without subtracting, and its `coefficients` read that; `cancels` says of such a pair whether it needs it
+//   Scaled, if CAN_LEAVE_FLOAT       the operator for blocks whose coefficients `leaves_float` says would
 //   IN_ROWS                          `add_rows` and `grad_rows` take the place of `add` and `grad`, for R rows at once
 //   Beyond, if not void              what computes the distances where the largest entries say that these leave float
 // and gives 0 for coordinates that are 0 on both sides, which pads the last vector.
@@ -226,14 +229,13 @@ INLINE uint32_t bits_of(vi mask) {
 INLINE bool any(vi mask) { return bits_of(mask) != 0; }
 
 // v, but no further from 0 than `limit` >= 0: the sign of v times the limit, where v is 0 or beyond it.
-INLINE vf limited(vf v, vf limit) {
+INLINE vf limited(vf v, float limit) {
 #if defined(__AVX512F__)
-  return (vf)_mm512_range_ps((__m512)v, (__m512)limit, 0x2);  // the smaller size, with the sign of v
+  return (vf)_mm512_range_ps((__m512)v, _mm512_set1_ps(limit), 0x2);  // the smaller size, with the sign of v
 #else
-  return vmin(vmax(v, -limit), limit);
+  return vmin(vmax(v, splat(-limit)), splat(limit));
 #endif
 }
-INLINE vf limited(vf v, float limit) { return limited(v, splat(limit)); }
 // The larger of `most` >= 0 and |v|.
 INLINE vf vmax_abs(vf most, vf v) {
 #if defined(__AVX512F__)
@@ -522,7 +524,7 @@ struct PlainSigns : Base {
 
 struct ManhattanPlain : PlainSigns {
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
-    vf t = limited(x[0] - w[0], splat(1.0f));
+    vf t = limited(x[0] - w[0], 1.0f);
     add_product(dx, t, c1);
     subtract_product(dw, t, c1);
   }
@@ -578,7 +580,7 @@ struct BrayCurtis : Manhattan {
 struct BrayCurtisSignedFarPlain : PlainSigns {
   static constexpr bool HAS_C2 = true;
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
-    vf t = limited(x[0] - w[0], splat(1.0f)), s = limited(x[0] + w[0], splat(1.0f));
+    vf t = limited(x[0] - w[0], 1.0f), s = limited(x[0] + w[0], 1.0f);
     add_product(dx, t - s, c1);
     add_product(dx, s, c2);
     subtract_product(dw, t + s, c1);
@@ -610,7 +612,7 @@ struct BrayCurtisSignedFar : Base {  // as BrayCurtisFar, of sum |x + w| - sum |
 struct BrayCurtisSignedPlain : PlainSigns {
   static constexpr bool HAS_C2 = true;
   INLINE void grad(const vf* x, const vf* w, Spread c1, Spread c2, vf& dx, vf& dw) const {
-    vf t = limited(x[0] - w[0], splat(1.0f)), u = limited(x[0] + w[0], splat(1.0f));
+    vf t = limited(x[0] - w[0], 1.0f), u = limited(x[0] + w[0], 1.0f);
     add_product(dx, t, c1);
     subtract_product(dx, u, c2);
     subtract_product(dw, t, c1);
