@@ -104,10 +104,13 @@ struct ByOperator {
   }
 };
 
-// Calls f(k, some) for a few classes at a time, from k on: what is made of them stays small beside the centres.
+// Calls f(k, some) for some classes at a time, from k on: what is made of them stays small where classes are many.
+idx classes_at_a_time(const Problem& in) {
+  return std::min(in.columns, std::max<idx>(64, (1 << 21) / std::max<idx>(in.n, 1)));
+}
 template <class F>
 void by_classes(const Problem& in, F f) {
-  const idx most = std::max<idx>(64, (1 << 20) / std::max<idx>(in.n, 1));
+  const idx most = classes_at_a_time(in);
   for (idx k = 0; k < in.columns; k += most) {
     Problem some = in;
     some.w += k * in.n;
@@ -217,27 +220,25 @@ struct Behind {
   int code;
   float option;
   Problem in;
-  Floats x = floats(in.rows * in.n), aux = floats(in.rows * in.columns);
+  Floats x = floats(in.rows * in.n), w = floats(classes_at_a_time(in) * in.n), aux = floats(in.rows * in.columns);
+  const float* of = nullptr;  // the centres that w was made of: where one block has all, it is made once
 
-  void distances(float* d) const {
+  void distances(float* d) {
     apply(map, in.x, in.rows, in.n, x.get(), in.threads);
-    by_classes(in, [&](idx k, const Problem& some) {
-      Floats w = floats(some.columns * in.n);
-      distances_of(code, option, mapped(some, w.get()), d + k, aux.get() + k);
-    });
+    by_classes(in, [&](idx k, const Problem& some) { distances_of(code, option, mapped(some), d + k, aux.get() + k); });
   }
-  void gradients(float* g, float* d, float* dx, float* dw) const {
-    Floats of_x = zeros(in.rows * in.n);
+  void gradients(float* g, float* d, float* dx, float* dw) {
+    Floats of_x = zeros(in.rows * in.n), of_w = floats(classes_at_a_time(in) * in.n);
     by_classes(in, [&](idx k, const Problem& some) {
-      Floats w = floats(some.columns * in.n), of_w = zeros(some.columns * in.n);
-      gradients_of(code, option, mapped(some, w.get()), g + k, d + k, aux.get() + k, of_x.get(), of_w.get());
+      std::fill_n(of_w.get(), some.columns * in.n, 0.0f);
+      gradients_of(code, option, mapped(some), g + k, d + k, aux.get() + k, of_x.get(), of_w.get());
       add_backward(map, some.w, some.columns, in.n, of_w.get(), dw + k * in.n, in.threads);
     });
     add_backward(map, in.x, in.rows, in.n, of_x.get(), dx, in.threads);
   }
-  Problem mapped(Problem some, float* w) const {
-    apply(map, some.w, some.columns, in.n, w, in.threads);
-    some.x = x.get(), some.w = w;
+  Problem mapped(Problem some) {
+    if (of != some.w) apply(map, of = some.w, some.columns, in.n, w.get(), in.threads);
+    some.x = x.get(), some.w = w.get();
     return some;
   }
 };
@@ -266,7 +267,7 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
 
   Floats by_n = floats(rows), shares = floats(factors ? 0 : rows);
   if (!factors) std::fill_n(shares.get(), rows, share), factors = shares.get();
-  auto run = [&](const auto& way) {
+  auto run = [&](auto&& way) {
     Floats d = floats(rows * columns), g = floats(dx ? rows * columns : 0);
     way.distances(d.get());
     hb_harmonic(d.get(), dx ? g.get() : nullptr, rows, columns, targets, exponent, factors, weights, smoothing, floor,
