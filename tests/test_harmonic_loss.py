@@ -173,12 +173,14 @@ def test_it_is_the_head_and_cross_entropy() -> None:
 LEARNT = ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]", "minkowski[p=learnable]")
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("how", ["one call", "products of torch", "torch alone"])
 @pytest.mark.parametrize("address", LEARNT)
-def test_learnable_distances_learn(address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not compiled:
+def test_learnable_distances_learn(address: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if how == "torch alone":
         monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
         monkeypatch.setattr("harmbench.kernels.choice.FITS", 1 << 14)  # the formula in blocks
+    if how == "products of torch":
+        monkeypatch.setattr("harmbench.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
     x, w, y = _problem()
     distance = DISTANCES.parse(address)
     rng = torch.Generator().manual_seed(1)
@@ -195,6 +197,26 @@ def test_learnable_distances_learn(address: str, compiled: bool, monkeypatch: py
     true = gradients(torch.float64)
     assert all(g.abs().sum() > 0 for g in true)
     assert _worst(gradients(torch.float32), true) < 1e-5
+
+
+@pytest.mark.parametrize("kind", accuracy.loss_kinds("mahalanobis[variant=diagonal]"))
+def test_products_that_are_scaled_on_one_side(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, of loss and both gradients, with factors of many sizes and two blocks of rows."""
+    monkeypatch.setattr("harmbench.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
+    x, w, y = accuracy.LOSS_INPUTS[kind]
+    x, y = x.repeat(20, 1), y.repeat(20)
+    distance = DISTANCES.parse("mahalanobis[variant=diagonal]")
+    logs = {name: value + torch.linspace(-2, 1, 48) for name, value in distance.initial_parameters(48).items()}
+
+    def fused(a: Tensor, b: Tensor, n: Tensor) -> Tensor:
+        return harmonic_loss(a, b, y, distance=distance, n=n, parameters=logs)
+
+    def plain(a: Tensor, b: Tensor, n: Tensor) -> Tensor:
+        d = distance.pairwise(a, b, {name: value.to(a.dtype) for name, value in logs.items()}, True)
+        return harmonic.row_losses(d, n, y, None, 0).mean()
+
+    right = _loss_and_gradients(plain, x, w, 7.0, torch.float64)
+    assert _worst(_loss_and_gradients(fused, x, w, 7.0, torch.float32), right) < 1e-5
 
 
 def test_half_precision_inputs_and_autocast() -> None:

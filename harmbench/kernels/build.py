@@ -156,7 +156,7 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
         "hb_backward": "cfppiiipppppc",
         "hb_row_stats": "cpiipc",
         "hb_largest": "pic",
-        "hb_expand": "cppppiiipc",
+        "hb_expand": "cppppiiippc",
         "hb_expand_backward": "cppppiiippppppc",
         "hb_harmonic": "ppiipfppffppc",
         "hb_step": "cfcfpppiiipffppffppppppc",

@@ -21,12 +21,18 @@ from harmbench.kernels.operators import Finish, Mapped, Operator
 from harmbench.kernels.precision import full_float32
 
 Between = Callable[..., Tensor]
+_SPLIT = 1024  # rows of what is copied in passing
 NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has lost over a digit
 
 
 class Form(ABC):
-    """Base of the forms."""
+    """Base of the forms.
 
+    Attributes:
+        arrays: numbers per pair that a block holds: distances, their gradient, and what else `forward` gives.
+    """
+
+    arrays = 2
     option: Tensor | None = None
     of_option: Tensor | None = None
 
@@ -54,6 +60,7 @@ class NativeForm(Form):
     def __init__(self, operator: Operator, option: Tensor | None = None) -> None:
         self.option = None if option is None else option.detach()
         self.operator = operator if self.option is None else operator._replace(option=float(self.option))
+        self.arrays = native.arrays(operator)
 
     def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
         return native.forward(self.operator, x[rows], w)
@@ -198,6 +205,49 @@ class MatmulForm(Form):
         return g.sum(1)
 
 
+class ScaledForm(MatmulForm):
+    """|f (x - w)| for factors f (N,) by a matrix product, without copies f w: compiled kernels, float32, CPU.
+
+    The products are those of f^2 x with w. Gradients are Euclidean distance's u of the same coefficients until the end:
+    times f^2 those by the vectors, and summed up f u v over all vectors v, that by f.
+    """
+
+    def __init__(self, factors: Tensor) -> None:
+        super().__init__(Operator("gemm", "euclidean"))
+        self.option: Tensor = factors.detach().contiguous()
+
+    def _stat(self, v: Tensor) -> Tensor:
+        """Of each row, the sum of squares, times the factors."""
+        sums, room = v.new_empty(len(v)), v.new_empty(min(len(v), _SPLIT), v.shape[1])
+        for some, of_some in zip(torch.split(v, _SPLIT), torch.split(sums, _SPLIT), strict=True):
+            of_some.copy_(native.square_sums(torch.mul(some, self.option, out=room[: len(some)])))
+        return sums
+
+    def forward(self, x: Tensor, w: Tensor, rows: slice) -> tuple[Tensor, Tensor | None]:
+        x = x[rows]
+        d = (x * self.option * self.option) @ w.T
+        native.expand(False, x, w, self._stat(x), self.w_stat, d, self.option)
+        return d, None
+
+    def backward(
+        self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
+    ) -> None:
+        some = torch.zeros_like(x[rows])
+        super().backward(x[rows], w, slice(0, len(some)), d, aux, g, some, dw)
+        dx[rows] += self._finished(x[rows], some)
+
+    def end(self, w: Tensor, dw: Tensor) -> None:
+        super().end(w, dw)
+        for some_w, some_dw in zip(torch.split(w, _SPLIT), torch.split(dw, _SPLIT), strict=True):
+            self._finished(some_w, some_dw)
+
+    def _finished(self, v: Tensor, u: Tensor) -> Tensor:
+        """u (R, N) times f^2, in place; the factors' gradient is added to."""
+        assert self.of_option is not None
+        self.of_option += (v * u.mul_(self.option)).sum(0)
+        return u.mul_(self.option)
+
+
 class ChunkedForm(Form):
     """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
 
@@ -236,6 +286,8 @@ class FinishedForm(Form):
 
     `scale` is what the base's vectors are multiplied by, to keep its powers within float32.
     """
+
+    arrays = 3
 
     def __init__(self, base: Form, finish: Finish, scale: float = 1.0) -> None:
         self.base, self.finish, self.scale = base, finish, scale
@@ -357,15 +409,17 @@ def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield portion[:, 0], portion[:, 1]
 
 
-def row_blocks(rows: int, columns: int, device: str = "cpu") -> list[slice]:
-    """Even blocks of at most 512 rows, 256 where classes are many; on a GPU, of at most 16 MiB, in steps of 32 rows.
+def row_blocks(rows: int, columns: int, device: str = "cpu", arrays: int = 2) -> list[slice]:
+    """Even blocks of at most 512 rows; where classes are many, of 256, or fewer with more than two numbers per pair.
+
+    On a GPU of at most 16 MiB, in steps of 32 rows.
 
     >>> row_blocks(600, 10)
     [slice(0, 300, None), slice(300, 600, None)]
     >>> row_blocks(160, 50257, "cuda")
     [slice(0, 54, None), slice(54, 108, None), slice(108, 160, None)]
     """
-    most = 512 if columns <= 1 << 14 else 256
+    most = 512 if columns <= 1 << 14 else 512 // arrays
     if device == "cuda":
         most = max(32, (1 << 22) // columns // 32 * 32)
     size = math.ceil(rows / max(1, math.ceil(rows / most)))
@@ -436,7 +490,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     dx, dw = torch.zeros_like(x), torch.zeros_like(w)
     form.begin(w)
-    for rows in row_blocks(len(x), len(w), d.device.type):
+    for rows in row_blocks(len(x), len(w), d.device.type, form.arrays):
         some_aux = None if aux is None else aux[rows]
         form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
     form.end(w, dw)

@@ -106,6 +106,8 @@ def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
         known = _known(pairs)
         if known and (vectors := pairs.map()) is not None:
             return _apply(OneCall(known, vectors), pairs.x, pairs.centres, n, task, vectors.values)
+        if (factors := _factors(pairs)) is not None:
+            return _apply(ByForm(forms.ScaledForm(factors)), pairs.x, pairs.centres, n, task, factors)
         mapped = pairs.mapped()
         scale = forms.rescale(pairs.operator, mapped.x, mapped.centres)  # HarMax is blind to the scale of distances
         x, w = (mapped.x, mapped.centres) if scale == 1 else (mapped.x * scale, mapped.centres * scale)
@@ -144,6 +146,21 @@ def _known(pairs: Pairs) -> Operator | None:
     return operator if operator.name in ("euclidean", "cosine") else None
 
 
+def _factors(pairs: Pairs) -> Tensor | None:
+    """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centres."""
+    x, w, operator = pairs.x, pairs.centres, pairs.operator
+    if pairs.chosen.form != "matmul" or operator is None or operator.name != "mahalanobis":
+        return None
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
+        return None
+    vectors = pairs.map()
+    if vectors is None or vectors.name != "scale" or vectors.values is None:
+        return None
+    x, w, factors = (v.detach().contiguous() for v in (x, w, vectors.values))
+    reach = max(native.largest(x), native.largest(w)) * native.largest(factors)
+    return vectors.values if 1e-5 < reach < 1e5 else None  # else the powers of it may leave float32
+
+
 def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learnt: Tensor | None = None) -> Tensor:
     result: Tensor = _Harmonic.apply(x, w, n, learnt, way, task)  # type: ignore[no-untyped-call]
     return result
@@ -166,7 +183,13 @@ class Block(NamedTuple):
 
 
 class Way(ABC):
-    """How a block of rows goes from vectors to losses and gradients."""
+    """How a block of rows goes from vectors to losses and gradients.
+
+    Attributes:
+        arrays: numbers per pair that a block holds.
+    """
+
+    arrays = 2
 
     def begin(self, w: Tensor) -> None:  # noqa: B027 - nothing to do in one call
         """Look at the centres (K, N) once, before the first block."""
@@ -186,6 +209,7 @@ class OneCall(Way):
 
     def __init__(self, operator: Operator, vectors: Map | None = None) -> None:
         self._step = native.Step(operator, vectors)
+        self.arrays = native.arrays(operator)
 
     def block(
         self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
@@ -205,6 +229,7 @@ class ByForm(Way):
 
     def __init__(self, form: forms.Form) -> None:
         self._form = form
+        self.arrays = form.arrays
 
     def begin(self, w: Tensor) -> None:
         self._form.begin(w)
@@ -238,7 +263,7 @@ def _run(
     if learn:
         to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learnt is None else torch.zeros_like(learnt))
     # A block keeps nothing but its losses: the next one's distances would stand beside its own.
-    rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type)
+    rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type, way.arrays)
     blocks = [way.block(x, w, some, n, task, factors, to) for some in rows]
     if to is not None:
         way.end(w, to)

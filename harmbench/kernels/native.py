@@ -29,12 +29,17 @@ _MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4}
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
 _BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learnt", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+_WITH_AUX = ("minkowski_learnt", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
     """Whether the library could be built and loaded."""
     return build.library().handle is not None
+
+
+def arrays(operator: Operator) -> int:
+    """Numbers per pair that a block holds: the distance, its gradient, and what else the gradient wants."""
+    return 3 if operator.name in _WITH_AUX else 2
 
 
 def _functions() -> Any:
@@ -56,7 +61,10 @@ def _threads(coordinates: int) -> int:
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants.
+
+    Chebyshev's is the place of its largest difference, an integer in a float's room.
+    """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
     aux = torch.empty_like(d) if operator.name in _WITH_AUX else None
@@ -118,8 +126,10 @@ def largest(v: Tensor) -> float:
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
 
-def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor) -> None:
-    """Dot products (B, K) become distances, in place."""
+def expand(
+    is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor, factors: Tensor | None = None
+) -> None:
+    """Dot products (B, K) become distances, in place; `factors` (N,) are in the products and stats already."""
     _functions().hb_expand(
         is_cosine,
         x.data_ptr(),
@@ -129,6 +139,7 @@ def expand(is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor
         len(x),
         len(w),
         x.shape[1],
+        None if factors is None else factors.data_ptr(),
         dots.data_ptr(),
         _threads(len(x) * len(w) * x.shape[1]),
     )

@@ -1,6 +1,6 @@
 // One step of head and loss in one call: map -> distances -> loss -> gradients of a block of rows. Small problems cost
 // what their arithmetic costs, and no Python, no autograd node and no second pass of torch over (rows, classes) between.
-// Compiled behind native.cpp, as one source with it; it calls that file's C functions, and its `forward` and `backward`.
+// Compiled behind native.cpp, as one source with it, whose functions it calls.
 //
 //   maps       what is done to each vector before any pair is looked at, and the gradient of that
 //   distances  three ways: an operator of native.cpp, scaled vectors, dot products
@@ -70,21 +70,21 @@ void apply(const Map& map, const float* v, idx rows, idx n, float* out, int thre
   }
 }
 
-// The gradient by mapped rows becomes that by the rows, in place; not for SCALE.
-void apply_backward(const Map& map, const float* v, idx rows, idx n, float* g, int threads) {
+// Adds to `to` the gradient by rows v, from g, that by mapped rows; not for SCALE.
+void add_backward(const Map& map, const float* v, idx rows, idx n, const float* g, float* to, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (idx b = 0; b < rows; ++b) {
-    const float *row = v + b * n, inverse = map.kind == PROFILE ? inverse_size(row, n) : 0;
-    float* out = g + b * n;
+    const float *row = v + b * n, *given = g + b * n, inverse = map.kind == PROFILE ? inverse_size(row, n) : 0;
     vf total = {};
     if (map.kind == PROFILE)
-      along(n, [&](idx j, idx count) { total += load_some(out + j, count) * vabs(load_some(row + j, count)); });
+      along(n, [&](idx j, idx count) { total += load_some(given + j, count) * vabs(load_some(row + j, count)); });
     const float along_profile = sum(total) * inverse;
     along(n, [&](idx j, idx count) __attribute__((always_inline)) {
-      vf a = load_some(row + j, count), given = load_some(out + j, count), code = soft_code(map, a, map.at(j, count));
-      vf result = given * (0.25f - code * code) * (1 / map.option);
-      if (map.kind == PROFILE) result = where(a == 0.0f, splat(0.0f), flip((given - along_profile) * inverse, a));
-      store_some(out + j, result, count);
+      vf a = load_some(row + j, count), of_code = load_some(given + j, count), code = soft_code(map, a, map.at(j, count));
+      vf result = of_code * (0.25f - code * code) * (1 / map.option);
+      if (map.kind == PROFILE) result = where(a == 0.0f, splat(0.0f), flip((of_code - along_profile) * inverse, a));
+      float* at = to + b * n + j;
+      store_some(at, load_some(at, count) + result, count);
     });
   }
 }
@@ -96,15 +96,28 @@ struct ByOperator {
   int code;
   float option;
   Problem in;
-  Floats aux = floats(in.rows * in.columns);
+  Floats aux = floats(in.rows * in.columns);  // no memory as long as nothing is written
 
-  void distances(float* d) const {
-    hb_forward(code, option, in.x, in.w, in.rows, in.columns, in.n, d, aux.get(), in.threads);
-  }
+  void distances(float* d) const { distances_of(code, option, in, d, aux.get()); }
   void gradients(float* g, float* d, float* dx, float* dw) const {
-    hb_backward(code, option, in.x, in.w, in.rows, in.columns, in.n, g, d, aux.get(), dx, dw, in.threads);
+    gradients_of(code, option, in, g, d, aux.get(), dx, dw);
   }
 };
+
+// Calls f(k, some) for some classes at a time, from k on: what is made of them stays small where classes are many.
+idx classes_at_a_time(const Problem& in) {
+  return std::min(in.columns, std::max<idx>(64, (1 << 21) / std::max<idx>(in.n, 1)));
+}
+template <class F>
+void by_classes(const Problem& in, F f) {
+  const idx most = classes_at_a_time(in);
+  for (idx k = 0; k < in.columns; k += most) {
+    Problem some = in;
+    some.w += k * in.n;
+    some.columns = std::min(most, in.columns - k);
+    f(k, some);
+  }
+}
 
 constexpr int EUCLIDEAN = 2;
 
@@ -115,43 +128,48 @@ struct Scaled {
   float* df;  // gradient by f, added to
 
   void distances(float* d) const {
-    Floats x = floats(in.rows * in.n), w = floats(in.columns * in.n), x_stat = floats(in.rows), w_stat = floats(in.columns);
+    Floats x = floats(in.rows * in.n), x_stat = floats(in.rows);
     apply(map, in.x, in.rows, in.n, x.get(), in.threads);
-    apply(map, in.w, in.columns, in.n, w.get(), in.threads);
-    hb_forward(EUCLIDEAN, 0, x.get(), w.get(), in.rows, in.columns, in.n, d, nullptr, in.threads);
     row_stats(2, x.get(), in.rows, in.n, x_stat.get(), in.threads);
-    row_stats(2, w.get(), in.columns, in.n, w_stat.get(), in.threads);
-    for (idx b = 0; b < in.rows; ++b)
-      for (idx k = 0; k < in.columns; ++k) {
-        float& at = d[b * in.columns + k];
-        if (!(at * at > NEAR * (x_stat[b] + w_stat[k]))) at = exact(in.x + b * in.n, in.w + k * in.n);
-      }
-  }
-
-  float exact(const float* x, const float* w) const {
-    double square = 0;
-#pragma omp simd reduction(+ : square)
-    for (idx j = 0; j < in.n; ++j) {
-      double delta = ((double)x[j] - w[j]) * map.values[j];
-      square += delta * delta;
-    }
-    return (float)std::sqrt(square);
+    by_classes(in, [&](idx k0, const Problem& some) {
+      Floats w = floats(some.columns * in.n), w_stat = floats(some.columns);
+      apply(map, some.w, some.columns, in.n, w.get(), in.threads);
+      row_stats(2, w.get(), some.columns, in.n, w_stat.get(), in.threads);
+      Problem scaled = some;
+      scaled.x = x.get(), scaled.w = w.get();
+      distances_of(EUCLIDEAN, 0, scaled, d + k0, nullptr);
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+      for (idx b = 0; b < in.rows; ++b)
+        for (idx k = 0; k < some.columns; ++k) {
+          float& at = d[in.at(b, k0 + k)];
+          if (!(at * at > NEAR * (x_stat[b] + w_stat[k]))) at = scaled_norm(in.x + b * in.n, some.w + k * in.n, map.values, in.n);
+        }
+    });
   }
 
   // With c = g / d, u = sum over pairs of c (x - w), as Euclidean has it: dx = f^2 u, and df = f (x u) over all rows.
   void gradients(float* g, float* d, float* dx, float* dw) const {
-    Floats u = zeros(in.columns * in.n);
-    hb_backward(EUCLIDEAN, 0, in.x, in.w, in.rows, in.columns, in.n, g, d, nullptr, dx, u.get(), in.threads);
-    auto add = [&](const float* v, idx count, const float* raw, float* dv, bool is_new) {
-      for (idx b = 0; b < count; ++b)
-        along(in.n, [&](idx j, idx some) {
-          vf f = map.at(j, some), r = load_some(raw + b * in.n + j, some), old = load_some(dv + b * in.n + j, some);
-          store_some(df + j, load_some(df + j, some) + f * r * load_some(v + b * in.n + j, some), some);
-          store_some(dv + b * in.n + j, (is_new ? vf{} : old) + f * f * r, some);
-        });
-    };
-    add(in.x, in.rows, dx, dx, true);
-    add(in.w, in.columns, u.get(), dw, false);
+    Floats of_x = zeros(in.rows * in.n);
+    by_classes(in, [&](idx k0, const Problem& some) {
+      Floats of_w = zeros(some.columns * in.n);
+      gradients_of(EUCLIDEAN, 0, some, g + k0, d + k0, nullptr, of_x.get(), of_w.get());
+      add(some.w, some.columns, of_w.get(), dw + k0 * in.n);
+    });
+    add(in.x, in.rows, of_x.get(), dx);
+  }
+  void add(const float* v, idx count, const float* u, float* dv) const {
+    const idx vectors = (in.n + LANES - 1) / LANES;
+#pragma omp parallel for num_threads(in.threads) schedule(static)
+    for (idx vector = 0; vector < vectors; ++vector) {
+      const idx j = vector * LANES, left = in.n - j;
+      vf f = map.at(j, left), total = {};
+      for (idx at = j; at < count * in.n; at += in.n) {
+        vf raw = f * load_some(u + at, left);
+        total += raw * load_some(v + at, left);
+        store_some(dv + at, load_some(dv + at, left) + f * raw, left);
+      }
+      store_some(df + j, load_some(df + j, left) + total, left);
+    }
   }
 };
 
@@ -159,9 +177,9 @@ struct Dot : Base {
   INLINE void add(vf* s, vf x, vf w, float) const { s[0] += x * w; }
   INLINE float finish(const float* s, const Pair&, float*) const { return s[0]; }
   INLINE void coefficients(float&, float&, float, float, float) const {}
-  INLINE void grad(vf x, vf w, vf c1, vf, vf& dx, vf& dw) const {
-    dx -= w * c1;
-    dw -= x * c1;
+  INLINE void grad(const vf* x, const vf* w, Spread c1, Spread, vf& dx, vf& dw) const {
+    subtract_product(dx, w[0], c1);
+    subtract_product(dw, x[0], c1);
   }
 };
 
@@ -199,22 +217,29 @@ struct Cosine {
 // An operator behind a map that is no scaling.
 struct Behind {
   const Map& map;
+  int code;
+  float option;
   Problem in;
-  Floats x = floats(in.rows * in.n), w = floats(in.columns * in.n);
-  ByOperator mapped;
+  Floats x = floats(in.rows * in.n), w = floats(classes_at_a_time(in) * in.n), aux = floats(in.rows * in.columns);
+  const float* of = nullptr;  // the centres that w was made of: where one block has all, it is made once
 
-  Behind(const Map& map, int code, float option, const Problem& given)
-      : map(map), in(given), mapped{code, option, {x.get(), w.get(), nullptr, nullptr, in.rows, in.columns, in.n, in.threads}} {
+  void distances(float* d) {
     apply(map, in.x, in.rows, in.n, x.get(), in.threads);
-    apply(map, in.w, in.columns, in.n, w.get(), in.threads);
+    by_classes(in, [&](idx k, const Problem& some) { distances_of(code, option, mapped(some), d + k, aux.get() + k); });
   }
-  void distances(float* d) const { mapped.distances(d); }
-  void gradients(float* g, float* d, float* dx, float* dw) const {
-    Floats of_w = zeros(in.columns * in.n);
-    mapped.gradients(g, d, dx, of_w.get());
-    apply_backward(map, in.x, in.rows, in.n, dx, in.threads);
-    apply_backward(map, in.w, in.columns, in.n, of_w.get(), in.threads);
-    for (idx i = 0; i < in.columns * in.n; ++i) dw[i] += of_w[i];
+  void gradients(float* g, float* d, float* dx, float* dw) {
+    Floats of_x = zeros(in.rows * in.n), of_w = floats(classes_at_a_time(in) * in.n);
+    by_classes(in, [&](idx k, const Problem& some) {
+      std::fill_n(of_w.get(), some.columns * in.n, 0.0f);
+      gradients_of(code, option, mapped(some), g + k, d + k, aux.get() + k, of_x.get(), of_w.get());
+      add_backward(map, some.w, some.columns, in.n, of_w.get(), dw + k * in.n, in.threads);
+    });
+    add_backward(map, in.x, in.rows, in.n, of_x.get(), dx, in.threads);
+  }
+  Problem mapped(Problem some) {
+    if (of != some.w) apply(map, of = some.w, some.columns, in.n, w.get(), in.threads);
+    some.x = x.get(), some.w = w.get();
+    return some;
   }
 };
 
@@ -242,7 +267,7 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
 
   Floats by_n = floats(rows), shares = floats(factors ? 0 : rows);
   if (!factors) std::fill_n(shares.get(), rows, share), factors = shares.get();
-  auto run = [&](const auto& way) {
+  auto run = [&](auto&& way) {
     Floats d = floats(rows * columns), g = floats(dx ? rows * columns : 0);
     way.distances(d.get());
     hb_harmonic(d.get(), dx ? g.get() : nullptr, rows, columns, targets, exponent, factors, weights, smoothing, floor,
@@ -254,7 +279,7 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
   if (map_kind == SCALE) run(Scaled{map, in, dvalues});
   else if (code == COSINE_CODE) run(Cosine(in));
   else if (map_kind == NO_MAP) run(ByOperator{code, option, in});
-  else run(Behind(map, code, option, in));
+  else run(Behind{map, code, option, in});
 
   double loss = 0, gradient = 0;
   for (idx b = 0; b < rows; ++b) {
