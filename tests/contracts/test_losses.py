@@ -131,8 +131,8 @@ def features(source: str) -> Tensor:
         x = torch.randn(64, N)
         return torch.cat([x, 0.1 * x, x.relu()])
     backbone = BACKBONES.parse(source)
-    if backbone.takes == "tokens":
-        return backbone.build((3, 25)).eval()(torch.randint(25, (64, 3))).detach()
+    if backbone.takes != "images":
+        return backbone.build((3, 25)).eval()(torch.randint(25, (64, 3))).detach().flatten(0, -2)
     return backbone.build((1, 8, 8)).eval()(torch.rand(64, 1, 8, 8)).detach()
 
 
