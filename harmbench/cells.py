@@ -152,7 +152,7 @@ def is_collapsed(trial: TrialRecord) -> bool:
     classes, by three standard errors.
     """
     said, accuracy = trial.value("collapsed"), trial.value("test_accuracy")
-    classes, size = trial.sizes.get("classes", 0), trial.sizes.get("test", 0)
+    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
     if accuracy is None or not classes or not size:

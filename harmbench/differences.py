@@ -156,19 +156,19 @@ def _scaled(value: float, scale: Scale) -> float:
     return math.log(value) if scale == "ratio" else value
 
 
-_OF_TEST_IMAGES = {"test_accuracy", "test_balanced_accuracy", "test_macro_f1"}
+_OF_TEST_ANSWERS = {"test_accuracy", "test_balanced_accuracy", "test_macro_f1"}
 
 
 def _resolution(candidate: Cell, baseline: Cell, measure: Measure) -> float:
     """The step in which values of a measure come, on its scale; 0 for a continuous one.
 
-    Accuracies come in images, shares of steps in steps, times to a target in validations.
+    Accuracies come in images or tokens, shares of steps in steps, times to a target in validations.
     """
     trials = [t for cell in (candidate, baseline) for t in cell.trials if t.status == "ok"]
-    if measure.name in _OF_TEST_IMAGES:
-        return max((1 / t.sizes["test"] for t in trials if t.sizes.get("test")), default=0.0)
+    if measure.name in _OF_TEST_ANSWERS:
+        return max((1 / t.answers("test") for t in trials if t.answers("test")), default=0.0)
     if measure.name == "validation_accuracy":
-        return max((1 / t.sizes["validation"] for t in trials if t.sizes.get("validation")), default=0.0)
+        return max((1 / t.answers("validation") for t in trials if t.answers("validation")), default=0.0)
     if measure.unit == "1" and measure.name.endswith(("_share", "_rate")):
         return max((1 / t.curve[-1].step for t in trials if t.curve), default=0.0)
     if measure.name == "grokking_gap":

@@ -69,7 +69,13 @@ class Protocol(Record):
         gt=0,
         le=1,
         description="validation accuracy that counts as converged; the median of what the baseline's seeds end with "
-        "unless given",
+        "unless given, and of text not that of accuracies but of losses",
+    )
+    target_nll: float | None = Field(
+        default=None,
+        gt=0,
+        validate_default=True,
+        description="validation loss (mean NLL of an answer, in nat) that counts as converged, in place of target",
     )
     select: Literal["best", "last"] = "best"
     examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
@@ -82,6 +88,13 @@ class Protocol(Record):
         if "steps" in info.data and (info.data["steps"] is None) == (epochs is None):
             raise ValueError("give exactly one budget: steps or epochs")
         return epochs
+
+    @field_validator("target_nll")
+    @classmethod
+    def _one_target(cls, loss: float | None, info: ValidationInfo) -> float | None:
+        if loss is not None and info.data.get("target") is not None:
+            raise ValueError("give one target: target, an accuracy, or target_nll, a loss")
+        return loss
 
     def budget(self, train_size: int) -> int:
         """Number of steps for a training part of this size."""
@@ -378,7 +391,12 @@ class MachineState(Record):
 
 
 class TrialRecord(Record):
-    """What became of one trial."""
+    """What became of one trial.
+
+    Attributes:
+        sizes: numbers of samples in each part, of classes and of parameters; of text, a sample is a window, and
+            `train_tokens`, `validation_tokens` and `test_tokens` are the tokens that it asks for.
+    """
 
     schema_version: int = SCHEMA_VERSION
     id: str
@@ -402,6 +420,15 @@ class TrialRecord(Record):
     curves: tuple[Curve, ...] = ()
     wall_seconds: float | None = None
     machine: MachineState | None = None
+
+    @property
+    def is_of_text(self) -> bool:
+        """Whether its answers are the tokens of a text."""
+        return "test_tokens" in self.sizes
+
+    def answers(self, part: Literal["train", "validation", "test"]) -> int:
+        """How many answers a part of the data asks for: of text its tokens, else its samples; 0 where nobody knows."""
+        return self.sizes.get(f"{part}_tokens", self.sizes.get(part, 0))
 
     def value(self, name: str) -> float | None:
         """The value of a measurement; None where it is missing."""

@@ -1,7 +1,8 @@
-"""How soon heads get to a target accuracy, and which that is: the protocol's, or what the baseline ends with.
+"""How soon heads get to a target, and which that is: the protocol's, or what the baseline ends with.
 
-What it ends with: the median, over the seeds that ended well, of the last validation accuracy of the linear head with
-cross-entropy, on the same data set with the same backbone; taken from the recorded curves whenever a run is read.
+What it ends with: the median, over the seeds that ended well, of the last validation accuracy, or, of text, validation
+loss, of the linear head with cross-entropy, on the same data set with the same backbone; taken from the recorded curves
+whenever a run is read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from statistics import median
 
 from harmbench.cells import Cell, charged_components
 from harmbench.formats import Column, Table
-from harmbench.meters.convergence import to_target
+from harmbench.meters.convergence import Target, to_target
 from harmbench.records import TrialRecord
 from harmbench.stats import censored_median
 
@@ -21,15 +22,24 @@ Place = tuple[str, str, str]  # data set, backbone, setting
 SUFFIX = "_to_target"
 
 
-def targets(trials: Sequence[TrialRecord]) -> dict[Place, float | None]:
+def targets(trials: Sequence[TrialRecord]) -> dict[Place, Target | None]:
     """The target of each data set and backbone; None where it is the baseline's, and there is none that ended well."""
-    found: dict[Place, float | None] = {}
+    found: dict[Place, Target | None] = {}
     ends: dict[Place, list[float]] = defaultdict(list)
+    of_text = {_place(trial) for trial in trials if trial.is_of_text}
     for trial in trials:
-        found[_place(trial)] = trial.spec.protocol.target
+        place = _place(trial)
+        found[place] = Target.of(trial.spec.protocol)
         if trial.status == "ok" and trial.spec.is_baseline and trial.curve:
-            ends[_place(trial)].append(trial.curve[-1].validation_accuracy)
-    return {place: median(ends[place]) if target is None and ends[place] else target for place, target in found.items()}
+            last = trial.curve[-1]
+            end = last.validation_nll if place in of_text else last.validation_accuracy
+            ends[place] += [] if end is None else [end]
+    return {
+        place: Target("nll" if place in of_text else "accuracy", median(ends[place]))
+        if target is None and ends[place]
+        else target
+        for place, target in found.items()
+    }
 
 
 def with_targets(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -42,9 +52,9 @@ def _place(trial: TrialRecord) -> Place:
     return trial.spec.dataset, trial.spec.backbone, trial.spec.setting
 
 
-def _with_target(trial: TrialRecord, target: float | None) -> TrialRecord:
+def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
     is_asked = any(m.name.endswith(SUFFIX) for m in trial.measurements)
-    if trial.spec.protocol.target is not None or not is_asked or not trial.curve:
+    if Target.of(trial.spec.protocol) is not None or not is_asked or not trial.curve:
         return trial
     unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
     made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown)}
@@ -74,9 +84,9 @@ def table(cells: Sequence[Cell]) -> Table:
     )
 
 
-def said(target: float | None) -> str:
+def said(target: Target | None) -> str:
     """A target as text."""
-    return "the target (unknown: no baseline ended well)" if target is None else f"{100 * target:.4g} % accuracy"
+    return "the target (unknown: no baseline ended well)" if target is None else str(target)
 
 
 def count(cell: Cell) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from harmbench import store, targets
 from harmbench.cells import cells_of
-from harmbench.meters.convergence import LATER, to_target
+from harmbench.meters.convergence import LATER, Target, to_target
 from harmbench.records import TrialRecord
 from tests.samples import MODELLED, point, record, spec
 
@@ -17,7 +17,7 @@ def trial(distance: str | None, seed: int, *accuracies: float, target: float | N
     """A trial with validations at steps 10, 20 and so on, as its meter leaves it."""
     asked = spec(distance, "harmonic" if distance else "cross_entropy", seed, protocol={"target": target})
     curve = tuple(point(10 * (place + 1), accuracy) for place, accuracy in enumerate(accuracies))
-    found = tuple(to_target(curve, MODELLED, target, LATER))
+    found = tuple(to_target(curve, MODELLED, Target.of(asked.protocol), LATER))
     return record(asked, curve=curve, measurements=found, order=seed, **more)
 
 
@@ -26,7 +26,7 @@ BASELINE = [trial(None, seed, 0.5, end) for seed, end in enumerate((0.8, 0.9, 0.
 
 def test_the_target_is_the_median_of_what_the_baseline_ends_with() -> None:
     soon, late, never = (trial("euclidean", s, *a) for s, a in enumerate([(0.8, 0.7), (0.5, 0.9), (0.7, 0.79)]))
-    assert targets.targets([*BASELINE, soon]) == {("digits", "mlp", ""): 0.8}
+    assert targets.targets([*BASELINE, soon]) == {("digits", "mlp", ""): Target("accuracy", 0.8)}
     found = targets.with_targets([*BASELINE, soon, late, never])
     assert [t.value("steps_to_target") for t in found] == [20, 20, None, 10, 20, None]
     assert [t.value("seconds_to_target") for t in found[3:]] == [1.0, 2.0, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
@@ -94,6 +95,14 @@ class Dataset(Component):
 
     def structure(self) -> Structure | None:
         """What its tokens are to each other; None where that is nothing in particular."""
+        return None
+
+    def encoder(self, data_dir: Path) -> Callable[[str], list[int]] | None:
+        """What turns a text into the numbers of its tokens, as the data set's own text was; None where nobody knows.
+
+        Args:
+            data_dir: folder of data sets.
+        """
         return None
 
     @abstractmethod

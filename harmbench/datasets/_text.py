@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -92,6 +92,11 @@ class TextDataset(TokenWindows):
         lengths = torch.from_numpy(text.token_bytes.astype("int64"))
         train = train.contiguous()
         return Splits(train, train, validation, validation, test, test, len(lengths), lengths, MASK)
+
+    def encoder(self, data_dir: Path) -> Callable[[str], list[int]]:
+        from harmbench.datasets._tokenised import encoder
+
+        return encoder(self.text(data_dir, download=False).tokenizer)
 
     def text(self, data_dir: Path, download: bool) -> Text:
         """The tokens, from the cache if they are there.

@@ -121,6 +121,14 @@ def encode(tokenizer: Any, documents: list[str]) -> np.ndarray[Any, Any]:
     return np.concatenate([np.array([END, *document.ids], dtype=np.uint32) for document in encoded])
 
 
+def encoder(tokenizer: str) -> Callable[[str], list[int]]:
+    """What turns a text into token numbers, of a tokeniser as JSON."""
+    from tokenizers import Tokenizer
+
+    known = Tokenizer.from_str(tokenizer)
+    return lambda text: list(known.encode(text, add_special_tokens=False).ids)
+
+
 def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
     """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter."""
     lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.uint32)

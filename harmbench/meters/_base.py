@@ -61,6 +61,7 @@ class Examined:
         weights: (K, N): class centres of a distance head, rows of a linear one.
         has_centres: whether the weights are centres.
         image_shape: (C, H, W), where the features are the pixels of the inputs themselves.
+        is_text: whether the samples are tokens of a text, most of whose classes are rare.
     """
 
     features: Tensor
@@ -69,6 +70,7 @@ class Examined:
     weights: Tensor
     has_centres: bool
     image_shape: tuple[int, ...] | None = None
+    is_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Outcome:
         count_flops: likewise, for one training step.
         embedding: of tokens, (V, N), in the selected state; None where the backbone has none.
         structure: what the tokens of the data set are to each other.
+        encoder: gives what turns a text into the numbers of its tokens, or None where nobody knows.
     """
 
     protocol: Protocol
@@ -145,6 +148,7 @@ class Outcome:
     count_flops: Callable[[], Flops]
     embedding: Tensor | None = None
     structure: Structure | None = None
+    encoder: Callable[[], Callable[[str], list[int]] | None] = lambda: None
 
 
 class Watcher:

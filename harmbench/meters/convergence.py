@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 from harmbench.meters._base import Meter, Outcome, Watcher
 from harmbench.meters._energy import joules_of_window
-from harmbench.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement
+from harmbench.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
 
-LATER = "the target is the baseline's accuracy, which is known when reporting"
+LATER = "the target is what the baseline ends with, which is known when reporting"
+
+
+class Target(NamedTuple):
+    """What counts as converged: a validation accuracy, or a validation loss.
+
+    Attributes:
+        measure: accuracy, at least `value`, or mean NLL in nat, at most `value`.
+        value: to be reached.
+
+    >>> str(Target("accuracy", 0.9)), str(Target("nll", 4.25))
+    ('90 % accuracy', 'a loss of 4.25 nat')
+    """
+
+    measure: Literal["accuracy", "nll"]
+    value: float
+
+    @classmethod
+    def of(cls, protocol: Protocol) -> Target | None:
+        """The protocol's own; None where it leaves the target to the baseline."""
+        if protocol.target_nll is not None:
+            return cls("nll", protocol.target_nll)
+        return None if protocol.target is None else cls("accuracy", protocol.target)
+
+    def is_met(self, point: CurvePoint) -> bool:
+        """Whether a validation is there."""
+        found = self.at(point)
+        return found is not None and (found >= self.value if self.measure == "accuracy" else found <= self.value)
+
+    def at(self, point: CurvePoint) -> float | None:
+        """What a validation says of the measure."""
+        return point.validation_accuracy if self.measure == "accuracy" else point.validation_nll
+
+    def best(self, curve: Sequence[CurvePoint]) -> float | None:
+        """The best that any validation says; None where none says a number."""
+        known = [found for point in curve if (found := self.at(point)) is not None]
+        return (max if self.measure == "accuracy" else min)(known, default=None)
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.4g} % accuracy" if self.measure == "accuracy" else f"a loss of {self.value:.4g} nat"
 
 
 class Convergence(Meter):
-    """Steps, training seconds and training joules to a target validation accuracy.
+    """Steps, training seconds and training joules to a target validation accuracy, or, of text, validation loss.
 
-    The target is the protocol's, or else the median of what the baseline's seeds end with, which is known only when
-    reporting: then the values are made there, from the recorded curve. Read off that curve, so the resolution is the
-    distance between validations. A trial that never gets there is censored: no value, and the reason says how far it
-    went.
+    The target is the protocol's (`target`, an accuracy, or `target_nll`, a loss), or else the median of what the
+    baseline's seeds end with, which is known only when reporting: then the values are made there, from the recorded
+    curve. Read off that curve, so the resolution is the distance between validations. A trial that never gets there is
+    censored: no value, and the reason says how far it went.
     """
 
     name: ClassVar[str] = "convergence"
@@ -29,30 +68,33 @@ class Convergence(Meter):
 
 class _ConvergenceWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        target = outcome.protocol.target
-        return to_target(outcome.curve, outcome.energy_origins, target, LATER)
+        return to_target(outcome.curve, outcome.energy_origins, Target.of(outcome.protocol), LATER)
 
 
 def to_target(
-    curve: Sequence[CurvePoint], origins: Mapping[Component, EnergyOrigin], target: float | None, unknown: str
+    curve: Sequence[CurvePoint], origins: Mapping[Component, EnergyOrigin], target: Target | None, unknown: str
 ) -> list[Measurement]:
     """Steps, seconds and joules of training up to the first validation at the target.
 
     Args:
         curve: all validations of a trial, at least one.
         origins: of its joules.
-        target: validation accuracy; None where it is not known.
+        target: accuracy or loss to reach; None where it is not known.
         unknown: why.
     """
-    hit = next((point for point in curve if target is not None and point.validation_accuracy >= target), None)
-    best = max(point.validation_accuracy for point in curve)
-    missed = unknown if target is None else f"not reached in {curve[-1].step} steps: best {best:.3f}, target {target:g}"
-    reason = "" if hit else missed
+    hit = next((point for point in curve if target is not None and target.is_met(point)), None)
+    reason = "" if hit else unknown if target is None else _missed(curve, target)
     return [
         Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
         Measurement.of("seconds_to_target", hit.train_seconds if hit else None, "s", "lower", reason),
         *(_joules(curve, hit, component, origins[component], reason) for component in COMPONENTS),
     ]
+
+
+def _missed(curve: Sequence[CurvePoint], target: Target) -> str:
+    best = target.best(curve)
+    said = "not finite" if best is None else f"{best:.3f}"
+    return f"not reached in {curve[-1].step} steps: best {said}, target {target.value:g}"
 
 
 def _joules(

@@ -10,7 +10,7 @@ from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, 
 
 
 class Energy(Meter):
-    """Joules of the training window by component, and for each sample, with their origin.
+    """Joules of the training window by component, for each sample and, of text, each token, with their origin.
 
     Through CodeCarbon. A modelled figure is marked as such: it follows time and the whole machine's load. A counter
     steps about ten times a second: below 1 s of window it says nothing, below 5 s it says so. CO2 is derived when
@@ -26,7 +26,9 @@ class Energy(Meter):
 class _EnergyWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         train = next(phase for phase in outcome.phases if phase.phase == "train")
-        samples = outcome.steps * outcome.batch_size
+        shares = {"sample": outcome.steps * outcome.batch_size}
+        if outcome.batch_tokens is not None:
+            shares["token"] = outcome.steps * outcome.batch_tokens
         found: list[Measurement] = []
         for component in COMPONENTS:
             origin = outcome.energy_origins[component]
@@ -41,15 +43,16 @@ class _EnergyWatcher(Watcher):
                 reason=train.reasons.get(component, UNREAD),
             )
             found.append(total)
-            per_sample = None if total.value is None else total.value / samples
-            name = f"{component}_joules_per_sample"
-            found.append(
-                Measurement.of(
-                    name, per_sample, "J/sample", "lower", total.reason, origin=total.origin, energy=total.energy
-                )
-            )
+            found += [_each(total, what, count) for what, count in shares.items()]
             found += _direct(component, train, origin)
         return found
+
+
+def _each(total: Measurement, what: str, count: int) -> Measurement:
+    """Joules for each of so many samples or tokens."""
+    value = None if total.value is None else total.value / count
+    name, more = f"{total.name}_per_{what}", {"origin": total.origin, "energy": total.energy}
+    return Measurement.of(name, value, f"J/{what}", "lower", total.reason, **more)
 
 
 def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin) -> list[Measurement]:

@@ -49,13 +49,15 @@ class Representation(Meter):
     - centre_mean_distance: mean |w_k - mu_k| over mean |m_k|, of distance heads;
     - class_separation: share of the variance of X that lies between the classes;
     - near_zero_weight_share: share of weights of less than 1 % of their root mean square;
+    - anisotropy: mean cosine of the features, as they are, of two different samples (Ethayarajh 2019, arXiv
+      1909.00512); 0 for directions without preference, 1 for one direction;
     - collapsed: 1 where accuracy is not above chance (the share of the largest class) by 3 standard errors, where
-      under half of the classes are ever predicted, or where, with more than two classes, the effective rank
-      is below 1.5; else 0.
+      under half of the classes are ever predicted (not of text, most of whose classes are rare), or where, with more
+      than two classes, the effective rank is below 1.5; else 0.
 
     A collapsed model looks perfect on most of these: read them beside the accuracy and `collapsed` only. Class means
-    come from the same held-out samples, of which each class needs two; the papers on neural collapse take the training
-    part.
+    come from the same held-out samples, of which each class needs two, so that a text has no neural collapse; the papers on
+    it take the training part.
     """
 
     name: ClassVar[str] = "representation"
@@ -73,6 +75,7 @@ class _RepresentationWatcher(Watcher):
             _measurement("pca_components_95", seen, lambda: seen.components(0.95)),
             _measurement("effective_rank", seen, seen.effective_rank),
             _measurement("participation_ratio", seen, seen.participation_ratio),
+            _measurement("anisotropy", seen, seen.anisotropy),
             _measurement("nc1", seen, seen.nc1),
             _measurement("nc2_norm_cv", seen, seen.nc2_norm_cv),
             _measurement("nc2_angle", seen, seen.nc2_angle),
@@ -150,6 +153,10 @@ class Geometry:
     def participation_ratio(self) -> Value:
         """Squared sum of the covariance's eigenvalues over the sum of their squares."""
         return 1 / self._shares().square().sum().item() if len(self._singular_values) else "the features do not vary"
+
+    def anisotropy(self) -> Value:
+        """Mean cosine of two different samples' features, over all pairs."""
+        return mean_cosine(self._seen.features)
 
     # Classes.
 
@@ -257,8 +264,10 @@ class Geometry:
         """Distance of a centre from the mean of its class, relative to that of the means from each other's mean."""
         if not self._seen.has_centres:
             return "a linear head has no centres"
+        if self._class_problem:
+            return self._class_problem
         offset = (self._seen.weights - self._means).norm(dim=1).mean()
-        return self._class_problem or (offset / self._lengths.mean()).item()
+        return (offset / self._lengths.mean()).item()
 
     def near_zero_weight_share(self) -> Value:
         """Share of the head's weights that are next to nothing."""
@@ -277,11 +286,24 @@ class Geometry:
         rank = self.problem or self.effective_rank()
         signs = {
             f"accuracy {accuracy:.3f} is not above chance, {chance:.3f} + {margin:.3f}": accuracy <= chance + margin,
-            f"{share:.0%} of the classes are ever predicted": share < MIN_PREDICTED,
+            f"{share:.0%} of the classes are ever predicted": share < MIN_PREDICTED and not self._seen.is_text,
             f"effective rank: {rank if isinstance(rank, str) else format(rank, '.2f')}": isinstance(rank, str)
             or (rank < MIN_RANK and self._classes > 2),  # two classes told apart well lie on a line
         }
         return [sign for sign, shows in signs.items() if shows]
+
+
+def mean_cosine(rows: Tensor) -> Value:
+    """Mean cosine of two different rows of (M, N), over all M (M - 1) ordered pairs, from the sum of the directions.
+
+    >>> mean_cosine(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]).double())  # 0, 1 and 0
+    0.33...
+    """
+    lengths = rows.norm(dim=1, keepdim=True)
+    if len(rows) < 2 or lengths.min() == 0:
+        return "there is only one row" if len(rows) < 2 else "a row has no direction"
+    total = (rows / lengths).sum(0).square().sum().item()
+    return (total - len(rows)) / (len(rows) * (len(rows) - 1))
 
 
 def _rounding() -> float:

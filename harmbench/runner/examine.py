@@ -87,6 +87,7 @@ def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
         weights=weights.detach().double().cpu(),
         has_centres=isinstance(model.head, DistanceHead),
         image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,
+        is_text=wanted.ndim == 2,
     )
 
 

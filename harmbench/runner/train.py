@@ -45,16 +45,19 @@ class Trained:
     best: CurvePoint | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
-    def keep(self, point: CurvePoint, model: nn.Module, protocol: Protocol) -> None:
-        """Copy the state if its validation accuracy is the highest so far; ties go to the lower loss."""
-        if self.best is None or protocol.select == "last" or _merit(point) > _merit(self.best):
+    def keep(self, point: CurvePoint, model: nn.Module, protocol: Protocol, by_loss: bool = False) -> None:
+        """Copy the state if its validation accuracy is the highest so far; ties go to the lower loss.
+
+        With `by_loss`, of text, the loss comes first: the most probable token is right too seldom to choose by.
+        """
+        if self.best is None or protocol.select == "last" or _merit(point, by_loss) > _merit(self.best, by_loss):
             self.best = point
             self.best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _merit(point: CurvePoint) -> tuple[float, float]:
+def _merit(point: CurvePoint, by_loss: bool) -> tuple[float, float]:
     nll = math.inf if point.validation_nll is None else point.validation_nll
-    return point.validation_accuracy, -nll
+    return (-nll, point.validation_accuracy) if by_loss else (point.validation_accuracy, -nll)
 
 
 def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
@@ -215,7 +218,7 @@ class Training:
             validation_nll=nll if math.isfinite(nll) else None,
         )
         self._trained.curve.append(point)
-        self._trained.keep(point, self._model, self._spec.protocol)
+        self._trained.keep(point, self._model, self._spec.protocol, by_loss=splits.token_bytes is not None)
         if self._validation_watchers:
             self._show(point)
         self._losses, self._checked = [], 0

@@ -143,6 +143,7 @@ def outcome_of(
     batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     assert trained.best is not None
     embedding = BACKBONES.parse(order.spec.backbone).embedding(model.backbone)
+    dataset = DATASETS.parse(order.spec.dataset)
     return Outcome(
         protocol=protocol,
         batch_size=size,
@@ -164,7 +165,8 @@ def outcome_of(
         examine=functools.cache(functools.partial(examine, model, splits, protocol)),
         count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
         embedding=None if embedding is None else embedding.detach(),
-        structure=DATASETS.parse(order.spec.dataset).structure(),
+        structure=dataset.structure(),
+        encoder=functools.cache(functools.partial(dataset.encoder, Path(order.data_dir))),
     )
 
 
@@ -209,8 +211,10 @@ def rows_of(ask: Asking, splits: Splits, protocol: Protocol) -> int:
 
 
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
-    """Numbers of samples, classes and parameters."""
-    return {
+    """Numbers of samples, classes and parameters; of text, of the tokens that are asked for too."""
+    parts = {"train": splits.train_targets, "validation": splits.validation_targets, "test": splits.test_targets}
+    asked = {f"{part}_tokens": int((targets != IGNORED).sum()) for part, targets in parts.items() if targets.ndim == 2}
+    return asked | {
         "train": len(splits.train_targets),
         "validation": len(splits.validation_targets),
         "test": len(splits.test_targets),

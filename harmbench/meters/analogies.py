@@ -1,0 +1,203 @@
+"""Whether the token embedding has the same step between the words of every pair of a relation.
+
+    pairs of words, by relation --> token numbers --> tuples of two pairs: a is to b as c is to d
+    embedding (V, N), centred ----> principal components --> e_a, e_b, e_c, e_d --> losses of each relation --> mean
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from harmbench._torch import torch
+from harmbench.errors import UsageError
+from harmbench.meters._base import Meter, Outcome, Watcher
+from harmbench.records import Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OWN_PAIRS = Path(__file__).with_name("word_pairs.tsv")
+COMPONENTS: tuple[int | None, ...] = (2, 10, None)  # numbers of principal components; None is all
+MIN_PAIRS = 4  # of a relation: fewer make no relation of it
+SEED = 0  # of the draw of tuples, the same for every head
+
+Encode = Callable[[str], list[int]]
+Pair = tuple[int, int]
+Relations = dict[str, list[Pair]]
+
+
+class Analogies(Meter):
+    """Parallelograms of word pairs in the token embedding: is the step from a to b that from c to d?
+
+    Pairs come in relations, such as singular to plural; two pairs of one relation, (a, b) and (c, d) of four different
+    tokens, make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. e are rows of the
+    embedding on the first k principal components of the whole table, centred; k is 2, 10 or all. Each is the mean over
+    relations.
+    - parallelogram_loss_2, _10, _all: mean of |e_a + e_d - e_b - e_c|^2 over 4 times the mean |e|^2 of the vocabulary, as
+      arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words that the vocabulary is a fair sample of;
+    - offset_loss_2, _10, _all: the same sum over that of |e_a - e_b|^2 + |e_c - e_d|^2: 0 where all steps of a relation
+      are equal, 1 where they have nothing in common. The first one is low too where the words lie close together, or
+      where a few odd tokens stretch the whole; this one is not.
+
+    All are the same for an embedding that is scaled, moved or turned. `pairs` is a file of other relations: on each line
+    the relation, a and b, with tabs between; lines that begin with # say nothing. The own list has English and Python.
+    A word counts if it is one token, after a space or else without; with `tokens=last` the last of its tokens stands for
+    it, which makes one step of all plurals with the same ending. A relation needs four pairs.
+
+    >>> Analogies(pairs="french.tsv").pairs
+    'french.tsv'
+    """
+
+    name: ClassVar[str] = "analogies"
+
+    pairs: str = Field(default="", description="a file of word pairs in place of the own list")
+    tokens: Literal["single", "last"] = "single"
+    tuples: int = Field(default=10_000, ge=1, description="of a relation, at most")
+
+    def watcher(self) -> Watcher:
+        # Read at once: a file that is not there, or not right, is to be known before training and not after.
+        return _AnalogiesWatcher(self, read_pairs(Path(self.pairs) if self.pairs else OWN_PAIRS))
+
+
+class _AnalogiesWatcher(Watcher):
+    def __init__(self, asked: Analogies, words: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        self._asked, self._words = asked, words
+
+    def measurements(self, outcome: Outcome) -> list[Measurement]:
+        encode = None if outcome.embedding is None else outcome.encoder()
+        if outcome.embedding is None or encode is None:
+            no_table = outcome.embedding is None
+            why = "the backbone embeds no tokens" if no_table else "nobody knows the tokeniser of the data set"
+            return _missing(why, None)
+        known = covered(self._words, encode, self._asked.tokens)
+        relations = {name: pairs for name, pairs in known.items() if len(pairs) >= MIN_PAIRS}
+        count, of = sum(map(len, relations.values())), sum(map(len, self._words.values()))
+        told = f"{count} of {of} pairs, in {len(relations)} of {len(self._words)} relations"
+        if not relations:
+            return _missing(f"the vocabulary has {MIN_PAIRS} pairs of no relation", count)
+        found = losses(outcome.embedding.detach().cpu().double(), relations, self._asked.tuples)
+        if isinstance(found, str):
+            return _missing(found, count)
+        return [
+            *(Measurement.of(name, value, "1", "lower", told) for name, value in found.items()),
+            Measurement.of("analogy_pairs", count, "pair", "neither", told),
+        ]
+
+
+def _missing(why: str, pairs: int | None) -> list[Measurement]:
+    return [
+        *(Measurement.of(name, None, "1", "lower", why) for name in NAMES),
+        Measurement.of("analogy_pairs", pairs, "pair", "neither", why),
+    ]
+
+
+def _names(k: int | None) -> tuple[str, str]:
+    end = "all" if k is None else str(k)
+    return f"parallelogram_loss_{end}", f"offset_loss_{end}"
+
+
+NAMES = tuple(name for k in COMPONENTS for name in _names(k))
+
+
+def read_pairs(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """Word pairs of a file, by relation, each once.
+
+    Raises:
+        UsageError: where it cannot be read, or a line is not a relation and two words with tabs between.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"word pairs {path} cannot be read: {error}") from None
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        parts = [part.strip() for part in line.split("\t")]
+        if len(parts) != 3 or not all(parts):
+            raise UsageError(f"word pairs {path}, line {number}: write RELATION, A and B with tabs between, got {line!r}")
+        if (pair := (parts[1], parts[2])) not in found[parts[0]]:
+            found[parts[0]].append(pair)
+    if not found:
+        raise UsageError(f"word pairs {path}: there are none in it")
+    return dict(found)
+
+
+def covered(
+    words: Mapping[str, Sequence[tuple[str, str]]], encode: Encode, tokens: Literal["single", "last"] = "single"
+) -> Relations:
+    """The pairs of each relation as token numbers, those that the vocabulary has and that are two different tokens.
+
+    Args:
+        words: pairs by relation.
+        encode: turns a text into token numbers.
+        tokens: whether a word must be one token, or may be stood for by its last.
+
+    >>> known = {" up": [3], " down": [4], "in": [5], "out": [6]}
+    >>> covered({"way": [("up", "down"), ("in", "out"), ("in", "down")]}, lambda text: known.get(text, [0, 1]))
+    {'way': [(3, 4), (5, 6)]}
+    """
+    return {
+        relation: list(dict.fromkeys(pair for a, b in pairs if (pair := _pair(a, b, encode, tokens))))
+        for relation, pairs in words.items()
+    }
+
+
+def _pair(a: str, b: str, encode: Encode, tokens: Literal["single", "last"]) -> Pair | None:
+    """Both words after a space, as in running text, or both without; None where neither will do."""
+    for lead in (" ", ""):
+        first, second = encode(lead + a), encode(lead + b)
+        fits = len(first) == len(second) == 1 if tokens == "single" else bool(first and second)
+        if fits and first[-1] != second[-1]:
+            return first[-1], second[-1]
+    return None
+
+
+def losses(table: Tensor, relations: Relations, tuples: int = 10_000) -> dict[str, float] | str:
+    """The measures of an embedding (V, N), float64, by name; or why there are none.
+
+    Args:
+        table: one row for each token.
+        relations: pairs of tokens; of each relation some two must have four different tokens.
+        tuples: of a relation, at most.
+    """
+    if not table.isfinite().all():
+        return "the embedding is not finite"
+    centred = table - table.mean(0)
+    if centred.norm() <= torch.finfo(torch.float32).eps * table.norm():
+        return "the embeddings do not differ"
+    corners = [drawn for pairs in relations.values() if len(drawn := _tuples(pairs, tuples))]
+    if not corners:
+        return "no two pairs have four different tokens"
+    # The directions of the components, most variance first; eigh gives the least first.
+    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)
+    found: dict[str, float] = {}
+    for k in COMPONENTS:
+        e = centred @ directions[:, :k]
+        scale = e.square().sum(1).mean()
+        each = [_losses(e, drawn, scale) for drawn in corners]
+        found |= dict(zip(_names(k), torch.tensor(each, dtype=torch.double).mean(0).tolist(), strict=True))
+    return found
+
+
+def _losses(e: Tensor, corners: Tensor, scale: Tensor) -> tuple[float, float]:
+    """Both losses of one relation, of corners (T, 4): a, b, c, d."""
+    a, b, c, d = (e[corners[:, place]] for place in range(4))
+    defect = (a + d - b - c).square().sum(1)
+    steps = (a - b).square().sum(1) + (c - d).square().sum(1)
+    return (defect.mean() / (4 * scale)).item(), (defect.sum() / steps.sum()).item()
+
+
+def _tuples(pairs: Sequence[Pair], most: int) -> Tensor:
+    """Corners a, b, c, d, (T, 4), of every two pairs with four different tokens, or of `most` of them."""
+    found = [(*one, *other) for one, other in itertools.combinations(pairs, 2) if len({*one, *other}) == 4]
+    corners = torch.tensor(found, dtype=torch.long).reshape(-1, 4)
+    if len(corners) <= most:
+        return corners
+    return corners[torch.randperm(len(corners), generator=torch.Generator().manual_seed(SEED))[:most]]
