@@ -6,6 +6,7 @@ one is missing, from an older run or a suite that did not ask, pictures say so.
     class_weights   (K, N)  class centres, or rows of a linear head; `image_shape` where they stand on pixels
     confusion       (K, K)  numbers of test samples, by true class and predicted class
     embedding       (V, N)  the rows of a token embedding; with `token_labels`, `token_shades`, `token_links` (L, 2)
+    features        (M, N)  of held-out samples, at most 512, float32; the same samples for every head and seed
     spectrum        (min(M, N),)  singular values of the centred held-out features, largest first
 """
 

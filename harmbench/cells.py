@@ -183,6 +183,38 @@ def is_time(name: str) -> bool:
     return name.endswith("_to_target") or name.startswith("steps_to_lasting_") or name == "grokking_gap"
 
 
+# --- what heads are ranked by ---------------------------------------------------------------------------------
+
+
+class Lead(NamedTuple):
+    """The measure by which the heads of a place are ranked and compared with the baseline.
+
+    Attributes:
+        measure: its name.
+        label, unit: for people; `step` is the unit of a difference.
+        factor: from the measure to the unit.
+        sign: 1 where more is better, -1 where less is.
+        worth: a difference that matters, in the measure.
+    """
+
+    measure: str
+    label: str
+    unit: str
+    step: str
+    factor: float
+    sign: Literal[1, -1]
+    worth: float
+
+
+BY_ACCURACY = Lead("test_accuracy", "test accuracy", "%", "points", 100, 1, 0.01)
+BY_LOSS = Lead("test_nll", "test loss", "nat", "nat", 1, -1, 0.01)  # a hundredth of a nat is 1 % of a perplexity
+
+
+def lead_of(cells: Iterable[Cell]) -> Lead:
+    """Of text the loss, of which perplexity and bits per byte are other forms; of all else the accuracy."""
+    return BY_LOSS if any(trial.is_of_text for cell in cells for trial in cell.trials) else BY_ACCURACY
+
+
 # --- measures --------------------------------------------------------------------------------------------------
 
 

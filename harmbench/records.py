@@ -29,7 +29,7 @@ Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
 Inputs = Literal["images", "tokens", "text"]
 ObjectiveKind = Literal["class", "next", "masked"]
-Artifact = Literal["class_weights", "confusion", "embedding", "spectrum"]
+Artifact = Literal["class_weights", "confusion", "embedding", "features", "spectrum"]
 Shape = Literal["lattice", "circle", "equivalence", "order", "tree", "permutation"]
 
 

@@ -46,7 +46,7 @@ CONTENT = {
     "seeds": 2,
     "protocol": {"steps": 60, "lr": 0.02, "evaluations": 3, "examine_samples": 100, "warmup_steps": 0},
     "meters": ["quality", "gradient_stability", "throughput", "representation", "pixel_weights"],
-    "artifacts": ["embedding", "class_weights", "confusion", "spectrum"],
+    "artifacts": ["embedding", "class_weights", "confusion", "features", "spectrum"],
 }
 
 

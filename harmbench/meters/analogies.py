@@ -1,5 +1,7 @@
 """Whether the token embedding has the same step between the words of every pair of a relation.
 
+From words to a loss:
+
     pairs of words, by relation --> token numbers --> tuples of two pairs: a is to b as c is to d
     embedding (V, N), centred ----> principal components --> e_a, e_b, e_c, e_d --> losses of each relation --> mean
 """
@@ -12,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harmbench._torch import torch
 from harmbench.errors import UsageError
@@ -36,22 +38,22 @@ class Analogies(Meter):
     """Parallelograms of word pairs in the token embedding: is the step from a to b that from c to d?
 
     Pairs come in relations, such as singular to plural; two pairs of one relation, (a, b) and (c, d) of four different
-    tokens, make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. e are rows of the
-    embedding on the first k principal components of the whole table, centred; k is 2, 10 or all. Each is the mean over
-    relations.
-    - parallelogram_loss_2, _10, _all: mean of |e_a + e_d - e_b - e_c|^2 over 4 times the mean |e|^2 of the vocabulary, as
-      arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words that the vocabulary is a fair sample of;
+    tokens, make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. e are rows of
+    the embedding on the first k principal components of the whole table, centred; k is 2, 10 or all. Each is the mean
+    over relations.
+    - parallelogram_loss_2, _10, _all: mean of |e_a + e_d - e_b - e_c|^2 over 4 times the mean |e|^2 of the vocabulary,
+      as arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words drawn from the vocabulary at random;
     - offset_loss_2, _10, _all: the same sum over that of |e_a - e_b|^2 + |e_c - e_d|^2: 0 where all steps of a relation
-      are equal, 1 where they have nothing in common. The first one is low too where the words lie close together, or
-      where a few odd tokens stretch the whole; this one is not.
+      are equal, 1 where they have nothing in common. The first is low too where the words lie close together, or where
+      a few odd tokens stretch the whole; this one is not.
 
-    All are the same for an embedding that is scaled, moved or turned. `pairs` is a file of other relations: on each line
-    the relation, a and b, with tabs between; lines that begin with # say nothing. The own list has English and Python.
-    A word counts if it is one token, after a space or else without; with `tokens=last` the last of its tokens stands for
-    it, which makes one step of all plurals with the same ending. A relation needs four pairs.
+    All are the same for an embedding that is scaled, moved or turned. `pairs` is a file of other relations: on each
+    line the relation, a and b, with tabs between; lines that begin with # say nothing. The own list has English and
+    Python. A word counts if it is one token, after a space or else without; with `tokens=last` the last of its tokens
+    stands for it, which makes one step of all plurals with the same ending. A relation needs four pairs.
 
-    >>> Analogies(pairs="french.tsv").pairs
-    'french.tsv'
+    >>> Analogies().tuples
+    10000
     """
 
     name: ClassVar[str] = "analogies"
@@ -60,8 +62,17 @@ class Analogies(Meter):
     tokens: Literal["single", "last"] = "single"
     tuples: int = Field(default=10_000, ge=1, description="of a relation, at most")
 
+    @field_validator("pairs")
+    @classmethod
+    def _can_be_read(cls, pairs: str) -> str:
+        """A file that is not there, or not right, is to be known before training and not after."""
+        try:
+            read_pairs(Path(pairs) if pairs else OWN_PAIRS)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return pairs
+
     def watcher(self) -> Watcher:
-        # Read at once: a file that is not there, or not right, is to be known before training and not after.
         return _AnalogiesWatcher(self, read_pairs(Path(self.pairs) if self.pairs else OWN_PAIRS))
 
 
@@ -121,7 +132,7 @@ def read_pairs(path: Path) -> dict[str, list[tuple[str, str]]]:
             continue
         parts = [part.strip() for part in line.split("\t")]
         if len(parts) != 3 or not all(parts):
-            raise UsageError(f"word pairs {path}, line {number}: write RELATION, A and B with tabs between, got {line!r}")
+            raise UsageError(f"word pairs {path}, line {number}: not RELATION, A and B with tabs between: {line!r}")
         if (pair := (parts[1], parts[2])) not in found[parts[0]]:
             found[parts[0]].append(pair)
     if not found:

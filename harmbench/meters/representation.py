@@ -56,8 +56,8 @@ class Representation(Meter):
       than two classes, the effective rank is below 1.5; else 0.
 
     A collapsed model looks perfect on most of these: read them beside the accuracy and `collapsed` only. Class means
-    come from the same held-out samples, of which each class needs two, so that a text has no neural collapse; the papers on
-    it take the training part.
+    come from the same held-out samples, of which each class needs two, so that a text has no neural collapse; the
+    papers on it take the training part.
     """
 
     name: ClassVar[str] = "representation"
@@ -267,7 +267,7 @@ class Geometry:
         if self._class_problem:
             return self._class_problem
         offset = (self._seen.weights - self._means).norm(dim=1).mean()
-        return (offset / self._lengths.mean()).item()
+        return float(offset / self._lengths.mean())
 
     def near_zero_weight_share(self) -> Value:
         """Share of the head's weights that are next to nothing."""
@@ -302,7 +302,7 @@ def mean_cosine(rows: Tensor) -> Value:
     lengths = rows.norm(dim=1, keepdim=True)
     if len(rows) < 2 or lengths.min() == 0:
         return "there is only one row" if len(rows) < 2 else "a row has no direction"
-    total = (rows / lengths).sum(0).square().sum().item()
+    total = float((rows / lengths).sum(0).square().sum())
     return (total - len(rows)) / (len(rows) * (len(rows) - 1))
 
 

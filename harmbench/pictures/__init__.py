@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harmbench.formats import Figure
-from harmbench.pictures._base import Picture
+from harmbench.pictures._base import Picture, places_of
 from harmbench.registry import Room
 from harmbench.store import RunData
 
 PICTURES: Room[Picture] = Room("pictures", Picture, "picture")
 
-__all__ = ["PICTURES", "Picture", "for_report"]
+__all__ = ["PICTURES", "Picture", "for_report", "places_of"]
 
 
 def for_report(run: RunData) -> Iterator[Figure]:

@@ -10,23 +10,20 @@ from statistics import fmean, median
 import numpy as np
 from scipy import special
 
-from harmbench.cells import Cell
+from harmbench.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
 from harmbench.formats import Column, Section, Table
 from harmbench.report.groups import Group
 from harmbench.report.numbers import MISSING
 from harmbench.stats import LEVEL, Bracket, aggregate, detectable_difference, probability_of_improvement
 from harmbench.stats.student import MOST_SEEDS
 
-ACCURACY = "test_accuracy"
-POINT = 0.01  # the difference for which the seeds are told
-
 NOTE = (
     "Over all data sets and backbones: only heads with a result in every group, or their groups would be compared. "
-    "Rank: 1 is the highest mean test accuracy of a group, ties share. IQM: mean of the middle half of all trials' "
-    "test accuracies. Probability of improvement: that a trial of the head is above one of the baseline in the same "
-    f"group, mean over groups. Brackets are {LEVEL:.0%} intervals of a stratified bootstrap over seeds (Agarwal et al. "
-    "2021), widened for few seeds: they are about other seeds, not other data sets, and are not corrected for the "
-    "number of heads. Nothing is bold there, since nothing there is tested."
+    "Rank: 1 is the best mean of a group, by test accuracy, of text by test loss; ties share. IQM: mean of the middle "
+    "half of all trials' values. Probability of improvement: that a trial of the head is better than one of the "
+    f"baseline in the same group, mean over groups. Brackets are {LEVEL:.0%} intervals of a stratified bootstrap over "
+    "seeds (Agarwal et al. 2021), widened for few seeds: they are about other seeds, not other data sets, and are not "
+    "corrected for the number of heads. Nothing is bold there, since nothing there is tested."
 )
 SIGHT_NOTE = (
     "What the seeds can show: the true difference from the baseline that has four chances in five to be decided, after "
@@ -35,8 +32,10 @@ SIGHT_NOTE = (
 
 
 def aggregate_sections(groups: Sequence[Group]) -> Iterator[Section]:
-    """At most one section: a table of heads where there are several groups, one of sight where heads were compared."""
-    tables = [*_heads(groups), *_sight(groups)]
+    """At most one section: a table of heads where there are several groups, one of sight where heads were compared;
+    apart for groups that are ranked by accuracy and by loss."""
+    alike = [[group for group in groups if group.lead is lead] for lead in (BY_ACCURACY, BY_LOSS)]
+    tables = [table for some in alike for table in (*_heads(some), *_sight(some))]
     if tables:
         yield Section(title="Over all data sets and backbones", tables=tuple(tables))
 
@@ -55,7 +54,7 @@ def aggregate_notes(groups: Sequence[Group]) -> Iterator[str]:
 def _complete(groups: Sequence[Group]) -> Iterator[str]:
     """Labels of the heads that have a result in every group; none where there is but one group."""
     if len(groups) > 1:
-        found = [{cell.label for cell in group.cells if cell.by_seed(ACCURACY)} for group in groups]
+        found = [{cell.label for cell in group.cells if cell.by_seed(group.lead.measure)} for group in groups]
         yield from sorted(set.intersection(*found))
 
 
@@ -63,10 +62,11 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
     labels = set(_complete(groups))
     if not labels:
         return
+    lead = groups[0].lead
     cells = {label: [cell for group in groups for cell in group.cells if cell.label == label] for label in labels}
     baseline = next((label for label in labels if cells[label][0].is_baseline), None)
     ranks = _ranks(groups, labels)
-    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None) for label in labels]
+    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None, lead) for label in labels]
     left_out = len({cell.label for group in groups for cell in group.cells}) - len(labels)
     yield Table(
         title="Heads over all groups",
@@ -76,7 +76,7 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
             Column(label="head", numeric=False),
             Column(label="loss", numeric=False),
             Column(label="mean rank", unit="least to most"),
-            Column(label="IQM of test accuracy", unit="%"),
+            Column(label=f"IQM of {lead.label}", unit=lead.unit),
             Column(label="probability of improvement", unit="%"),
             Column(label="unsound", unit="cells"),
         ),
@@ -85,35 +85,37 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
 
 
 def _row(
-    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None
+    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: Lead
 ) -> tuple[tuple[bool, float, str, str], tuple[str, ...]]:
     """With what to sort by: heads of which trials ended badly or collapsed stand last, as in every table."""
-    values = [_values(cell) for cell in cells]
+    values = [_values(cell, lead) for cell in cells]
     if baseline is None or cells[0].is_baseline:
         improvement = "" if cells[0].is_baseline else MISSING
     else:
-        theirs = [_values(cell) for cell in baseline]
-        improvement = _bracket(probability_of_improvement(values, theirs, np.random.default_rng(0)))
+        theirs = [_values(cell, lead) for cell in baseline]
+        ours, theirs = ([[lead.sign * value for value in of] for of in side] for side in (values, theirs))
+        improvement = _bracket(probability_of_improvement(ours, theirs, np.random.default_rng(0)), 100, 1)
     mean, unsound = fmean(ranks), sum(bool(cell.unsound) for cell in cells)
     return (unsound > 0, mean, cells[0].head, cells[0].loss), (
         cells[0].head,
         cells[0].loss,
         f"{mean:.1f} ({min(ranks):g} to {max(ranks):g})",
-        _bracket(aggregate(values, np.random.default_rng(0))),
+        _bracket(aggregate(values, np.random.default_rng(0)), lead.factor, 1 if lead is BY_ACCURACY else 3),
         improvement,
         str(unsound),
     )
 
 
-def _values(cell: Cell) -> list[float]:
-    return list(cell.by_seed(ACCURACY).values())
+def _values(cell: Cell, lead: Lead) -> list[float]:
+    return list(cell.by_seed(lead.measure).values())
 
 
 def _ranks(groups: Sequence[Group], labels: set[str]) -> dict[str, list[float]]:
     """The rank of each head in each group, by its mean; heads with the same mean share the mean of their places."""
     found: dict[str, list[float]] = {label: [] for label in labels}
     for group in groups:
-        means = {cell.label: fmean(_values(cell)) for cell in group.cells if cell.label in labels}
+        lead = group.lead
+        means = {c.label: lead.sign * fmean(_values(c, lead)) for c in group.cells if c.label in labels}
         for label, mean in means.items():
             above = sum(other > mean for other in means.values())
             same = sum(other == mean for other in means.values())
@@ -121,10 +123,11 @@ def _ranks(groups: Sequence[Group], labels: set[str]) -> dict[str, list[float]]:
     return found
 
 
-def _bracket(bracket: Bracket) -> str:
+def _bracket(bracket: Bracket, factor: float, decimals: int) -> str:
+    told = f"{factor * bracket.value:.{decimals}f}"
     if math.isnan(bracket.low):
-        return f"{100 * bracket.value:.1f}"
-    return f"{100 * bracket.value:.1f} [{100 * bracket.low:.1f}, {100 * bracket.high:.1f}]"
+        return told
+    return f"{told} [{factor * bracket.low:.{decimals}f}, {factor * bracket.high:.{decimals}f}]"
 
 
 # --- sight -----------------------------------------------------------------------------------------------------
@@ -134,15 +137,16 @@ def _sight(groups: Sequence[Group]) -> Iterator[Table]:
     """The smallest difference that each group's seeds would decide, and the seeds that a point would need."""
     rows = [row for group in groups for row in _sight_row(group)]
     if rows:
+        lead = groups[0].lead
         yield Table(
             title="What the seeds can show",
             columns=(
                 Column(label="group", numeric=False),
                 Column(label="heads compared"),
                 Column(label="seeds"),
-                Column(label="spread of differences", unit="points"),
-                Column(label="smallest detectable difference", unit="points"),
-                Column(label="seeds for 1 point"),
+                Column(label="spread of differences", unit=lead.step),
+                Column(label="smallest detectable difference", unit=lead.step),
+                Column(label="seeds for 1 point" if lead is BY_ACCURACY else f"seeds for {lead.worth:g} {lead.step}"),
             ),
             rows=tuple(rows),
         )
@@ -157,14 +161,15 @@ def _sight_row(group: Group) -> Iterator[tuple[str, ...]]:
     spread = median(
         i.half_width * math.sqrt(i.size) / float(special.stdtrit(i.size - 1, (1 + LEVEL) / 2)) for i in known
     )
-    tests = len(group.comparisons)
+    tests, lead = len(group.comparisons), group.lead
+    decimals = 2 if lead is BY_ACCURACY else 4
     sizes = range(2, MOST_SEEDS + 1)
-    enough = bisect_left(sizes, -POINT, key=lambda size: -detectable_difference(spread, size, tests))
+    enough = bisect_left(sizes, -lead.worth, key=lambda size: -detectable_difference(spread, size, tests))
     yield (
         group.title,
         str(tests),
         str(seeds),
-        f"{100 * spread:.2f}",
-        f"{100 * detectable_difference(spread, seeds, tests):.2f}",
+        f"{lead.factor * spread:.{decimals}f}",
+        f"{lead.factor * detectable_difference(spread, seeds, tests):.{decimals}f}",
         str(sizes[enough]) if enough < len(sizes) else f"over {MOST_SEEDS}",
     )

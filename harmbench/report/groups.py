@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmbench.cells import Cell, cells_of, place
+from harmbench.cells import BY_ACCURACY, Cell, Lead, cells_of, lead_of, place
 from harmbench.records import TrialRecord
 from harmbench.report.numbers import MISSING
 from harmbench.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
@@ -15,11 +15,12 @@ from harmbench.stats import LEVEL, Comparison, holm, paired_difference, seeds_to
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one table: one dataset, backbone and setting, the best mean test accuracy first, those of which a
-    trial ended badly or collapsed after all others.
+    """The cells of one table: one dataset, backbone and setting, the best mean first, those of which a trial ended
+    badly or collapsed after all others.
 
     Attributes:
-        comparisons: of test accuracy with the baseline, by label; with Holm-adjusted p-values.
+        comparisons: of the lead measure with the baseline, by label; with Holm-adjusted p-values.
+        lead: what the heads are ranked and compared by.
     """
 
     dataset: str
@@ -28,6 +29,7 @@ class Group:
     baseline: Cell | None
     comparisons: dict[str, tuple[Comparison, float]]
     setting: str = ""
+    lead: Lead = BY_ACCURACY
 
     @property
     def title(self) -> str:
@@ -41,7 +43,7 @@ class Group:
             return MISSING
         comparison, p_value = self.comparisons[cell.label]
         if p_value < 1 - LEVEL:  # of the seeds that ended well; the others may have been the hard ones
-            is_behind = comparison.interval.mean < 0
+            is_behind = self.lead.sign * comparison.interval.mean < 0
             ahead = self.baseline if is_behind else cell
             if ahead and ahead.unsound:
                 return f"not decided ({'of the baseline ' if is_behind else ''}{ahead.unsound})"
@@ -56,26 +58,27 @@ def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
     for cell in cells_of(trials):
         groups[cell.dataset, cell.backbone, cell.setting].append(cell)
     for (dataset, backbone, setting), found in groups.items():
-        ranked = sorted(found, key=_rank)
+        lead = lead_of(found)
+        ranked = sorted(found, key=lambda cell: _rank(cell, lead))
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
-        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline), setting)
+        yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline, lead), setting, lead)
 
 
-def _rank(cell: Cell) -> tuple[bool, float]:
-    accuracy = cell.interval("test_accuracy")
-    return bool(cell.unsound), -accuracy.mean if accuracy else math.inf
+def _rank(cell: Cell, lead: Lead) -> tuple[bool, float]:
+    quality = cell.interval(lead.measure)
+    return bool(cell.unsound), -lead.sign * quality.mean if quality else math.inf
 
 
-def _compare(cells: Sequence[Cell], baseline: Cell | None) -> dict[str, tuple[Comparison, float]]:
+def _compare(cells: Sequence[Cell], baseline: Cell | None, lead: Lead) -> dict[str, tuple[Comparison, float]]:
     if baseline is None:
         return {}
-    reference = baseline.by_seed("test_accuracy")
-    resolution = max((1 / t.sizes["test"] for cell in cells for t in cell.trials if t.sizes.get("test")), default=0.0)
+    reference = baseline.by_seed(lead.measure)
+    sizes = [t.sizes["test"] for cell in cells for t in cell.trials if t.sizes.get("test")]
+    resolution = 1 / min(sizes) if sizes and lead is BY_ACCURACY else 0.0  # a loss does not come in steps
     found = {
         cell.label: comparison
         for cell in cells
-        if not cell.is_baseline
-        and (comparison := paired_difference(cell.by_seed("test_accuracy"), reference, resolution))
+        if not cell.is_baseline and (comparison := paired_difference(cell.by_seed(lead.measure), reference, resolution))
     }
     adjusted = holm([comparison.p_value for comparison in found.values()])
     return {label: (found[label], p) for label, p in zip(found, adjusted, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from harmbench.carbon import Grid
 from harmbench.stats import LEVEL
@@ -15,14 +16,14 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
     yield (
         f"Every head got the same {budget}, batch {protocol['batch_size']}, {protocol['optimizer']} at learning rate "
         f"{protocol['lr']:g} ({protocol['schedule']}), and at each seed the same initial backbone and data order. "
-        + ("The state with the best validation accuracy" if protocol["select"] == "best" else "The last state")
+        + (f"The state with {_best(run)}" if protocol["select"] == "best" else "The last state")
         + " was kept and tested once."
     )
     for field, values in run.header["suite"].get("vary", {}).items():
         told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
         yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
-        "Verdicts: paired t test of test accuracy by seed against linear + cross_entropy, Holm-corrected over the "
+        f"Verdicts: paired t test of {_ranked_by(run)} by seed against linear + cross_entropy, Holm-corrected over the "
         f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
         "head is better, or named the best, while trials of its ended badly or collapsed. "
         "`not decided` is no proof of equality; the seeds it names are "
@@ -30,10 +31,8 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
-    whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
-    target = f"{protocol['target']:g}" if protocol["target"] else whose
     yield (
-        f"Target: a validation accuracy of {target}, read at the "
+        f"Target: {_target(run, protocol)}, read at the "
         "validations; trials that never reach it are counted as later than all others, not dropped."
     )
     yield from _meter_notes(run)
@@ -50,6 +49,34 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
     )
     for entry in run.header.get("excluded", []):
         yield f"Left out: {entry['what']}: {entry['reason']}."
+
+
+def _kinds(run: RunData) -> tuple[bool, bool]:
+    """Whether the run has trials of text, and others."""
+    found = {trial.is_of_text for trial in run.trials if trial.sizes}
+    return True in found, False in found or not found
+
+
+def _best(run: RunData) -> str:
+    of_text, others = _kinds(run)
+    said = (["the best validation accuracy"] if others else []) + (["the lowest validation loss"] if of_text else [])
+    return f"{said[0]} ({said[1]} of text)" if len(said) > 1 else said[0]
+
+
+def _ranked_by(run: RunData) -> str:
+    of_text, others = _kinds(run)
+    return "test accuracy, of text test loss," if of_text and others else "test loss" if of_text else "test accuracy"
+
+
+def _target(run: RunData, protocol: dict[str, Any]) -> str:
+    """As the protocol says, or as it is left to the baseline."""
+    if protocol.get("target_nll"):
+        return f"a validation loss of {protocol['target_nll']:g} nat"
+    of_text, others = _kinds(run)
+    what = " or, of text, loss" if of_text and others else ""
+    measure = "loss" if of_text and not others else "accuracy"
+    whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
+    return f"a validation {measure}{what} of " + (f"{protocol['target']:g}" if protocol["target"] else whose)
 
 
 def _meter_notes(run: RunData) -> Iterator[str]:
@@ -78,6 +105,19 @@ def _meter_notes(run: RunData) -> Iterator[str]:
             "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
             "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
             "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
-            "under half of the classes are ever predicted, or, with more than two classes, the effective rank is below "
-            "1.5."
+            "under half of the classes are ever predicted (not of text), or, with more than two classes, the effective "
+            "rank is below 1.5. Anisotropy: mean cosine of two samples' features, not centred (Ethayarajh 2019)."
+        )
+    if "test_perplexity" in notes:
+        yield (
+            "Loss is the mean negative log-likelihood of a token of the test part, without label smoothing: the same "
+            "function for every head. Perplexity is its exponential; bits per byte are its sum over the length of the "
+            "same tokens in UTF-8. Tokens per second are those that a step reads."
+        )
+    if "parallelogram_loss_2" in notes:
+        yield (
+            f"Word pairs: {notes['parallelogram_loss_2']}; mean over relations. Parallelogram loss: |a + d - b - c|^2 "
+            "of two pairs over 4 times the mean |e|^2 of the vocabulary, on principal components of the centred embedding "
+            "(arXiv 2502.01628 leaves out the 4). Offset loss: the same over |a - b|^2 + |c - d|^2, which words that "
+            "merely lie close together do not lower."
         )

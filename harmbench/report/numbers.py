@@ -13,10 +13,6 @@ def scaled(interval: Interval | None, factor: float) -> Interval | None:
     return interval and Interval(interval.mean * factor, interval.half_width * factor, interval.size)
 
 
-def percent(interval: Interval | None, sign: bool = False) -> str:
-    return plain(scaled(interval, 100), sign)
-
-
 def plain(interval: Interval | None, sign: bool = False) -> str:
     """Mean ± half-width, both to the digit that the half-width's first two digits reach."""
     if interval is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from harmbench import generalisation, phases, pictures
+from harmbench import artifacts, generalisation, likeness, phases, pictures
 from harmbench.carbon import Grid
 from harmbench.cells import in_order
 from harmbench.claims import judge
@@ -43,6 +45,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         sections=(
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
             *aggregate_sections(groups),
+            *_likeness(run),
             *generalisation.sections(run.trials),
             *phases.section(run),
             *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
@@ -51,6 +54,15 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         environment=tuple(environment_of(run)),
         measurements=tuple(tidy_rows(run, grid)) if raw else (),
     )
+
+
+def _likeness(run: RunData) -> Iterator[Section]:
+    """How alike the heads' features are, where the run kept them."""
+    kept = {trial.id: artifacts.load(Path(run.folder), trial.id).get("features") for trial in run.trials}
+    features = {trial: array for trial, array in kept.items() if array is not None}
+    tables = tuple(likeness.tables(pictures.places_of(run), features)) if features else ()
+    if tables:
+        yield Section(title="How alike the features are", tables=tables)
 
 
 def _with_net(run: RunData) -> RunData:

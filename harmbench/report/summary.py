@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harmbench.carbon import Grid
-from harmbench.cells import charged_components, is_collapsed
+from harmbench.cells import BY_LOSS, Cell, Lead, charged_components, is_collapsed
 from harmbench.energy.net import unsteady_idle
 from harmbench.records import Component, Measurement
 from harmbench.report.groups import Group, relative_to
-from harmbench.report.numbers import MISSING, amount, percent
+from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.store import RunData
 
 DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
@@ -52,22 +52,35 @@ def _best(group: Group) -> str:
     """The best cell of a group, what it costs, and how many heads are decided."""
     if not any(cell.count("ok") for cell in group.cells):
         return f"**{group.title}**: no trial ended well."
-    best = next((cell for cell in group.cells if cell.interval("test_accuracy") and not cell.unsound), None)
+    best = next((cell for cell in group.cells if cell.interval(group.lead.measure) and not cell.unsound), None)
     if best is None:
         return f"**{group.title}**: no head is the best: of every one, trials ended badly or collapsed."
-    text = f"**{group.title}**: highest mean test accuracy {percent(best.interval('test_accuracy'))} % ({best.label})"
+    lead = group.lead
+    what = f"{'highest' if lead.sign > 0 else 'lowest'} mean {lead.label}"
+    text = f"**{group.title}**: {what} {_quality(best, lead)} ({best.label})"
     if group.baseline is None:
         return text + "; the run has no baseline (linear + cross_entropy) to compare with."
     if best.is_baseline:
         text += ", the baseline itself"
     else:
-        text += f", baseline {percent(group.baseline.interval('test_accuracy'))} %"
+        text += f", baseline {_quality(group.baseline, lead)}"
         text += f" ({group.baseline.unsound})" if group.baseline.unsound else ""
         speed = relative_to(best, group.baseline, "throughput")
         text += f"; it trains at {speed:.2f} times the baseline's speed" if speed else ""
     verdicts = [group.verdict(cell).split(" (")[0] for cell in group.cells if not cell.is_baseline]
     counts = [f"{verdicts.count(v)} {v}" for v in ("better", "worse", "not decided", MISSING) if v in verdicts]
     return f"{text}. Against the baseline, of {len(verdicts)} heads: {', '.join(counts)}."
+
+
+def _quality(cell: Cell, lead: Lead) -> str:
+    """The lead measure, and of text what people know better."""
+    text = f"{plain(scaled(cell.interval(lead.measure), lead.factor))} {lead.unit}"
+    also = [
+        f"{name} {plain(interval)}"
+        for name, measure in (("perplexity", "test_perplexity"), ("bits per byte", "test_bits_per_byte"))
+        if lead is BY_LOSS and (interval := cell.interval(measure))
+    ]
+    return ", ".join([text, *also])
 
 
 def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from harmbench import targets
 from harmbench.carbon import Grid
-from harmbench.cells import Cell, charged_components
+from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components, is_collapsed
 from harmbench.formats import Column, Table
 from harmbench.records import COMPONENTS, Component
 from harmbench.report.groups import Group, relative_to
-from harmbench.report.numbers import MISSING, percent, plain, scaled
+from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.stats import LEVEL, Interval, mean_interval
 
 
@@ -22,7 +22,9 @@ def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
     if _known(group.cells, TO_TARGET):
         yield targets.table(group.cells)
     if _known(group.cells, REPRESENTATION):
-        yield _representation_table(group)
+        yield _representation_table(group, "Representation", FEATURES_CAPTION, REPRESENTATION)
+    if _has_values(group.cells, EMBEDDING):
+        yield _representation_table(group, "Token embedding", EMBEDDING_CAPTION, EMBEDDING)
     yield from _energy_table(group)
 
 
@@ -31,15 +33,16 @@ def _main_table(group: Group, grid: Grid) -> Table:
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
     parts = charged_components([t for cell in group.cells for t in cell.trials])
     charged = " + ".join(f"{c.upper()} ({origin(c)})" for c in parts) or "no source"
+    speed, per = _speed(group)
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
-        Column(label="test accuracy", unit="%"),
-        Column(label="to baseline", unit="points"),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in _quality(group)),
+        Column(label=f"{_of(group.lead)}to baseline", unit=group.lead.step),
         Column(label="verdict", numeric=False),
         Column(label="gradient norm CV"),
         Column(label="steps to target", unit="reached"),
-        Column(label="throughput", unit="sample/s"),
+        Column(label=speed.replace("_", " "), unit=per),
         Column(label="x baseline"),
         Column(label="CPU energy", unit=f"J, {origin('cpu')}"),
         Column(label="GPU energy", unit=f"J, {origin('gpu')}"),
@@ -48,26 +51,44 @@ def _main_table(group: Group, grid: Grid) -> Table:
         Column(label="trials", numeric=False),
     )
     return Table(
-        title="Accuracy, stability, speed, energy",
-        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy: the training window of one trial.",
+        title="Accuracy, stability, speed, energy" if group.lead is BY_ACCURACY else "Loss, stability, speed, energy",
+        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy: the training window of one trial."
+        + ("" if group.lead is BY_ACCURACY else f" {TEXT_CAPTION}"),
         columns=columns,
         rows=tuple(_main_row(group, cell, grid) for cell in group.cells),
     )
 
 
+def _quality(group: Group) -> Shown:
+    """How well a head does: the lead measure first, unless it is that of text, which has forms that people know."""
+    return ACCURACY if group.lead is BY_ACCURACY else _known(group.cells, TEXT)
+
+
+def _of(lead: Lead) -> str:
+    return "" if lead is BY_ACCURACY else "loss "
+
+
+def _speed(group: Group) -> tuple[str, str]:
+    """The measure of throughput, and its unit."""
+    return ("throughput", "sample/s") if group.lead is BY_ACCURACY else ("tokens_per_second", "token/s")
+
+
 def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
     verdict = group.verdict(cell)
-    speed = relative_to(cell, group.baseline, "throughput") if group.baseline else None
-    accuracy = percent(cell.interval("test_accuracy"))
+    of_speed, _ = _speed(group)
+    speed = relative_to(cell, group.baseline, of_speed) if group.baseline else None
+    first, *more = _shown_values(cell, _quality(group))
+    change = group.comparisons[cell.label][0].interval if cell.label in group.comparisons else None
     return (
         f"**{cell.head}**" if verdict == "better" else cell.head,
         cell.loss,
-        f"**{accuracy}**" if verdict == "better" else accuracy,
-        percent(group.comparisons[cell.label][0].interval, sign=True) if cell.label in group.comparisons else "",
+        f"**{first}**" if verdict == "better" else first,
+        *more,
+        "" if change is None else plain(scaled(change, group.lead.factor), sign=True),
         verdict,
         plain(cell.interval("gradient_norm_cv")),
         f"{targets.typical(cell, 'steps')} ({targets.count(cell)})",
-        plain(cell.interval("throughput")),
+        plain(cell.interval(of_speed)),
         f"{speed:.2f}" if speed else MISSING,
         *(plain(cell.interval(f"{component}_joules")) for component in COMPONENTS),
         plain(_co2_milligrams(cell, grid)),
@@ -93,6 +114,18 @@ def _trials(cell: Cell) -> str:
 
 Shown = tuple[tuple[str, str, str, float], ...]  # measure, label, unit, factor
 
+ACCURACY: Shown = (("test_accuracy", "test accuracy", "%", 100),)
+TEXT: Shown = (
+    ("test_perplexity", "perplexity", "", 1),
+    ("test_bits_per_byte", "bits per byte", "bit/B", 1),
+    ("test_nll", "test loss", "nat", 1),
+    ("test_accuracy", "test accuracy", "%", 100),
+)
+TEXT_CAPTION = (
+    "Of the test part: perplexity is exp of the loss, the mean NLL of a token, and depends on the tokeniser; bits per "
+    "byte do not. Of a masked model they are pseudo-likelihoods, to be compared with no causal model's. Accuracy: share "
+    "of tokens that were the most probable one."
+)
 LEARNING: Shown = (
     ("test_macro_f1", "macro F1", "%", 100),
     ("test_nll", "NLL", "nat", 1),
@@ -114,6 +147,8 @@ STEPS: Shown = (
     ("head_flops_per_step", "of the head", "MFLOP/step", 1e-6),
     ("mfu", "MFU", "%", 100),
     ("peak_memory", "peak memory", "MB", 1e-6),
+    ("cpu_joules_per_token", "CPU energy", "mJ/token", 1000),
+    ("gpu_joules_per_token", "GPU energy", "mJ/token", 1000),
 )
 TO_TARGET: Shown = (("steps_to_target", "steps to target", "", 1),)
 REPRESENTATION: Shown = (
@@ -124,6 +159,7 @@ REPRESENTATION: Shown = (
     ("pca_components_95", "PCs for 95 %", "", 1),
     ("effective_rank", "effective rank", "", 1),
     ("participation_ratio", "participation ratio", "", 1),
+    ("anisotropy", "anisotropy", "", 1),
     ("nc1", "NC1", "", 1),
     ("nc2_norm_cv", "NC2 norms", "", 1),
     ("nc2_angle", "NC2 angles", "", 1),
@@ -134,6 +170,25 @@ REPRESENTATION: Shown = (
     ("class_separation", "variance between classes", "%", 100),
     ("near_zero_weight_share", "near-zero weights", "%", 100),
 )
+FEATURES_CAPTION = "Of held-out features, over the trials that did not collapse. None of it is good or bad by itself."
+EMBEDDING: Shown = (
+    ("embedding_variance_5", "variance on PC 1-5", "%", 100),
+    ("embedding_variance_10", "PC 1-10", "%", 100),
+    ("embedding_components_90", "PCs for 90 %", "", 1),
+    ("embedding_effective_rank", "effective rank", "", 1),
+    ("embedding_anisotropy", "anisotropy", "", 1),
+    ("parallelogram_loss_2", "parallelogram loss, 2 PCs", "", 1),
+    ("parallelogram_loss_10", "10 PCs", "", 1),
+    ("parallelogram_loss_all", "all", "", 1),
+    ("offset_loss_2", "offset loss, 2 PCs", "", 1),
+    ("offset_loss_10", "10 PCs", "", 1),
+    ("offset_loss_all", "all", "", 1),
+    ("analogy_pairs", "word pairs", "", 1),
+)
+EMBEDDING_CAPTION = (
+    "Of the table of token embeddings, over the trials that did not collapse. Parallelogram and offset loss: of word "
+    "pairs of one relation, 0 where the step between the words of a pair is always the same; 1 is what unrelated words give."
+)
 
 
 def _known(cells: Sequence[Cell], shown: Shown) -> Shown:
@@ -141,8 +196,20 @@ def _known(cells: Sequence[Cell], shown: Shown) -> Shown:
     return tuple(entry for entry in shown if any(entry[0] in cell.measures for cell in cells))
 
 
+def _has_values(cells: Sequence[Cell], shown: Shown) -> bool:
+    return any(cell.by_seed(name) for cell in cells for name, *_ in shown)
+
+
+def _measured(cells: Sequence[Cell], shown: Shown) -> Shown:
+    """The known ones of which any cell has a value."""
+    return tuple(entry for entry in _known(cells, shown) if _has_values(cells, (entry,)))
+
+
 def _measure_table(title: str, group: Group, shown: Shown) -> Table:
     known = _known(group.cells, shown)
+    if group.lead is not BY_ACCURACY:  # the first table has what it would repeat, and much is of classes, not of tokens
+        led = {name for name, *_ in _quality(group)}
+        known = tuple(entry for entry in _measured(group.cells, known) if entry[0] not in led)
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
@@ -156,31 +223,33 @@ def _shown_values(cell: Cell, shown: Shown) -> Iterator[str]:
     return (plain(scaled(cell.interval(name), factor)) for name, _, _, factor in shown)
 
 
-def _representation_table(group: Group) -> Table:
-    """Beside the accuracy, and without the trials that collapsed: a collapsed model looks perfect here."""
-    known = _known(group.cells, REPRESENTATION)
+def _representation_table(group: Group, title: str, caption: str, shown: Shown) -> Table:
+    """Beside the quality, and without the trials that collapsed: a collapsed model looks perfect here."""
+    is_text = group.lead is not BY_ACCURACY
+    known = _measured(group.cells, shown) if is_text else _known(group.cells, shown)
+    quality = (("test_perplexity", "perplexity", "", 1.0), *ACCURACY) if is_text else ACCURACY
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
-        Column(label="test accuracy", unit="%"),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in quality),
         Column(label="collapsed", unit="trials"),
         *(Column(label=label, unit=unit) for _, label, unit, _ in known),
     )
     return Table(
-        title="Representation",
-        caption="Of held-out features, over the trials that did not collapse. None of it is good or bad by itself.",
+        title=title,
+        caption=caption,
         columns=columns,
-        rows=tuple(_representation_row(cell, known) for cell in group.cells),
+        rows=tuple(_representation_row(cell, quality, known) for cell in group.cells),
     )
 
 
-def _representation_row(cell: Cell, shown: Shown) -> tuple[str, ...]:
+def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, ...]:
     collapsed = cell.by_seed("collapsed")
-    sound = replace(cell, trials=tuple(trial for trial in cell.trials if trial.value("collapsed") == 0))
+    sound = replace(cell, trials=tuple(trial for trial in cell.trials if not is_collapsed(trial)))
     return (
         cell.head,
         cell.loss,
-        percent(cell.interval("test_accuracy")),
+        *_shown_values(cell, quality),
         f"{sum(collapsed.values()):.0f}/{len(collapsed)}" if collapsed else MISSING,
         *_shown_values(sound, shown),
     )

@@ -16,6 +16,8 @@ from harmbench.meters import Examined, Outcome
 from harmbench.records import Artifact
 from harmbench.runner.model import Classifier
 
+FEATURE_SAMPLES = 512  # whose features are kept: enough to compare models by, and 1.5 MB at 768 features
+
 
 def collect(kinds: Collection[Artifact], dataset: Dataset, model: Classifier, outcome: Outcome) -> Arrays:
     """The artifacts of the selected state; a kind that the trial does not have, such as the embedding of a model that
@@ -34,6 +36,8 @@ def collect(kinds: Collection[Artifact], dataset: Dataset, model: Classifier, ou
         found["confusion"] = _confusion(outcome.test_logits, outcome.test_targets)
     if "embedding" in kinds and isinstance(table := getattr(model.backbone, "embedding", None), nn.Embedding):
         found |= _embedding(table.weight.detach(), dataset)
+    if "features" in kinds and (features := outcome.examine().features).isfinite().all():
+        found["features"] = features[spread(len(features), FEATURE_SAMPLES)].float().numpy()
     if "spectrum" in kinds:
         found |= _spectrum(outcome.examine().features)
     return found
@@ -60,6 +64,16 @@ def _embedding(table: Tensor, dataset: Dataset) -> Arrays:
         "token_shades": np.array(named.shades() if named else numbers, dtype=np.float32),
         "token_links": np.array(named.links() if named else (), dtype=np.int32).reshape(-1, 2),
     }
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Indices of at most so many of `count`, evenly spread.
+
+    >>> spread(5, 2).tolist()
+    [0, 2]
+    """
+    kept = min(count, most)
+    return torch.arange(kept) * count // kept
 
 
 def _spectrum(features: Tensor) -> Arrays:

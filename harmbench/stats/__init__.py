@@ -7,6 +7,7 @@ are taken in pairs; a table of many heads is corrected for looking many times (H
     many         Holm; "in at least so many of these cells"
     over_cells   interquartile mean, performance profile, probability of improvement, with a stratified bootstrap
     censored     median of times that some trials never reach
+    cka          likeness of two models' features
 
 How often they err is in benchmarks/statistics.md, by simulation.
 """
@@ -14,6 +15,7 @@ How often they err is in benchmarks/statistics.md, by simulation.
 from __future__ import annotations
 
 from harmbench.stats.censored import Median, censored_median
+from harmbench.stats.cka import alignment, linear_cka
 from harmbench.stats.many import at_least, holm
 from harmbench.stats.over_cells import (
     Bracket,
@@ -46,11 +48,13 @@ __all__ = [
     "Profile",
     "Signs",
     "aggregate",
+    "alignment",
     "at_least",
     "censored_median",
     "detectable_difference",
     "holm",
     "interquartile_mean",
+    "linear_cka",
     "mean_interval",
     "paired_difference",
     "performance_profile",
