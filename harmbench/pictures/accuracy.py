@@ -25,16 +25,12 @@ class Accuracy(Picture):
     place: ClassVar[int] = 1
 
     def applies(self, run: RunData) -> str | None:
-        return None if _shown(run) else "no trial has a test accuracy; put the meter quality into the suite"
+        return (
+            None if measured_in(run, MEASURE) else "no trial has a test accuracy; put the meter quality into the suite"
+        )
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        shown = _shown(run)
-        means: dict[str, list[float]] = defaultdict(list)
-        cells = [cell for members in shown.values() for cell in members]
-        for cell in cells:
-            means[cell.head] += list(cell.by_seed(MEASURE).values())
-        unsound = {cell.head for cell in cells if cell.unsound}
-        rows = sorted(means, key=lambda head: (head in unsound, -sum(means[head]) / len(means[head])))
+        shown = measured_in(run, MEASURE)
         return (
             Dots(
                 name=self.name,
@@ -42,32 +38,51 @@ class Accuracy(Picture):
                 "The dashed line is the baseline; numbers at the left edge are means too low for the axis. "
                 "Heads of one colour are of one family.",
                 axis="test accuracy (%)",
-                panels=tuple(_panel(place, members, rows) for place, members in shown.items()),
+                panels=panels_of(shown, MEASURE, factor=100, sign=1),
             ),
         )
 
 
-def _shown(run: RunData) -> dict[str, list[Cell]]:
-    measured = {place: [c for c in cells if c.by_seed(MEASURE)] for place, cells in places_of(run).items()}
+def measured_in(run: RunData, measure: str) -> dict[str, list[Cell]]:
+    """The cells of each place that have a measure."""
+    measured = {place: [c for c in cells if c.by_seed(measure)] for place, cells in places_of(run).items()}
     return {place: cells for place, cells in measured.items() if cells}
 
 
-def _panel(place: str, cells: list[Cell], rows: list[str]) -> DotPanel:
-    baseline = next((interval for c in cells if c.is_baseline and (interval := c.interval(MEASURE))), None)
+def panels_of(shown: dict[str, list[Cell]], measure: str, factor: float, sign: int) -> tuple[DotPanel, ...]:
+    """A panel for each place, with the same order of heads: the best mean first, those that went wrong anywhere last.
+
+    Args:
+        shown: cells with the measure, by place.
+        measure: its name.
+        factor: from the measure to what is drawn.
+        sign: 1 where more is better, -1 where less is.
+    """
+    means: dict[str, list[float]] = defaultdict(list)
+    cells = [cell for members in shown.values() for cell in members]
+    for cell in cells:
+        means[cell.head] += list(cell.by_seed(measure).values())
+    unsound = {cell.head for cell in cells if cell.unsound}
+    rows = sorted(means, key=lambda head: (head in unsound, -sign * sum(means[head]) / len(means[head])))
+    return tuple(_panel(place, members, rows, measure, factor) for place, members in shown.items())
+
+
+def _panel(place: str, cells: list[Cell], rows: list[str], measure: str, factor: float) -> DotPanel:
+    baseline = next((interval for c in cells if c.is_baseline and (interval := c.interval(measure))), None)
     return DotPanel(
         title=place,
-        dots=tuple(_dot(cell) for cell in sorted(cells, key=lambda cell: rows.index(cell.head))),
-        reference=100 * baseline.mean if baseline else None,
+        dots=tuple(_dot(cell, measure, factor) for cell in sorted(cells, key=lambda cell: rows.index(cell.head))),
+        reference=factor * baseline.mean if baseline else None,
     )
 
 
-def _dot(cell: Cell) -> Dot:
-    interval = cell.interval(MEASURE)
+def _dot(cell: Cell, measure: str, factor: float) -> Dot:
+    interval = cell.interval(measure)
     assert interval is not None
     return Dot(
         head=cell.head,
         loss=cell.loss,
-        mean=100 * interval.mean,
-        half_width=half_width(interval, 100),
-        values=tuple(100 * value for value in cell.by_seed(MEASURE).values()),
+        mean=factor * interval.mean,
+        half_width=half_width(interval, factor),
+        values=tuple(factor * value for value in cell.by_seed(measure).values()),
     )

@@ -35,9 +35,10 @@ class Cka(Picture):
             Dots(
                 name=file_name(self.name, place, found),
                 caption=f"Linear CKA, debiased, of the features of {place} on the same held-out samples. Left: of a "
-                "head with the baseline at the same seed, from the same initial backbone; mean with its 95 % t interval, a "
-                "tick for each seed. Right: of every two seeds of one head. The dashed line is what two seeds of the "
-                "baseline have in common." + lacking((each.cell for each in members), with_features, "features"),
+                "head with the baseline at the same seed, from the same initial backbone; mean with its 95 % t "
+                "interval, a tick for each seed. Right: of every two seeds of one head. The dashed line is what two "
+                "seeds of the baseline have in common."
+                + lacking((each.cell for each in members), with_features, "features"),
                 axis="linear CKA",
                 limits=(-0.05, 1.05),
                 panels=_panels(members),

@@ -26,10 +26,10 @@ class LearningCurves(Picture):
     place: ClassVar[int] = 5
 
     def applies(self, run: RunData) -> str | None:
-        return None if _places(run) else "no trial has two validations; raise `evaluations` in the protocol"
+        return None if curves_in(run) else "no trial has two validations; raise `evaluations` in the protocol"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        return self._figures(run, _places(run))
+        return self._figures(run, curves_in(run))
 
     def _figures(self, run: RunData, places: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         has_training = any(curve.name == TRAIN_CURVE for trial in run.trials for curve in trial.curves)
@@ -49,12 +49,21 @@ class LearningCurves(Picture):
         )
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
-        """Of places with few heads: the rest would fill pages."""
-        places = _places(run)
-        return self._figures(run, {place: cells for place, cells in places.items() if len(cells) <= MOST_IN_REPORT})
+        """Of places with few heads, the rest would fill pages; of text there are losses instead."""
+        return self._figures(run, few_heads(curves_in(run), of_text=False))
 
 
-def _places(run: RunData) -> dict[str, list[Cell]]:
+def few_heads(places: dict[str, list[Cell]], of_text: bool) -> dict[str, list[Cell]]:
+    """The places that a report shows curves of: text apart from all else, and with few heads."""
+    return {
+        place: cells
+        for place, cells in places.items()
+        if len(cells) <= MOST_IN_REPORT and any(trial.is_of_text for cell in cells for trial in cell.trials) == of_text
+    }
+
+
+def curves_in(run: RunData) -> dict[str, list[Cell]]:
+    """The cells of each place of which a trial has two validations."""
     drawn = {
         place: [cell for cell in cells if any(len(trial.curve) > 1 for trial in cell.trials)]
         for place, cells in places_of(run).items()

@@ -117,7 +117,7 @@ def _meter_notes(run: RunData) -> Iterator[str]:
     if "parallelogram_loss_2" in notes:
         yield (
             f"Word pairs: {notes['parallelogram_loss_2']}; mean over relations. Parallelogram loss: |a + d - b - c|^2 "
-            "of two pairs over 4 times the mean |e|^2 of the vocabulary, on principal components of the centred embedding "
-            "(arXiv 2502.01628 leaves out the 4). Offset loss: the same over |a - b|^2 + |c - d|^2, which words that "
-            "merely lie close together do not lower."
+            "of two pairs over 4 times the mean |e|^2 of the vocabulary, on principal components of the centred "
+            "embedding (arXiv 2502.01628 leaves out the 4). Offset loss: the same over |a - b|^2 + |c - d|^2, which "
+            "words that merely lie close together do not lower."
         )

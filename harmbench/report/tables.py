@@ -123,8 +123,8 @@ TEXT: Shown = (
 )
 TEXT_CAPTION = (
     "Of the test part: perplexity is exp of the loss, the mean NLL of a token, and depends on the tokeniser; bits per "
-    "byte do not. Of a masked model they are pseudo-likelihoods, to be compared with no causal model's. Accuracy: share "
-    "of tokens that were the most probable one."
+    "byte do not. Of a masked model they are pseudo-likelihoods, to be compared with no causal model's. Accuracy: "
+    "share of tokens that were the most probable one."
 )
 LEARNING: Shown = (
     ("test_macro_f1", "macro F1", "%", 100),
@@ -187,7 +187,8 @@ EMBEDDING: Shown = (
 )
 EMBEDDING_CAPTION = (
     "Of the table of token embeddings, over the trials that did not collapse. Parallelogram and offset loss: of word "
-    "pairs of one relation, 0 where the step between the words of a pair is always the same; 1 is what unrelated words give."
+    "pairs of one relation, 0 where the step between the words of a pair is always the same; 1 is what unrelated words "
+    "give."
 )
 
 
