@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harmbench.cells import Cell, Measure, cells_of, find_measure, is_time, missing_measure
+from harmbench.cells import BY_ACCURACY, BY_LOSS, Cell, Lead, Measure, cells_of, find_measure, is_time, missing_measure
 from harmbench.differences import Difference, difference, mean_difference
 from harmbench.formats import Column, Table
 from harmbench.records import Record, TrialRecord
@@ -192,8 +192,8 @@ def _test(claim: Claim, candidate: Cell, baseline: Cell, measure: Measure, direc
     found = difference(candidate, baseline, measure)
     supports, refutes = _p_values(claim, found, direction)
     note = found.reason
-    if claim.accuracy_within is not None and (behind := _behind(candidate, baseline)) > claim.accuracy_within:
-        note = f"accuracy is {100 * behind:.3g} points behind, so this counts for nothing"
+    if behind := _too_far_behind(claim, candidate, baseline):
+        note = f"{behind} behind, so this counts for nothing"
         supports = refutes = math.nan
     if candidate.count("failed") or (candidate.ended_badly and not is_time(measure.name)):
         note = note or f"{candidate.ended_badly} of its trials ended badly"
@@ -244,10 +244,20 @@ def _change_to_beat(claim: Claim, direction: str) -> float:
     return ahead if direction == "higher" else -ahead
 
 
-def _behind(candidate: Cell, baseline: Cell) -> float:
-    """By how much the candidate's mean test accuracy is below the baseline's; infinite where one has none."""
-    ours, theirs = candidate.interval("test_accuracy"), baseline.interval("test_accuracy")
-    return theirs.mean - ours.mean if ours and theirs else math.inf
+def _too_far_behind(claim: Claim, candidate: Cell, baseline: Cell) -> str:
+    """By how much the candidate is behind, where that is more than the claim allows; else empty."""
+    accuracy, loss = (_behind(candidate, baseline, lead) for lead in (BY_ACCURACY, BY_LOSS))
+    if claim.accuracy_within is not None and accuracy > claim.accuracy_within:
+        return f"accuracy is {100 * accuracy:.3g} points"
+    if claim.loss_within is not None and loss > claim.loss_within:
+        return f"test loss is {loss:.3g} nat"
+    return ""
+
+
+def _behind(candidate: Cell, baseline: Cell, lead: Lead) -> float:
+    """By how much the candidate's mean is worse than the baseline's; infinite where one has none."""
+    ours, theirs = candidate.interval(lead.measure), baseline.interval(lead.measure)
+    return lead.sign * (theirs.mean - ours.mean) if ours and theirs else math.inf
 
 
 def _describe(found: Difference, measure: Measure, head: str, place: str, note: str, direction: str) -> Found:

@@ -26,6 +26,7 @@ from harmbench.store import RunData
 
 SHORT_NAMES = {
     "accuracy": "test_accuracy",
+    "perplexity": "test_perplexity",
     "throughput": "throughput",
     "memory": "peak_memory",
     "energy": "joules",

@@ -98,6 +98,11 @@ class Claim(Record):
     accuracy_within: float | None = Field(
         default=None, ge=0, lt=1, description="a cell counts only if its mean test accuracy is at most so far behind"
     )
+    loss_within: float | None = Field(
+        default=None,
+        ge=0,
+        description="likewise of its mean test loss, in nat: 0.05 is about 5 % of a perplexity",
+    )
     datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
     backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
     settings: tuple[str, ...] = Field(

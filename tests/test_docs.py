@@ -124,6 +124,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def text_trial(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
+    """A short trial of a language model on these docs."""
+    pytest.importorskip("transformers")
+    kept = pytest.MonkeyPatch()
+    kept.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    content = {
+        "name": "text",
+        "datasets": [f"text:{ROOT / 'docs'}[vocabulary=300,length=16,held_out=8]"],
+        "backbones": ["gpt2"],
+        "losses": ["cross_entropy"],
+        "protocol": {"steps": 2, "batch_size": 2, "evaluations": 1, "examine_samples": 16, "warmup_steps": 0},
+        "meters": ["perplexity", "throughput", "energy", "embedding", "analogies"],
+    }
+    try:
+        planned = plan.expand(suite.check(content, {}, "text"), "cpu", environment.result_versions())
+        return _trial(planned, 0, "here")
+    finally:
+        kept.undo()
+
+
 def _trial(planned: plan.Plan, order: int, environment_id: str) -> TrialRecord:
     origin = EnergyOrigin(method="model", scope="machine", detail="one joule a reading")
     threads = torch.get_num_threads()
@@ -265,9 +286,10 @@ def test_every_command_and_protocol_field_is_explained_by_hand() -> None:
     assert fields == []
 
 
-def test_every_measure_is_defined_with_its_unit(there: Path) -> None:
+def test_every_measure_is_defined_with_its_unit(there: Path, text_trial: TrialRecord) -> None:
     with (there / RUN / "report.csv").open(newline="") as file:
         measured = {row["measure"]: row["unit"] for row in csv.DictReader(file)}
+    measured |= {measurement.name: measurement.unit for measurement in text_trial.measurements}
     protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     section = protocol[protocol.index("\n## Measures") : protocol.index("\n## In Python")]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harmbench.datasets import Splits
+from harmbench.datasets import DATASETS, Splits
 from harmbench.datasets._text import TextDataset
 from harmbench.datasets._tokenised import END, MASK, SPECIAL, split, token_bytes
 from harmbench.errors import UsageError
@@ -153,3 +153,17 @@ def test_perplexity_and_bits_per_byte_are_their_formulae():
     assert found["test_perplexity"].value == pytest.approx(math.exp(2))
     assert found["test_bits_per_byte"].value == pytest.approx(8 / math.log(2) / 13)
     assert found["test_tokens"].value == 4
+
+
+def test_a_plan_can_be_made_before_the_tokens_are_there():
+    assert DATASETS.parse("bins:/nowhere").content(Path()) == ""
+    assert DATASETS.parse("bins:/nowhere").encoder(Path()) is None
+
+
+def test_a_text_is_encoded_as_its_own_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = Written(vocabulary=300, length=16)
+    encode = data.encoder(Path())
+    text = data.text(Path(), download=False)
+    document = data.parts(Path(), download=False)[2][0]
+    assert encode(document) == text.test[1 : 1 + len(encode(document))].tolist()

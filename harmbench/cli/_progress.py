@@ -35,8 +35,9 @@ def progress_display() -> Iterator[Display]:
 
 def line_for(record: TrialRecord) -> str:
     """One line on a finished trial."""
-    accuracy = record.value("test_accuracy")
-    result = f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else record.reason
+    perplexity, accuracy = record.value("test_perplexity"), record.value("test_accuracy")
+    result = record.reason if accuracy is None else f"test accuracy {100 * accuracy:.2f} %"
+    result = result if perplexity is None else f"test perplexity {perplexity:.4g}"
     seconds = sum(phase.seconds for phase in record.phases)
     return f"{record.status:8} {record.spec}: {result}, {seconds:.1f} s"
 

@@ -24,7 +24,7 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
         f"Verdicts: paired t test of {_ranked_by(run)} by seed against linear + cross_entropy, Holm-corrected over the "
-        f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few images; no "
+        f"table at {1 - LEVEL:.0%}. The spread counts as no less than the rounding of an accuracy on so few samples; no "
         "head is better, or named the best, while trials of its ended badly or collapsed. "
         "`not decided` is no proof of equality; the seeds it names are "
         "an estimate. "
@@ -33,7 +33,7 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
     yield (
         f"Target: {_target(run, protocol)}, read at the "
-        "validations; trials that never reach it are counted as later than all others, not dropped."
+        "validations. Trials that never reach it are counted as later than all others, not dropped."
     )
     yield from _meter_notes(run)
     yield (
@@ -76,7 +76,9 @@ def _target(run: RunData, protocol: dict[str, Any]) -> str:
     what = " or, of text, loss" if of_text and others else ""
     measure = "loss" if of_text and not others else "accuracy"
     whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
-    return f"a validation {measure}{what} of " + (f"{protocol['target']:g}" if protocol["target"] else whose)
+    if protocol["target"]:
+        return f"a validation accuracy of {protocol['target']:g}"
+    return f"the validation {measure}{what} that is {whose}"
 
 
 def _meter_notes(run: RunData) -> Iterator[str]:

@@ -17,7 +17,7 @@ from harmbench.stats import LEVEL, Interval, mean_interval
 
 def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
     yield _main_table(group, grid)
-    yield _measure_table("Calibration and learning", group, LEARNING)
+    yield _measure_table("Calibration and learning" if group.lead is BY_ACCURACY else "Learning", group, LEARNING)
     yield _measure_table("Steps and memory", group, STEPS)
     if _known(group.cells, TO_TARGET):
         yield targets.table(group.cells)

@@ -11,11 +11,13 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from harmbench import budget as budgets
 from harmbench import environment
+from harmbench.backbones import BACKBONES
 from harmbench.budget import Budget
 from harmbench.datasets import DATASETS
 from harmbench.doctor import charged, examine, instruments_for
@@ -93,9 +95,16 @@ def prepare(plan: Plan, options: RunOptions) -> None:
 
 def preload(plan: Plan) -> tuple[str, ...]:
     """Modules that the fork server loads once, so that a trial starts in milliseconds."""
-    needs_timm = any(backbone.startswith("timm:") for backbone in plan.suite.backbones)
+    backbones = [BACKBONES.parse(backbone) for backbone in plan.suite.backbones]
+    needs_timm = any(backbone.name == "timm" for backbone in backbones)
+    needs_transformers = any(backbone.takes == "text" for backbone in backbones) and find_spec("transformers")
     # The console script imports harmbench.cli in every child; the fork server does it for all of them.
-    return ("harmbench.runner.preload", "harmbench.cli", *(["harmbench.runner.preload_timm"] if needs_timm else []))
+    return (
+        "harmbench.runner.preload",
+        "harmbench.cli",
+        *(["harmbench.runner.preload_timm"] if needs_timm else []),
+        *(["harmbench.runner.preload_transformers"] if needs_transformers else []),
+    )
 
 
 def header(plan: Plan) -> dict[str, Any]:
