@@ -126,13 +126,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def text_trial(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
-    """A short trial of a language model on these docs."""
+    """A short trial of a language model on these docs, a document for each headline."""
     pytest.importorskip("transformers")
     kept = pytest.MonkeyPatch()
     kept.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    folder = tmp_path_factory.mktemp("text")
+    for number, section in enumerate("".join(page.read_text(encoding="utf-8") for page in DOCS).split("\n#")):
+        (folder / f"{number}.txt").write_text(section, encoding="utf-8")
     content = {
         "name": "text",
-        "datasets": [f"text:{ROOT / 'docs'}[vocabulary=300,length=16,held_out=8]"],
+        "datasets": [f"text:{folder}[vocabulary=300,length=16,held_out=8]"],
         "backbones": ["gpt2"],
         "losses": ["cross_entropy"],
         "protocol": {"steps": 2, "batch_size": 2, "evaluations": 1, "examine_samples": 16, "warmup_steps": 0},
