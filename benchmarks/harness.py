@@ -6,7 +6,8 @@
 Three ways to train the vision suite's smallest model, from the same start over the same batches to the same weights,
 bit for bit:
 
-    bare      a loop as one writes it by hand: shuffled batches, Adam, cosine schedule, validations, best state kept
+    bare      a loop as one writes it by hand: shuffled batches, Adam, torch's cosine schedule, the training loss summed
+              up, validations, best state kept
     harness   harmbench's training without a meter: steps timed, phases booked, joules read at the borders of windows
     meters    the same with every meter of the suite
 
@@ -96,6 +97,7 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
     torch.manual_seed(derived_seed(trial, "train"))
     model.train()
+    total = 0.0
     start = time.perf_counter()
     for step, rows in enumerate(batch_indices(size, protocol.batch_size, steps, derived_seed(trial, "order")), start=1):
         inputs, targets = splits.train_inputs[rows], splits.train_targets[rows]
@@ -108,12 +110,14 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        total += loss.item()
         if step in stops:
             seconds = time.perf_counter() - start
             accuracy = validated(model, splits)
             if accuracy > best:
                 best, _ = accuracy, copy.deepcopy(model.state_dict())
             yield seconds
+            total = 0.0
             start = time.perf_counter()
 
 
@@ -168,6 +172,7 @@ def compare(head: tuple[str | None, str], threads: int, seconds: float, splits: 
     for what, over, under, field in (
         ("harness / bare, steps", "harness", "bare", "steps"),
         ("meters / harness, steps", "meters", "harness", "steps"),
+        ("meters / bare, steps", "meters", "bare", "steps"),
         ("meters / bare, whole", "meters", "bare", "whole"),
     ):
         ratios = paired([getattr(t, field) for t in found[over]], [getattr(t, field) for t in found[under]])

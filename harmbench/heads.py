@@ -85,10 +85,15 @@ class Objective(nn.Module):
         self.loss = LOSSES.parse(loss) if isinstance(loss, str) else loss
         self.in_features = in_features
         self.loss_parameters = nn.ParameterDict(self.loss.initial_parameters(in_features))
+        self._learns = len(self.loss_parameters) > 0
+
+    def _learnt(self) -> dict[str, Tensor]:
+        """The learnable tensors by name; of the many losses without any, at no cost."""
+        return dict(self.loss_parameters.items()) if self._learns else {}
 
     def logits(self, scores: Tensor) -> Tensor:
         """Numbers (B, K) whose softmax is the class probabilities."""
-        return self.loss.logits(scores, self.in_features, dict(self.loss_parameters.items()))
+        return self.loss.logits(scores, self.in_features, self._learnt())
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Mean loss, a scalar, of scores (B, K) against class indices (B,)."""
@@ -96,7 +101,7 @@ class Objective(nn.Module):
 
     def of_pairs(self, pairs: Pairs, targets: Tensor) -> Tensor:
         """The same of a distance head's `pairs`, in one go where the loss and the kernels can."""
-        return self.loss.of_pairs(pairs, targets, self.in_features, dict(self.loss_parameters.items()))
+        return self.loss.of_pairs(pairs, targets, self.in_features, self._learnt())
 
 
 class HarmonicHead(nn.Module):

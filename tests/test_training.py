@@ -19,7 +19,7 @@ from harmbench.records import EnergyReading, Protocol
 from harmbench.runner import trial as trials
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.model import build, count_features, derived_seed, optimizer_for, schedule_for
+from harmbench.runner.model import build, count_features, derived_seed, learning_rate, optimizer_for
 from harmbench.runner.train import DivergedError, Trained, Training, evaluation_steps, predict, warm_up
 from tests.samples import MODELLED, point, spec
 
@@ -115,15 +115,28 @@ SCHEDULES = {
 
 @pytest.mark.parametrize(("fields", "expected"), SCHEDULES.values(), ids=SCHEDULES)
 def test_learning_rates(fields, expected):
-    protocol = Protocol(steps=4, lr=2.0, optimizer="sgd", **fields)
-    optimizer = optimizer_for(torch.nn.Linear(1, 1), protocol)
-    schedule = schedule_for(optimizer, protocol, steps=4)
-    found = []
-    for _ in range(4):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
+    protocol = Protocol(steps=4, lr=2.0, **fields)
+    assert [learning_rate(protocol, step, steps=4) for step in (1, 2, 3, 4)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("distance", [None, "euclidean"])
+def test_training_ends_where_a_loop_in_plain_torch_ends(optimizer, distance):
+    fields = {"steps": 20, "schedule": "cosine", "lr_warmup_steps": 5, "optimizer": optimizer, "evaluations": 3}
+    trial = spec(distance, "harmonic" if distance else "cross_entropy", protocol=fields)
+    ours, theirs = (build(trial, SHAPE, 10) for _ in range(2))
+    training(trial, ours).run()
+    chosen, rise = optimizer_for(theirs, trial.protocol), 5
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        chosen,
+        lambda taken: (taken + 1) / rise if taken < rise else 0.5 * (1 + math.cos(math.pi * (taken - rise) / 15)),
+    )
+    for rows in batch_indices(len(SPLITS.train_targets), trial.protocol.batch_size, 20, derived_seed(trial, "order")):
+        chosen.zero_grad()
+        theirs.loss(SPLITS.train_inputs[rows], SPLITS.train_targets[rows]).backward()
+        chosen.step()
         schedule.step()
-    assert found == pytest.approx(expected)
+    assert equal(copied(ours), copied(theirs))
 
 
 # Selection.

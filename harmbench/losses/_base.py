@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def at_least_float32(scores: Tensor) -> Tensor:
     """Half-precision scores as float32; logarithms and exponentials of theirs have two or three digits."""
+    if scores.dtype is torch.float32:  # nothing to ask of torch
+        return scores
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 

@@ -100,15 +100,17 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
     return kind(groups, lr=protocol.lr, fused=True)
 
 
-def schedule_for(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear rise, then constant, or half a cosine that reaches 0 one step after the last."""
+def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
+    """Of a step, counted from 1: linear rise, then constant, or half a cosine that reaches 0 one step after the last.
 
-    def factor(step: int) -> float:
-        if step < protocol.lr_warmup_steps:
-            return (step + 1) / protocol.lr_warmup_steps
-        if protocol.schedule == "constant":
-            return 1.0
-        done = (step - protocol.lr_warmup_steps) / max(1, steps - protocol.lr_warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * done))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    >>> protocol = Protocol(steps=4, lr=0.1, schedule="cosine")
+    >>> [round(learning_rate(protocol, step, 4), 3) for step in (1, 3, 5)]
+    [0.1, 0.05, 0.0]
+    """
+    taken, rise = step - 1, protocol.lr_warmup_steps
+    if taken < rise:
+        return protocol.lr * ((taken + 1) / rise)
+    if protocol.schedule == "constant":
+        return protocol.lr
+    done = (taken - rise) / max(1, steps - rise)
+    return protocol.lr * (0.5 * (1 + math.cos(math.pi * done)))

@@ -19,7 +19,7 @@ from harmbench.meters import Step, Validation, WarmUp, Watcher
 from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, schedule_for
+from harmbench.runner.model import Classifier, asked_for, derived_seed, learning_rate, optimizer_for
 from harmbench.runner.questions import Asking, as_they_are, asking
 from harmbench.runner.timing import StepTimer, is_settled, synchronise
 
@@ -71,7 +71,9 @@ def training_step(
     model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
     """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
-    optimizer.zero_grad(set_to_none=True)
+    for group in optimizer.param_groups:  # `zero_grad`, without what it tells the profiler: beside a small step, dear
+        for parameter in group["params"]:
+            parameter.grad = None
     with _precision(inputs, protocol):
         loss = model.loss(inputs, targets)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -131,10 +133,10 @@ class Training:
         self._ledger, self._on_progress = ledger, on_progress
         self._train_size = len(splits.train_targets)
         self._steps = spec.protocol.budget(self._train_size)
+        self._batch_size = min(spec.protocol.batch_size, self._train_size)
         self._parameters = list(model.parameters())
         self._head = [*model.head.parameters(), *model.objective.parameters()]
         self._optimizer = optimizer_for(model, spec.protocol)
-        self._schedule = schedule_for(self._optimizer, spec.protocol, self._steps)
         self._timer = StepTimer(splits.train_inputs.device, borders=3)  # batch asked for, batch there, step taken
         self._ask = asking(BACKBONES.parse(spec.backbone).objective, splits, derived_seed(spec, "questions"))
         self._losses: list[Tensor] = []  # since the last validation
@@ -174,26 +176,28 @@ class Training:
         for step in range(1, self._steps + 1):
             if step == 1 or step - 1 in stops:
                 self._ledger.enter("train")
-            size = self._take(step, batches)
+            self._take(step, batches)
             if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
                 self._check_losses(step)
             if step in stops:
                 self._ledger.enter("evaluate")
-                yield self._validate(step, step * size / self._train_size)
+                yield self._validate(step, step * self._batch_size / self._train_size)
 
-    def _take(self, step: int, batches: Iterator[Tensor]) -> int:
-        """One step; returns the size of its batch."""
+    def _take(self, step: int, batches: Iterator[Tensor]) -> None:
+        rate = learning_rate(self._spec.protocol, step, self._steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         self._timer.mark()
-        indices = next(batches).to(self._splits.train_inputs.device)
-        inputs, targets = self._ask(self._splits.train_inputs[indices], self._splits.train_targets[indices], step)
+        splits = self._splits
+        rows = next(batches).to(splits.train_inputs.device)
+        chosen = splits.train_inputs.index_select(0, rows), splits.train_targets.index_select(0, rows)
+        inputs, targets = self._ask(*chosen, step)
         self._timer.mark()
         loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
         self._timer.mark()
-        self._schedule.step()
         self._losses.append(loss)
         for watcher in self._step_watchers:
             watcher.on_step(Step(step, loss, self._parameters, norm, self._head))
-        return len(targets)
 
     def _check_losses(self, step: int) -> None:
         fresh = torch.stack(self._losses[self._checked :]).tolist()
