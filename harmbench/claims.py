@@ -345,9 +345,13 @@ NOTE = (
 )
 
 
+def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The decided ones first, and otherwise in the order given."""
+    return sorted(verdicts, key=lambda verdict: ANSWERS.index(verdict.verdict))
+
+
 def table(verdicts: Sequence[Verdict]) -> Table:
     """Verdicts as a table, the decided ones first."""
-    ranked = sorted(verdicts, key=lambda verdict: ANSWERS.index(verdict.verdict))
     columns = ("verdict", "claim", "found", "seeds", "why, and what next")
     return Table(
         title="Claims",
@@ -357,11 +361,11 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             (
                 v.verdict,
                 f"{v.claim.sentence} ({v.claim.id}; {v.claim.source})",
-                v.decisive.text if v.decisive else "",
+                f"{v.claim.measure} {v.decisive.text}" if v.decisive and v.decisive.text else "",
                 str(v.decisive.pairs) if v.decisive else "",
                 v.reason,
             )
-            for v in ranked
+            for v in ranked(verdicts)
         ),
     )
 

@@ -431,12 +431,21 @@ def say(*arguments) -> str:
 def test_the_command_shows_verdicts(folder):
     text = say("claims", folder)
     assert "supported" in text
-    assert "It is better. (c; nobody)" in " ".join(text.split())
+    assert text.startswith("supported  c\n  It is better.\n  Found: test_accuracy +")
+    assert "Source: nobody" in text
     assert "Of 1 claims, 1 supported. Claims of the run" in text
     assert "\x1b" not in text  # plain where it is no terminal
     assert "| supported" in say("claims", folder, "--format", "md")
     (verdict,) = json.loads(say("claims", folder, "--format", "json"))
     assert (verdict["verdict"], verdict["claim"]["id"]) == ("supported", "c")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_verdicts_fit_the_terminal(folder, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = CliRunner().invoke(app, ["claims", str(folder), "--suite", "vision"]).output
+    assert max(map(len, long.splitlines())) <= columns
+    assert "cosine-more-accurate" in long
 
 
 def test_another_suite_may_ask(folder, tmp_path):
@@ -453,7 +462,7 @@ def test_the_report_has_the_verdicts(folder):
 
     report = compose(store.read(folder), grid("world"))
     assert "Of 1 claims, 1 supported." in report.summary
-    assert report.sections[-1].tables[0].rows[0][0] == "supported"
+    assert report.leading[0].tables[0].rows[0][0] == "supported"
 
 
 def test_verdicts_are_in_the_order_of_the_claims_and_tables_in_that_of_the_verdicts():
