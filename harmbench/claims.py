@@ -378,7 +378,8 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     """
     counts = [(answer, sum(v.verdict == answer for v in verdicts)) for answer in ANSWERS]
     told = ", ".join(f"{count} {answer}" for answer, count in counts if count)
-    return f"Of {len(verdicts)} claims, {told or 'none could be tested'}."
+    plural = "" if len(verdicts) == 1 else "s"
+    return f"Of {len(verdicts)} claim{plural}, {told or 'none could be tested'}."
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:

@@ -26,7 +26,8 @@ HEADER = 14  # so are labels longer than this
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
-\usepackage{lmodern, textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage{textcomp}
 \usepackage[a4paper, landscape, margin=15mm]{geometry}
 \usepackage{array, booktabs, longtable}
 \usepackage{graphicx}

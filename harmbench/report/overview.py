@@ -31,10 +31,10 @@ def overview(groups: Sequence[Group]) -> Table | None:
         return None
     return Table(
         title="What holds, at what cost, how sure",
-        caption="Heads of each place against linear + cross_entropy, by test accuracy: how many are better or worse, and "
-        f"how many are open. Then the head with the highest mean ± half of the {LEVEL:.0%} t interval, which may be "
-        "luck: its verdict says. Detectable is the true difference that these seeds decide four times in five: smaller "
-        "ones stay open.",
+        caption="Heads of each place against linear + cross_entropy, by test accuracy: how many are better or worse, "
+        "and how many are open. Then the head with the highest mean, which may be luck: its verdict says. Means have half "
+        f"of their {LEVEL:.0%} t interval. Detectable is the true difference that these seeds decide four times in five: "
+        "smaller ones stay open.",
         columns=COLUMNS,
         rows=tuple(_row(group) for group in groups),
     )

@@ -262,7 +262,11 @@ def test_the_summary_counts_what_it_has():
 def test_the_overview_says_what_holds_at_what_cost_and_how_sure():
     (row,) = composed().overview.rows
     told = dict(zip([column.label for column in composed().overview.columns], row, strict=True))
-    assert (told["where"], told["heads"], told["its energy"]) == ("mlp on digits", "1 / 1 / 5", "n/a")  # joules: a model
+    assert (told["where"], told["heads"], told["its energy"]) == (
+        "mlp on digits",
+        "1 / 1 / 5",
+        "n/a",
+    )  # joules: a model
     assert (told["of"], told["verdict"]) == ("cosine + harmonic", "better")
     assert told["highest mean"].startswith("**")
     assert float(told["detectable"]) > 0
