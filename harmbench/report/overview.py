@@ -32,8 +32,8 @@ def overview(groups: Sequence[Group]) -> Table | None:
     return Table(
         title="What holds, at what cost, how sure",
         caption="Heads of each place against linear + cross_entropy, by test accuracy: how many are better or worse, "
-        "and how many are open. Then the head with the highest mean, which may be luck: its verdict says. Means have half "
-        f"of their {LEVEL:.0%} t interval. Detectable is the true difference that these seeds decide four times in five: "
+        "and how many are open. Then the head with the highest mean, which may be luck: its verdict says. Means ± half "
+        f"of the {LEVEL:.0%} t interval. Detectable: the true difference that these seeds decide four times in five; "
         "smaller ones stay open.",
         columns=COLUMNS,
         rows=tuple(_row(group) for group in groups),
