@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed
 # With TORCH, the constraints on torch fall away.
 CONSTRAINTS := $(if $(TORCH),,-c constraints.txt)
 
-.PHONY: run test check format docs smoke clean
+.PHONY: run test check format docs smoke examples clean
 
 run: $(STAMP)
 	$(BIN)/harmbench run $(SUITE) $(RUN_ARGS)
@@ -38,6 +38,11 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/readme.py
+
+# The committed examples under reports/ anew, and README's results with them: about an hour on two cores.
+examples: $(STAMP)
+	$(BIN)/python docs/examples.py $(EXAMPLES)
 
 smoke: $(STAMP)
 	$(BIN)/harmbench run smoke

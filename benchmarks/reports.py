@@ -7,6 +7,7 @@ values as they are. What is timed is the whole command in a process of its own, 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import statistics
 import subprocess
@@ -24,7 +25,9 @@ COPIES_A_DATASET = 3  # how often the trials repeat under further seeds before t
 def make(source: Path, folder: Path, count: int) -> None:
     """A run folder of `count` trials made from those of another run."""
     header = json.loads((source / "run.json").read_text())
-    trials = [json.loads(line) for line in (source / "trials.jsonl").read_text().splitlines()]
+    packed = source / "trials.jsonl.gz"
+    lines = gzip.decompress(packed.read_bytes()) if packed.exists() else (source / "trials.jsonl").read_bytes()
+    trials = [json.loads(line) for line in lines.splitlines()]
     seeds = 1 + max(trial["spec"]["seed"] for trial in trials)
     copies = [_copy(trials[i % len(trials)], i, i // len(trials), seeds) for i in range(count)]
     names = header["suite"]["datasets"]

@@ -355,9 +355,13 @@ NOTE = (
 )
 
 
+def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The decided ones first, and otherwise in the order given."""
+    return sorted(verdicts, key=lambda verdict: ANSWERS.index(verdict.verdict))
+
+
 def table(verdicts: Sequence[Verdict]) -> Table:
     """Verdicts as a table, the decided ones first."""
-    ranked = sorted(verdicts, key=lambda verdict: ANSWERS.index(verdict.verdict))
     columns = ("verdict", "claim", "found", "seeds", "why, and what next")
     return Table(
         title="Claims",
@@ -367,11 +371,11 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             (
                 v.verdict,
                 f"{v.claim.sentence} ({v.claim.id}; {v.claim.source})",
-                v.decisive.text if v.decisive else "",
+                f"{v.claim.measure} {v.decisive.text}" if v.decisive and v.decisive.text else "",
                 str(v.decisive.pairs) if v.decisive else "",
                 v.reason,
             )
-            for v in ranked
+            for v in ranked(verdicts)
         ),
     )
 
@@ -384,7 +388,8 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     """
     counts = [(answer, sum(v.verdict == answer for v in verdicts)) for answer in ANSWERS]
     told = ", ".join(f"{count} {answer}" for answer, count in counts if count)
-    return f"Of {len(verdicts)} claims, {told or 'none could be tested'}."
+    plural = "" if len(verdicts) == 1 else "s"
+    return f"Of {len(verdicts)} claim{plural}, {told or 'none could be tested'}."
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:

@@ -160,7 +160,7 @@ def compare(
     for measure, gate in limits:
         _check_gate(pairs, measure, gate)
     rows = _rows(pairs, list(dict.fromkeys(named.values())), {measure.name: gate.limit for measure, gate in limits})
-    notes = (*differing, *_notes(a, b, pairs, list(named.values())), *_sight(pairs, [measure for measure, _ in limits]))
+    notes = (*differing, *_notes(a, b, pairs, list(named.values())), *_sight(pairs, limits))
     return Changes(rows=tuple(rows), notes=notes, gated=bool(gates))
 
 
@@ -220,18 +220,25 @@ def _notes(a: RunData, b: RunData, pairs: Sequence[tuple[Cell, Cell]], measures:
             yield f"{measure.name}: {part} is modelled, not measured; it is shown, and decides nothing."
 
 
-def _sight(pairs: Sequence[tuple[Cell, Cell]], gated: Sequence[Measure]) -> Iterator[str]:
+def _sight(pairs: Sequence[tuple[Cell, Cell]], limits: Sequence[tuple[Measure, Gate]]) -> Iterator[str]:
     """How large a change the gates would see: with few seeds, none but a large one."""
-    for measure in gated:
+    for measure, gate in limits:
         found = [difference(after, before, measure) for before, after in pairs]
         known = [(d, e) for d in found if isinstance(e := d.evidence, Estimate) and e.error > 0]
         sizes = [
-            abs(d.change(detectable_difference(e.error * math.sqrt(e.size), e.size, tests=len(pairs) * len(gated))))
+            abs(d.change(detectable_difference(e.error * math.sqrt(e.size), e.size, tests=len(pairs) * len(limits))))
             for d, e in known
         ]
         if sizes:
             text = measure.changed(median(sizes), sign="")
-            yield f"{measure.name}: with these seeds, a change of {text} has four chances in five to be decided."
+            few = median(sizes) > 2 * abs(gate.limit)
+            more = (
+                f" The gate is at {measure.changed(abs(gate.limit), sign='')}: more seeds or fewer cells would see it."
+            )
+            yield (
+                f"{measure.name}: with these seeds, a change of {text} has four chances in five to be decided."
+                + (more if few else "")
+            )
 
 
 def _may_differ(trials: Sequence[TrialRecord]) -> tuple[set[str], set[str]]:

@@ -6,6 +6,7 @@
     budgets.jsonl       what a call with --budget might spend, and what it spent, one BudgetRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
+    trials.jsonl.gz     the same, packed by hand (`gzip trials.jsonl`); read first, and never written to
     artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes
@@ -17,9 +18,11 @@ reading.
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +37,7 @@ from harmbench.records import BlockRecord, BudgetRecord, Record, TrialRecord
 from harmbench.targets import with_targets
 
 R = TypeVar("R", bound=Record)
+PACKED = "trials.jsonl.gz"
 
 
 class RunData(Record):
@@ -182,8 +186,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _last_write(run: Path) -> float:
-    trials = run / "trials.jsonl"
-    return (trials if trials.exists() else run / "run.json").stat().st_mtime
+    found = (run / name for name in ("trials.jsonl", PACKED, "run.json") if (run / name).exists())
+    return next(found).stat().st_mtime
 
 
 def _read_header(folder: Path) -> dict[str, Any] | None:
@@ -200,8 +204,10 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
-    """The trials of a run, and how many lines hold none."""
-    return _read_records(folder / "trials.jsonl", TrialRecord)
+    """The trials of a run, packed ones first, and how many lines hold none."""
+    packed, torn = _read_records(folder / PACKED, TrialRecord)
+    trials, more_torn = _read_records(folder / "trials.jsonl", TrialRecord)
+    return packed + trials, torn + more_torn
 
 
 def _read_records(path: Path, kind: type[R]) -> tuple[list[R], int]:
@@ -232,8 +238,20 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """The lines of a file that are not blank; none where there is no file."""
-    return [line for line in path.read_bytes().split(b"\n") if line.strip()] if path.exists() else []
+    """The lines of a file that are not blank; none where there is no file.
+
+    Raises:
+        RunFolderError: for a packed file that is broken.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise RunFolderError(f"{path}: cannot be unpacked ({error}); restore it from a copy") from None
+    return [line for line in content.split(b"\n") if line.strip()]
 
 
 @contextmanager

@@ -431,18 +431,27 @@ def say(*arguments) -> str:
 def test_the_command_shows_verdicts(folder):
     text = say("claims", folder)
     assert "supported" in text
-    assert "It is better. (c; nobody)" in " ".join(text.split())
-    assert "Of 1 claims, 1 supported. Claims of the run" in text
+    assert text.startswith("supported  c\n  It is better.\n  Found: test_accuracy +")
+    assert "Source: nobody" in text
+    assert "Of 1 claim, 1 supported. Claims of the run" in text
     assert "\x1b" not in text  # plain where it is no terminal
     assert "| supported" in say("claims", folder, "--format", "md")
     (verdict,) = json.loads(say("claims", folder, "--format", "json"))
     assert (verdict["verdict"], verdict["claim"]["id"]) == ("supported", "c")
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_verdicts_fit_the_terminal(folder, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = CliRunner().invoke(app, ["claims", str(folder), "--suite", "vision"]).output
+    assert max(map(len, long.splitlines())) <= columns
+    assert "cosine-more-accurate" in long
+
+
 def test_another_suite_may_ask(folder, tmp_path):
     other = {**SUITE, "claims": [{**GOOD, "id": "other", "direction": "lower"}]}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
-    assert "Of 1 claims, 1 refuted." in say("claims", folder, "--suite", tmp_path / "other.yaml")
+    assert "Of 1 claim, 1 refuted." in say("claims", folder, "--suite", tmp_path / "other.yaml")
     with pytest.raises(suites.HarmbenchError, match="makes no claims; `--suite SUITE` names one"):
         say("claims", folder, "--suite", "smoke")
 
@@ -452,8 +461,8 @@ def test_the_report_has_the_verdicts(folder):
     from harmbench.report import compose
 
     report = compose(store.read(folder), grid("world"))
-    assert "Of 1 claims, 1 supported." in report.summary
-    assert report.sections[-1].tables[0].rows[0][0] == "supported"
+    assert "Of 1 claim, 1 supported." in report.summary
+    assert report.leading[0].tables[0].rows[0][0] == "supported"
 
 
 def test_verdicts_are_in_the_order_of_the_claims_and_tables_in_that_of_the_verdicts():

@@ -156,6 +156,9 @@ def test_a_gate_says_how_large_a_change_it_would_see(before, tmp_path):
     after = run(tmp_path / "after", scale("throughput", 1.0, noise=0.1))
     (note,) = (note for note in changes(before, after, "throughput:-5%").notes if "four chances in five" in note)
     assert note.startswith("throughput: with these seeds, a change of ")
+    assert note.endswith(" The gate is at 5 %: more seeds or fewer cells would see it.")
+    (fine,) = (note for note in changes(before, after, "throughput:-90%").notes if "four chances in five" in note)
+    assert fine.endswith("to be decided.")
 
 
 def test_trials_that_break_miss_the_gate(before, tmp_path):

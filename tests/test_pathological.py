@@ -119,7 +119,7 @@ def text_of(run: RunData) -> str:
 
 def summary_of(run: RunData, title: str) -> str:
     """The report's sentence on a group."""
-    found = reports.compose(run, grid("FRA")).summary
+    found = reports.compose(run, grid("FRA")).places
     return next(sentence for sentence in found if sentence.startswith(f"**{title}**"))
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from harmbench import artifacts, environment, figures, plan, store
 from harmbench import suite as suites
-from harmbench.charts import Dots, Images, Lines, Matrix, Plane, Radar, Tradeoff
+from harmbench.charts import Dots, Images, Line, LinePanel, Lines, Matrix, Plane, Radar, Tradeoff, limits_of_shares
 from harmbench.charts._style import look
 from harmbench.cli import app
 from harmbench.datasets import DATASETS, Splits
@@ -281,6 +281,22 @@ def test_a_figure_is_written_by_its_suffix_the_same_each_time(
     assert content == drawn(figure, kind)
     with pytest.raises(OptionError, match="one of svg, png, pdf"):
         figures.draw(figure, tmp_path / "a.gif")
+
+
+def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:
+    (figure,) = PICTURES.parse("accuracy").figures(run)
+    text = drawn(figure, "svg").decode()
+    assert ">test accuracy (%)</text>" in text
+    assert "sans-serif" in text
+    assert not re.search(r'="[^":;]*\.\d{3}', text)
+
+
+@pytest.mark.parametrize(("values", "low"), [((0.0, 99.0), -3), ((40.0, 99.0), -3), ((90.0, 99.0), 89.0)])
+def test_shares_well_above_zero_fill_their_panel(values: tuple[float, ...], low: float) -> None:
+    line = Line(head="linear", loss="cross_entropy", what="seed 0", x=(1.0, 2.0), y=values)
+    found = limits_of_shares([LinePanel(title="", lines=(line,))])
+    assert found[0] == low
+    assert 100 < found[1] <= 103
 
 
 def test_plot_draws_what_applies_and_says_why_not_the_rest(run: RunData, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -287,3 +288,18 @@ def test_a_run_of_an_older_schema_still_reads():
     assert run.unreadable_lines == 0
     assert len(run.trials) == run.planned > 0
     assert {type(trial.wall_seconds) for trial in run.trials if trial.schema_version == 1} <= {type(None)}
+
+
+def test_packed_trials_are_read_and_a_run_goes_on_beside_them(run):
+    fill(run, 2)
+    before = read(run).trials
+    (run / "trials.jsonl.gz").write_bytes(gzip.compress((run / "trials.jsonl").read_bytes()))
+    (run / "trials.jsonl").unlink()
+    assert read(run).trials == before
+    with opened(run) as store:
+        assert store.done == {trial.id for trial in before}
+    fill(run, 1, start=len(before))
+    assert len(read(run).trials) == len(before) + 1
+    (run / "trials.jsonl.gz").write_bytes(b"\x1f\x8b broken")
+    with pytest.raises(RunFolderError, match="cannot be unpacked"):
+        read(run)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from harmbench.charts.dots import Dot, DotPanel, Dots
 from harmbench.charts.images import Images, Strip
-from harmbench.charts.lines import Line, LinePanel, Lines
+from harmbench.charts.lines import Line, LinePanel, Lines, limits_of_shares
 from harmbench.charts.matrix import Matrix, MatrixPanel
 from harmbench.charts.plane import Plane, PlanePanel, Spot
 from harmbench.charts.radar import Radar, RadarLine, RadarPanel, Spoke
@@ -43,4 +43,5 @@ __all__ = [
     "Strip",
     "Tradeoff",
     "TradeoffPanel",
+    "limits_of_shares",
 ]

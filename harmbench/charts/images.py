@@ -76,6 +76,8 @@ class Images(Figure):
         return canvas
 
     def _paint(self, axis: Any, strip: Strip, shown: int) -> None:
+        from matplotlib.transforms import ScaledTranslation
+
         channels, height, width = strip.shape
         stack = np.array(strip.images[:shown]).reshape(shown, channels, height, width)
         scale = float(np.quantile(np.abs(stack), 0.995)) or 1.0
@@ -86,4 +88,7 @@ class Images(Figure):
             axis.imshow(np.nan_to_num(np.clip(0.5 + row / (2 * scale), 0, 1), nan=1.0).transpose(1, 2, 0))
         else:
             axis.imshow(row.mean(0), cmap="RdBu", vmin=-scale, vmax=scale, interpolation="nearest")
-        axis.set_title(strip.title, fontsize=SMALL - 1.5, pad=2, color=look(strip.head, strip.loss).colour, loc="left")
+        axis.set_title(strip.title, fontsize=SMALL - 1, pad=2, loc="left", x=0.26 / shown)
+        above = axis.transAxes + ScaledTranslation(4 / 72, 5.5 / 72, axis.figure.dpi_scale_trans)
+        marker = look(strip.head, strip.loss).marker_options(4)
+        axis.plot(0, 1, linestyle="", clip_on=False, transform=above, **marker)

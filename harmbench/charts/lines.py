@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from harmbench.charts._style import canvas_of, dress, grid_of, legend, legend_height, look, number, panels_of
@@ -10,6 +11,7 @@ from harmbench.records import Record
 
 Stroke = Literal["plain", "dashed", "background"]
 MOST_COLUMNS = 5
+_ASIDE = 2.5  # points between the bars of two heads at the same place
 
 
 class Line(Record):
@@ -91,7 +93,7 @@ class Lines(Figure):
         axes = panels_of(canvas, len(self.panels), most, sharex=not self.has_legend, sharey=True)
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
             for rank, line in enumerate(panel.lines):
-                _paint(axis, line, 4 * (rank - (len(panel.lines) - 1) / 2) if self.has_legend else None)
+                _paint(axis, line, _ASIDE * (rank - (len(panel.lines) - 1) / 2) if self.has_legend else None)
             dress(axis, panel.title)
             axis.title.set_size(7.5 if columns > 3 else 9)
             if self.limits:
@@ -125,5 +127,13 @@ def _paint(axis: Any, line: Line, aside: float | None) -> None:
         for x, y, half in shown:
             axis.plot([x, x], [y - half, y + half], color=drawn.colour, lw=0.8, alpha=0.6, transform=moved)
         axis.update_datalim([(x, y) for x, y in zip(line.x, values, strict=True) if y == y])  # what is moved has none
+        axis.set_xmargin(0.12)  # room for what is moved
         axis.autoscale_view()
     axis.plot(line.x, values, lw=1, zorder=2, **style)
+
+
+def limits_of_shares(panels: Iterable[LinePanel]) -> tuple[float, float]:
+    """Of an axis in per cent: from zero, unless all is well above it and would be lost in empty panels."""
+    lines = [line for panel in panels for line in panel.lines]
+    lowest = min((y for line in lines for y in line.y if y is not None), default=0.0)
+    return (lowest - 0.1 * (100 - lowest) if lowest > 50 else -3, 100 + 0.03 * (100 - max(lowest, 0)))

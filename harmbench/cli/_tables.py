@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harmbench.formats import Table
 
-_STYLES = {
+PIPE = 200  # characters of a line where nobody says how wide one is
+STYLES = {
     "supported": "green",
     "better": "green",
     "refuted": "red",
@@ -18,26 +22,31 @@ _STYLES = {
 }
 
 
-def show(table: Table, spaced: bool = False) -> None:
-    """Print a table without its empty columns.
-
-    Args:
-        table: as formats have it.
-        spaced: whether a blank line sets rows of several lines apart.
-    """
-    from rich.console import Console
+def show(table: Table) -> None:
+    """Print a table without its empty columns."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title, title_justify="left", pad_edge=False, box=None, padding=(0, 2, int(spaced), 0))
+    drawn = RichTable(title=table.title, title_justify="left", pad_edge=False, box=None, padding=(0, 2, 0, 0))
     filled = [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
     for column in (table.columns[i] for i in filled):
         label = f"{column.label} ({column.unit})" if column.unit else column.label
         drawn.add_column(Text(label, "bold"), justify="right" if column.numeric else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(row[i], _STYLES.get(row[i], "")) for i in filled))
-    is_terminal = Console().is_terminal
-    console = Console(highlight=False, markup=False, width=None if is_terminal else 200)
-    console.print(drawn)
+        drawn.add_row(*(Text(row[i], STYLES.get(row[i], "")) for i in filled))
+    page = console()
+    page.print(drawn)
     if table.caption:
-        console.print(table.caption, style="dim" if is_terminal else None)
+        page.print(table.caption, style="dim")
+
+
+def console(widest: int = 0) -> Console:
+    """Where to print: as wide as the terminal or as COLUMNS says, 200 characters in a pipe; at most `widest` if given.
+
+    Text is printed as it stands, without colours in a pipe.
+    """
+    from rich.console import Console
+
+    found = Console(highlight=False, markup=False, emoji=False)
+    width = found.width if found.is_terminal or os.environ.get("COLUMNS") else PIPE
+    return Console(highlight=False, markup=False, emoji=False, width=min(width, widest or width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,10 @@ import typer
 from harmbench.cli.reporting import RunFolder
 
 if TYPE_CHECKING:
+    from harmbench.claims import Verdict
     from harmbench.suite import Claim
+
+WIDEST = 110  # characters of a line of text
 
 
 def claims(
@@ -37,19 +41,41 @@ def claims(
     if format == "json":
         typer.echo(judging.as_json(verdicts))
         return
-    table = judging.table(verdicts)
     if format == "md":
         from harmbench.formats.md import table_lines
 
-        typer.echo("\n".join(table_lines(table)).strip())
+        typer.echo("\n".join(table_lines(judging.table(verdicts))).strip())
         return
-    from harmbench.cli._tables import show
+    _show(verdicts, f"{judging.summary(verdicts)} Claims of {source}; results of {data.folder}.")
 
-    show(table, spaced=True)
-    typer.echo(f"{judging.summary(verdicts)} Claims of {source}; results of {data.folder}.")
-    seeds = [v.seeds_needed for v in verdicts if v.seeds_needed]
-    if seeds:
-        typer.echo(f"Next: the same `harmbench run` with --seeds {min(seeds)} may decide the nearest of the open ones.")
+
+def _show(verdicts: Sequence[Verdict], summary: str) -> None:
+    """A block for each claim, the decided ones first; as wide as the terminal, and no wider than one reads."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from harmbench import claims as judging
+    from harmbench.cli._tables import STYLES, console
+
+    page = console(widest=WIDEST)
+    for verdict in judging.ranked(verdicts):
+        claim, decisive = verdict.claim, verdict.decisive
+        page.print(Text.assemble((verdict.verdict, STYLES[verdict.verdict]), "  ", (claim.id, "bold")))
+        lines = [Text(claim.sentence)]
+        if decisive and decisive.text:
+            pairs = f"{decisive.pairs} seed{'s' if decisive.pairs != 1 else ''}"
+            found = f"{claim.measure} {decisive.text} against {claim.baseline}, {pairs}"
+            lines.append(Text(f"Found: {found}; {verdict.reason}."))
+        else:
+            lines.append(Text(f"Why: {verdict.reason}."))
+        lines.append(Text(f"Source: {claim.source}", "dim"))
+        for line in lines:
+            page.print(Padding(line, (0, 0, 0, 2), expand=False))
+        page.print()
+    page.print(judging.NOTE, style="dim")
+    page.print(summary)
+    if seeds := [v.seeds_needed for v in verdicts if v.seeds_needed]:
+        page.print(f"Next: the same `harmbench run` with --seeds {min(seeds)} may decide the nearest of the open ones.")
 
 
 def _claims(header: dict[str, Any], suite: str | None) -> tuple[tuple[Claim, ...], str]:

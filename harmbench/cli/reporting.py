@@ -66,7 +66,7 @@ def report(
         for figure in composed.figures:
             figures.draw(figure, path.parent / f"{figure.name}{form.pictures}")
     typer.echo(f"{composed.title}")
-    for sentence in composed.summary:
+    for sentence in (*composed.places, *composed.summary):
         typer.echo(f"  {sentence.replace('**', '')}")
     typer.echo(f"Report: {path}")
     if open:

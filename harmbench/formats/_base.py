@@ -29,10 +29,11 @@ class Table(Record):
 
 
 class Section(Record):
-    """A heading with its tables."""
+    """A heading with its tables; one that `leads` stands before the figures, right after the summary."""
 
     title: str
     tables: tuple[Table, ...]
+    leads: bool = False
 
 
 class Figure(Record):
@@ -56,12 +57,14 @@ class Figure(Record):
 
 
 class Report(Record):
-    """Everything a report says, in order: title, summary, sections, notes; and the raw data beside it.
+    """Everything a report says, in order: title, overview, summary, sections, notes; and the raw data beside it.
 
     Attributes:
         title: of the report.
         subtitle: the question that the suite asks.
+        overview: the first table: what holds, at what cost, how sure; None where there is nothing to tell.
         summary: sentences that a busy person reads.
+        places: the overview as sentences, where there is no room for a table.
         figures: pictures.
         sections: tables.
         notes: definitions and caveats.
@@ -72,13 +75,25 @@ class Report(Record):
 
     title: str
     subtitle: str
+    overview: Table | None = None
     summary: tuple[str, ...]
+    places: tuple[str, ...] = ()
     figures: tuple[Figure, ...]
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     measurements: tuple[dict[str, Any], ...]
     drawings: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def leading(self) -> tuple[Section, ...]:
+        """The sections before the figures."""
+        return tuple(section for section in self.sections if section.leads)
+
+    @property
+    def following(self) -> tuple[Section, ...]:
+        """The sections after the figures."""
+        return tuple(section for section in self.sections if not section.leads)
 
 
 class Format(Component):

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from harmbench.formats._base import Column, Figure, Format, Report, Table
+from harmbench.formats._base import Column, Figure, Format, Report, Section, Table
 
 LINE = 200  # characters of \footnotesize that a landscape page is wide
 EM = 0.42  # mean width of a character
@@ -26,7 +26,8 @@ HEADER = 14  # so are labels longer than this
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
-\usepackage{lmodern, textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage{textcomp}
 \usepackage[a4paper, landscape, margin=15mm]{geometry}
 \usepackage{array, booktabs, longtable}
 \usepackage{graphicx}
@@ -54,16 +55,23 @@ def _lines(report: Report) -> Iterator[str]:
     yield _PREAMBLE
     yield from (rf"\section*{{{inline(report.title)}}}", inline(report.subtitle), "")
     yield from _list("Summary", report.summary)
+    if report.overview:
+        yield from table_lines(report.overview)
+    yield from _sections(report.leading)
     for figure in report.figures:
         yield from _figure(figure)
-    for section in report.sections:
-        yield rf"\section*{{{inline(section.title)}}}"
-        for table in section.tables:
-            yield from table_lines(table, section.title)
+    yield from _sections(report.following)
     yield from _list("How to read this", report.notes)
     columns = (Column(label="", numeric=False), Column(label="", numeric=False))
     yield from table_lines(Table(title="Environment", columns=columns, rows=report.environment))
     yield r"\end{document}"
+
+
+def _sections(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        yield rf"\section*{{{inline(section.title)}}}"
+        for table in section.tables:
+            yield from table_lines(table, section.title)
 
 
 def _list(title: str, sentences: Sequence[str]) -> Iterator[str]:

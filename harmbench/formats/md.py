@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from harmbench.formats._base import Column, Format, Report, Table
+from harmbench.formats._base import Column, Format, Report, Section, Table
 
 
 class Markdown(Format):
@@ -21,24 +21,34 @@ class Markdown(Format):
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield from (f"# {report.title}", "", report.subtitle, "", "## Summary", "")
+    yield from (f"# {report.title}", "", report.subtitle, "", "## Summary")
+    if report.overview:
+        yield from table_lines(report.overview, captioned_after=True)
+    yield ""
     yield from (f"- {sentence}" for sentence in report.summary)
+    yield from _sections(report.leading)
+    if report.figures:
+        yield from ("", "## Figures")
     for figure in report.figures:
         yield from ("", f"![{figure.caption}]({figure.name}{Markdown.pictures})", "", figure.caption)
-    for section in report.sections:
-        yield from ("", f"## {section.title}")
-        for table in section.tables:
-            yield from table_lines(table)
+    yield from _sections(report.following)
     yield from ("", "## How to read this", "")
     yield from (f"- {note}" for note in report.notes)
     yield from ("", "## Environment", "", "| | |", "|---|---|")
     yield from (f"| {label} | {_escape(text)} |" for label, text in report.environment)
 
 
-def table_lines(table: Table) -> Iterator[str]:
+def _sections(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        yield from ("", f"## {section.title}")
+        for table in section.tables:
+            yield from table_lines(table)
+
+
+def table_lines(table: Table, captioned_after: bool = False) -> Iterator[str]:
     """A table with its title and caption."""
     yield from ("", f"### {table.title}", "")
-    if table.caption:
+    if table.caption and not captioned_after:
         yield from (table.caption, "")
     header = [_header(column) for column in table.columns]
     cells = [[_escape(cell) for cell in row] for row in table.rows]
@@ -52,6 +62,8 @@ def table_lines(table: Table) -> Iterator[str]:
         + "|"
     )
     yield from (_row(row, widths, table.columns) for row in cells)
+    if table.caption and captioned_after:
+        yield from ("", table.caption)
 
 
 def _header(column: Column) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from harmbench.cells import Cell
-from harmbench.charts import Line, LinePanel, Lines
+from harmbench.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.formats import Figure
 from harmbench.pictures._base import Picture, half_width, places_of
 from harmbench.store import RunData
@@ -31,6 +31,7 @@ class DataEfficiency(Picture):
         return "no data set with two values of train_fraction; `harmbench run data-efficiency` has some"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
+        panels = tuple(LinePanel(title=place, lines=tuple(_lines(cells))) for place, cells in _places(run).items())
         return (
             Lines(
                 name=self.name,
@@ -39,10 +40,8 @@ class DataEfficiency(Picture):
                 x="share of the training part",
                 y="test accuracy (%)",
                 has_legend=True,
-                limits=(-3, 103),
-                panels=tuple(
-                    LinePanel(title=place, lines=tuple(_lines(cells))) for place, cells in _places(run).items()
-                ),
+                limits=limits_of_shares(panels),
+                panels=panels,
             ),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from harmbench.cells import Cell
-from harmbench.charts import Line, LinePanel, Lines
+from harmbench.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.formats import Figure
 from harmbench.pictures._base import Picture, file_name, label_of, places_of
 from harmbench.records import TrialRecord
@@ -42,10 +42,11 @@ class LearningCurves(Picture):
                 "not are the grokking gap.",
                 x="step",
                 y="accuracy (%)",
-                limits=(-3, 103),
-                panels=tuple(LinePanel(title=label_of(cell, cells), lines=tuple(_lines(cell))) for cell in cells),
+                limits=limits_of_shares(panels),
+                panels=panels,
             )
             for place, cells in places.items()
+            for panels in [tuple(LinePanel(title=label_of(c, cells), lines=tuple(_lines(c))) for c in cells)]
         )
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:

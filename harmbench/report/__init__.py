@@ -1,6 +1,7 @@
 """RunData -> Report: what holds, what it cost, how sure we are. Knows no format.
 
 groups        cells of one data set and backbone, ranked and compared with the baseline
+overview      the first table
 summary       sentences
 figures       data of the pictures
 tables        of a group

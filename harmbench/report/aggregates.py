@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from statistics import fmean, median
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -152,24 +153,54 @@ def _sight(groups: Sequence[Group]) -> Iterator[Table]:
         )
 
 
-def _sight_row(group: Group) -> Iterator[tuple[str, ...]]:
+class Sight(NamedTuple):
+    """What the seeds of a group can show, differences in its lead measure.
+
+    Attributes:
+        heads: that were compared with the baseline.
+        seeds: the fewest that a head shares with it.
+        spread: median standard deviation of the paired differences.
+        detectable: the true difference that is decided four times in five.
+        needed: seeds for the difference that matters, a point of accuracy; None for more than are looked at.
+    """
+
+    heads: int
+    seeds: int
+    spread: float
+    detectable: float
+    needed: int | None
+
+
+def sight(group: Group) -> Sight | None:
+    """What the group's seeds can show; None where no head was compared at two or more, or none differs."""
     found = [comparison.interval for comparison, _ in group.comparisons.values()]
     known = [interval for interval in found if interval.size > 1 and interval.half_width > 0]
     if not known:
-        return
-    seeds = min(interval.size for interval in known)
+        return None
+    seeds, tests = min(interval.size for interval in known), len(group.comparisons)
     spread = median(
         i.half_width * math.sqrt(i.size) / float(special.stdtrit(i.size - 1, (1 + LEVEL) / 2)) for i in known
     )
-    tests, lead = len(group.comparisons), group.lead
-    decimals = 2 if lead is BY_ACCURACY else 4
     sizes = range(2, MOST_SEEDS + 1)
-    enough = bisect_left(sizes, -lead.worth, key=lambda size: -detectable_difference(spread, size, tests))
-    yield (
-        group.title,
-        str(tests),
-        str(seeds),
-        f"{lead.factor * spread:.{decimals}f}",
-        f"{lead.factor * detectable_difference(spread, seeds, tests):.{decimals}f}",
-        str(sizes[enough]) if enough < len(sizes) else f"over {MOST_SEEDS}",
+    enough = bisect_left(sizes, -group.lead.worth, key=lambda size: -detectable_difference(spread, size, tests))
+    return Sight(
+        tests,
+        seeds,
+        spread,
+        detectable_difference(spread, seeds, tests),
+        sizes[enough] if enough < len(sizes) else None,
     )
+
+
+def _sight_row(group: Group) -> Iterator[tuple[str, ...]]:
+    if seen := sight(group):
+        lead = group.lead
+        decimals = 2 if lead is BY_ACCURACY else 4
+        yield (
+            group.title,
+            str(seen.heads),
+            str(seen.seeds),
+            f"{lead.factor * seen.spread:.{decimals}f}",
+            f"{lead.factor * seen.detectable:.{decimals}f}",
+            str(seen.needed) if seen.needed else f"over {MOST_SEEDS}",
+        )

@@ -18,11 +18,14 @@ from harmbench.report.aggregates import aggregate_notes, aggregate_sections
 from harmbench.report.environment import environment_of
 from harmbench.report.groups import Group, group_cells
 from harmbench.report.notes import notes_of
-from harmbench.report.summary import summarise
+from harmbench.report.overview import overview
+from harmbench.report.summary import said_of, summarise
 from harmbench.report.tables import tables_of
 from harmbench.report.tidy import tidy_rows
 from harmbench.store import RunData
 from harmbench.suite import check_claims
+
+CLAIMS = "What the suite claims"
 
 
 def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
@@ -40,15 +43,17 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
     return Report(
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
-        summary=(*summarise(run, groups, grid), *([claims_summary(verdicts)] if verdicts else [])),
+        overview=overview(groups),
+        summary=(*([claims_summary(verdicts)] if verdicts else []), *summarise(run, groups, grid)),
+        places=tuple(said_of(group) for group in groups),
         figures=tuple(pictures.for_report(run)),
         sections=(
+            *([Section(title=CLAIMS, tables=(claims_table(verdicts),), leads=True)] if verdicts else []),
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
             *aggregate_sections(groups),
             *_likeness(run),
             *generalisation.sections(run.trials),
             *phases.section(run),
-            *([Section(title="What the suite claims", tables=(claims_table(verdicts),))] if verdicts else []),
         ),
         notes=(*notes_of(run, grid), *aggregate_notes(groups)),
         environment=tuple(environment_of(run)),

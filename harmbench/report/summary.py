@@ -12,12 +12,15 @@ from harmbench.energy.net import unsteady_idle
 from harmbench.records import Component, Measurement
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
+from harmbench.report.overview import best_of, headline
 from harmbench.store import RunData
 
 DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
 
 
 def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]:
+    """What is decided, what became of the trials, what they took, and what was odd."""
+    yield from headline(groups)
     statuses = [trial.status for trial in run.trials]
     diverged, failed = statuses.count("diverged"), statuses.count("failed")
     collapsed = sum(is_collapsed(trial) for trial in run.trials)
@@ -31,8 +34,6 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
         )
         + (f" {run.missing} are still to run: the same command goes on." if run.missing > 0 else "")
     )
-    for group in groups:
-        yield _best(group)
     yield from _energy_summary(run, grid)
     yield from _machine_summary(run)
     yield from _energy_caveats(run)
@@ -48,11 +49,11 @@ def _unmeasurable(measurement: Measurement) -> bool:
     return measurement.value is None and measurement.name.endswith("_joules")
 
 
-def _best(group: Group) -> str:
-    """The best cell of a group, what it costs, and how many heads are decided."""
+def said_of(group: Group) -> str:
+    """The best cell of a group, what it costs, and how many heads are decided, as a sentence."""
     if not any(cell.count("ok") for cell in group.cells):
         return f"**{group.title}**: no trial ended well."
-    best = next((cell for cell in group.cells if cell.interval(group.lead.measure) and not cell.unsound), None)
+    best = best_of(group)
     if best is None:
         return f"**{group.title}**: no head is the best: of every one, trials ended badly or collapsed."
     lead = group.lead

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harmbench.carbon import Grid
 from harmbench.errors import RunFolderError
-from harmbench.formats import Report
+from harmbench.formats import Report, Table
 from harmbench.records import SCHEMA_VERSION
 from harmbench.report.one import compose
 from harmbench.store import RunData
@@ -45,7 +45,9 @@ def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> R
         title=f"harmbench: {', '.join(names)}",
         subtitle="Several runs. Verdicts, ranks and intervals are each within one run: runs are not compared here "
         "(`harmbench compare` does that).",
+        overview=_overview(parts),
         summary=(*(sentence for part in parts for sentence in part.summary), *repeated),
+        places=tuple(sentence for part in parts for sentence in part.places),
         figures=tuple(figure for part in parts for figure in part.figures),
         sections=tuple(section for part in parts for section in part.sections),
         notes=tuple(_once(parts, names)),
@@ -73,7 +75,9 @@ def _named(report: Report, name: str) -> Report:
     stem = name.replace("/", "-").strip(".-")
     return report.model_copy(
         update={
+            "overview": report.overview and _prefixed(report.overview, name),
             "summary": tuple(f"{name}: {sentence}" for sentence in report.summary),
+            "places": tuple(f"{name}: {sentence}" for sentence in report.places),
             "figures": tuple(
                 f.model_copy(update={"name": f"{stem}-{f.name}", "caption": f"{name}: {f.caption}"})
                 for f in report.figures
@@ -82,6 +86,17 @@ def _named(report: Report, name: str) -> Report:
             "environment": tuple((f"{name}: {label}", text) for label, text in report.environment),
         }
     )
+
+
+def _prefixed(table: Table, name: str) -> Table:
+    rows = tuple((f"{name}: {place}", *rest) for place, *rest in table.rows)
+    return table.model_copy(update={"rows": rows})
+
+
+def _overview(parts: Sequence[Report]) -> Table | None:
+    """All runs in one table: its columns are the same in each."""
+    tables = [part.overview for part in parts if part.overview]
+    return tables[0].model_copy(update={"rows": tuple(row for t in tables for row in t.rows)}) if tables else None
 
 
 def _once(parts: Sequence[Report], names: Sequence[str]) -> list[str]:

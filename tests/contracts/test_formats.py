@@ -235,7 +235,7 @@ def test_bold_is_what_is_decided_to_be_better_and_nothing_else():
     text = rendered("md", composed())
     assert bold_heads(text) == {"cosine"}
     bold_rows = {cells_of(line)[0] for table in tables_of(text) for line in table if "**" in line}
-    assert bold_rows == {"**cosine**"}
+    assert bold_rows == {"**cosine**", "mlp on digits"}  # the second in the overview, where cosine is the highest mean
 
 
 NOT_DECIDED = {
@@ -253,9 +253,43 @@ def test_what_is_not_decided_says_so(head, verdict):
 
 
 def test_the_summary_counts_what_it_has():
-    summary = composed().summary
-    assert summary[0].startswith("24 of 24 planned trials have a result: 20 ended well, 1 diverged, 3 failed.")
-    assert "of 7 heads: 1 better, 1 worse, 4 not decided, 1 n/a." in summary[1]
+    report = composed()
+    assert "**1 better, 1 worse, 5 not decided** (1 could not be made)." in report.summary[0]
+    assert report.summary[1].startswith("24 of 24 planned trials have a result: 20 ended well, 1 diverged, 3 failed.")
+    assert "of 7 heads: 1 better, 1 worse, 4 not decided, 1 n/a." in report.places[0]
+
+
+def test_the_overview_says_what_holds_at_what_cost_and_how_sure():
+    (row,) = composed().overview.rows
+    told = dict(zip([column.label for column in composed().overview.columns], row, strict=True))
+    assert (told["where"], told["heads"], told["its energy"]) == (
+        "mlp on digits",
+        "1 / 1 / 5",
+        "n/a",
+    )  # joules: a model
+    assert (told["of"], told["verdict"]) == ("cosine + harmonic", "better")
+    assert told["highest mean"].startswith("**")
+    assert float(told["detectable"]) > 0
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_the_overview_has_a_row_for_each_place_and_leads_every_page(run):
+    report = composed(run)
+    assert [row[0] for row in (report.overview.rows if report.overview else ())] == [
+        section.title for section in report.sections if section.title.count(" on ") == 1
+    ]
+    for name in ("md", "html", "latex"):
+        text = rendered(name, report)
+        if report.overview and report.figures:
+            assert text.index(report.overview.title) < text.index(report.figures[0].caption[:20])
+
+
+def test_claims_lead_and_what_was_measured_follows():
+    report = composed()
+    judged = Section(title="Claims", tables=report.sections[0].tables, leads=True)
+    told = report.model_copy(update={"sections": (*report.sections, judged)})
+    text = rendered("md", told)
+    assert text.index("## Claims") < text.index("## Figures") < text.index(f"## {report.sections[0].title}")
 
 
 def test_a_diverged_trial_never_reached_the_target():

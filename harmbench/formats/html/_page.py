@@ -14,7 +14,7 @@ from markupsafe import Markup
 from harmbench.formats._base import Figure, Report, Section, Table
 from harmbench.formats.html._pictures import inline
 from harmbench.formats.html._tables import View, rich, view
-from harmbench.formats.html._verdicts import Tally, compares, decided, decided_claims, states_verdicts, tally
+from harmbench.formats.html._verdicts import compares, decided, decided_claims, states_verdicts, tally
 
 MANY_DECIDED = 12  # from which on their list is folded up, so that the summary stays one
 
@@ -25,15 +25,6 @@ class Part(NamedTuple):
     anchor: str
     title: str
     views: tuple[View, ...]
-
-
-class Place(NamedTuple):
-    """A line of the overview: where, what the verdicts are there, what the summary says of it."""
-
-    anchor: str
-    title: str
-    tally: Tally
-    text: Markup
 
 
 class Drawn(NamedTuple):
@@ -80,36 +71,25 @@ def _digest(text: str) -> str:
 def _content(report: Report) -> dict[str, Any]:
     anchors = _Anchors()
     parts = [_part(section, anchors(section.title)) for section in report.sections]
-    comparing = [(part, table) for part, s in zip(parts, report.sections, strict=True) if (table := compares(s))]
+    compared = [table for section in report.sections if (table := compares(section))]
     stated = [table for section in report.sections for table in section.tables if states_verdicts(table)]
-    places = [Place(part.anchor, part.title, tally([table]), _said_of(part.title, report)) for part, table in comparing]
     found = decided(report.sections)
     return {
-        "verdicts": tally([table for _, table in comparing]) if comparing else None,
+        "verdicts": tally(compared) if compared else None,
         "claims": tally(stated) if stated else None,
-        "places": places,
         "decided": [view(table) for table in found],
         "decided_claims": list(decided_claims(stated)),
         "many_decided": sum(len(table.rows) for table in found) > MANY_DECIDED,
-        "sentences": [rich(s) for s in report.summary if not any(_is_of(place.title, s) for place in places)],
-        "claiming": [p for p, s in zip(parts, report.sections, strict=True) if any(map(states_verdicts, s.tables))],
-        "parts": [p for p, s in zip(parts, report.sections, strict=True) if not any(map(states_verdicts, s.tables))],
+        "overview": view(report.overview) if report.overview else None,
+        "sentences": [rich(sentence) for sentence in report.summary],
+        "leading": [part for part, section in zip(parts, report.sections, strict=True) if section.leads],
+        "parts": [part for part, section in zip(parts, report.sections, strict=True) if not section.leads],
         "figures": list(_drawn(report, anchors)),
     }
 
 
 def _part(section: Section, anchor: str) -> Part:
     return Part(anchor, section.title, tuple(view(table) for table in section.tables))
-
-
-def _is_of(title: str, sentence: str) -> bool:
-    return sentence.startswith(f"**{title}**")
-
-
-def _said_of(title: str, report: Report) -> Markup:
-    """The summary's sentences on a section, without its name."""
-    told = (s.removeprefix(f"**{title}**").lstrip(": ") for s in report.summary if _is_of(title, s))
-    return Markup(" ").join(rich(text[:1].upper() + text[1:]) for text in told)
 
 
 def _drawn(report: Report, anchors: _Anchors) -> Iterator[Drawn]:

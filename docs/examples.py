@@ -1,0 +1,66 @@
+"""Makes the committed examples under reports/ anew, with their reports: `make examples`.
+
+    python docs/examples.py                          run all suites, each into build/, and keep them
+    python docs/examples.py vision pixels=FOLDER     run one, and keep another that was run before
+
+A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of pictures,
+and the md and html reports with their pictures; an older example of the suite is replaced. README.md is written too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITES = ("vision", "algorithmic", "grokking", "pixels", "language")
+COPIED = ("run.json", "environments.jsonl", "blocks.jsonl")
+LARGEST = 5_000_000  # bytes of an example
+
+
+def main(arguments: list[str]) -> int:
+    """Make each example that was asked for, or all."""
+    for argument in arguments or SUITES:
+        suite, _, folder = argument.partition("=")
+        run = Path(folder) if folder else ROOT / "build" / f"example-{suite}"
+        if not folder:
+            _harmbench("run", suite, "--out", str(run))
+        keep(run, ROOT / "reports" / f"example-{suite}")
+    subprocess.run([sys.executable, ROOT / "docs" / "readme.py"], check=True)
+    return 0
+
+
+def keep(run: Path, example: Path) -> None:
+    """Make an example of a run.
+
+    Raises:
+        SystemExit: where it is too large to be committed.
+    """
+    shutil.rmtree(example, ignore_errors=True)
+    example.mkdir(parents=True)
+    for name in COPIED:
+        if (run / name).exists():
+            shutil.copy(run / name, example / name)
+    packed = run / "trials.jsonl.gz"
+    trials = gzip.decompress(packed.read_bytes()) if packed.exists() else b""
+    trials += (run / "trials.jsonl").read_bytes() if (run / "trials.jsonl").exists() else b""
+    (example / "trials.jsonl.gz").write_bytes(gzip.compress(trials, mtime=0))
+    if (run / "artifacts").is_dir():
+        shutil.copytree(run / "artifacts", example / "artifacts")
+    for form in ("md", "html"):
+        _harmbench("report", str(example), "--format", form)
+    size = sum(path.stat().st_size for path in example.rglob("*") if path.is_file())
+    sys.stdout.write(f"{example.name}: {size / 1e6:.1f} MB\n")
+    if size > LARGEST:
+        raise SystemExit(f"{example}: {size / 1e6:.1f} MB are too much for an example")
+
+
+def _harmbench(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "harmbench", *arguments], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

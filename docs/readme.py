@@ -1,0 +1,169 @@
+"""Writes the results in README.md from a committed run, so that no number there is typed by hand.
+
+python docs/readme.py            write them
+python docs/readme.py --check    exit 1 where they are stale
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harmbench import claims, store
+from harmbench import suite as suites
+from harmbench.cells import Cell
+from harmbench.claims import Verdict
+from harmbench.formats import Column, Table
+from harmbench.formats.md import table_lines
+from harmbench.generalisation import train_fraction
+from harmbench.report import Group, group_cells
+from harmbench.report.groups import relative_to
+from harmbench.report.numbers import MISSING, percent
+from harmbench.report.overview import headline
+from harmbench.store import RunData
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RUN = Path("reports/example-vision")
+START, END = "<!-- results: written by docs/readme.py -->", "<!-- /results -->"
+LOSSES = ("cross_entropy", "harmonic")  # of the table; the report has the others
+
+
+def results(folder: Path = RUN) -> str:
+    """The section between the marks, for a run folder under the repository's root."""
+    return "\n".join([START, *_lines(store.read(ROOT / folder), folder), END])
+
+
+def written(readme: str, section: str) -> str:
+    """A README with its results replaced.
+
+    Raises:
+        SystemExit: where it lacks the marks.
+    """
+    pattern = re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(readme):
+        raise SystemExit(f"README.md lacks the lines {START} and {END}")
+    return pattern.sub(lambda _: section, readme)
+
+
+def _lines(run: RunData, folder: Path) -> Iterator[str]:
+    groups = list(group_cells(run.trials))
+    groups.sort(key=lambda group: _place(group, run))
+    verdicts = _verdicts(run)
+    suite = run.header["suite"]
+    yield from ("## What comes out", "")
+    yield from _wrapped(
+        f"`harmbench run {suite['name']}` on {_machine(run)}: test accuracy in percent, mean ± half of the 95 % t "
+        f"interval over {suite['seeds']} seeds, of every distance with the harmonic loss beside linear + "
+        "cross_entropy, the best mean over all columns first. Bold: decided to be better. Speed is training throughput "
+        f"relative to the linear head, on the first data set. The whole report: [{folder}]({folder}/report.md)."
+    )
+    yield ""
+    yield from list(table_lines(_table(groups)))[3:]
+    yield ""
+    yield from _wrapped(" ".join(headline(groups)) + " The report says how many seeds would decide the rest.")
+    yield from ("", f"![Test accuracy of every head]({folder}/accuracy.svg)")
+    if verdicts:
+        yield ""
+        yield from _wrapped(f"What the papers claim, on this run: {claims.summary(verdicts)} Those that are decided:")
+        yield ""
+        for verdict in claims.ranked(verdicts):
+            if verdict.decisive and verdict.verdict in ("supported", "refuted"):
+                yield from _item(verdict)
+
+
+def _item(verdict: Verdict) -> Iterator[str]:
+    assert verdict.decisive
+    claim = verdict.claim
+    told = f"`{claim.measure}` {verdict.decisive.text} against {claim.baseline}"
+    first, *rest = _wrapped(f"- **{verdict.verdict}**: {claim.sentence} ({told}; {claim.source})")
+    yield first
+    yield from (f"  {line}" for line in rest)
+
+
+def _verdicts(run: RunData) -> Sequence[Verdict]:
+    """Of the run's own claims; of the shipped suite's where it was made before that had any."""
+    suite = run.header["suite"]
+    stated = suites.check_claims(suite.get("claims", ()), "run.json") or suites.load(suite["name"]).claims
+    return claims.judge(stated, run.trials)
+
+
+def _place(group: Group, run: RunData) -> tuple[int, int]:
+    suite = run.header["suite"]
+    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+
+
+def _machine(run: RunData) -> str:
+    here = next(iter(run.environments.values()))
+    gpus = ", ".join(gpu["name"] for gpu in here["gpus"])
+    return gpus or f"{here['cpu_count']} threads of an {here['cpu']} (torch {here['versions']['torch']})"
+
+
+def _table(groups: Sequence[Group]) -> Table:
+    first = [group for group in groups if group.dataset == groups[0].dataset]
+    columns = (
+        Column(label="head", numeric=False),
+        *(Column(label=_name(group)) for group in groups),
+        *(Column(label=f"speed, {group.backbone}") for group in first),
+    )
+    of = [{cell.head: cell for cell in group.cells if cell.loss in LOSSES} for group in groups]
+    heads = [head for head in of[0] if all(head in cells for cells in of)]
+    rows = [
+        (
+            head,
+            *(_accuracy(group, cells[head]) for group, cells in zip(groups, of, strict=True)),
+            *(_speed(group, cells[head]) for group, cells in zip(first, of, strict=False)),
+        )
+        for head in sorted(heads, key=lambda head: _rank([cells[head] for cells in of]))
+    ]
+    return Table(title="", columns=columns, rows=tuple(rows))
+
+
+def _name(group: Group) -> str:
+    task, share = train_fraction(group.dataset)
+    return f"{group.backbone}, {task}" + (f", {100 * share:g} % of it" if share < 1 else "")
+
+
+def _rank(cells: Sequence[Cell]) -> tuple[bool, float]:
+    """The baseline first, then by the mean over all columns."""
+    means = [interval.mean for cell in cells if (interval := cell.interval("test_accuracy"))]
+    return not cells[0].is_baseline, -sum(means) / len(means) if means else 0.0
+
+
+def _accuracy(group: Group, cell: Cell) -> str:
+    text = percent(cell.interval("test_accuracy"))
+    unsound = f" ({cell.unsound})" if cell.unsound else ""
+    return f"**{text}**" if group.verdict(cell) == "better" else text + unsound
+
+
+def _speed(group: Group, cell: Cell) -> str:
+    ratio = relative_to(cell, group.baseline, "throughput") if group.baseline else None
+    return f"{ratio:.2f}" if ratio else MISSING
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most 120 characters, broken between words."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= 118:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or with --check compare."""
+    there = README.read_text(encoding="utf-8")
+    fresh = written(there, results())
+    if "--check" in arguments:
+        if fresh != there:
+            sys.stderr.write("README.md is stale; run python docs/readme.py\n")
+        return int(fresh != there)
+    README.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
