@@ -87,6 +87,8 @@ def disagreements(model: Classifier, x: Tensor, y: Tensor, patch: pytest.MonkeyP
         return {name: float((found[name] - t).abs().max() / t.abs().max().clamp_min(1e-30)) for name, t in true.items()}
 
     allowed = {name: max(1e-5, 16 * error) for name, error in errors(plain).items()}
+    # The matrix's gradient sums up features' and centres', which cancel by |x| / |x - w|: up to 100, of some roundings.
+    allowed |= {name: max(error, 3e-5) for name, error in allowed.items() if name.endswith(".lower")}
     return {name: error for name, error in errors(fast).items() if not error <= allowed[name]}
 
 
