@@ -116,6 +116,8 @@ def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
         mapped = pairs.mapped()
         x, w = _rescaled(pairs.operator, mapped.x, mapped.centres)
         if known and mapped.difference is None:
+            if known.finish is not None and known.finish.size is None and known.finish.base.degree == 0:
+                x, w = _rescaled(known.finish.base, x, w)  # what is made of directions is blind to lengths too
             return _apply(OneCall(known), x, w, n, task)
         form = forms.form_for(pairs.chosen, pairs.operator, mapped, pairs.between)
         return _apply(ByForm(form), x, w, n, task, mapped.option)

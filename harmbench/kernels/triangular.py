@@ -32,7 +32,11 @@ def product(lower: Tensor, diagonal: Tensor, *vectors: Tensor) -> tuple[Tensor, 
         diagonal: (N,).
         vectors: (R, N) each.
 
-    >>> lower, diagonal, v = torch.tensor([[9.0, 9.0], [1.0, 9.0]]), torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 2.0]])
+    >>> lower, diagonal, v = (
+    ...     torch.tensor([[9.0, 9.0], [1.0, 9.0]]),
+    ...     torch.tensor([1.0, 0.0]),
+    ...     torch.tensor([[1.0, 2.0]]),
+    ... )
     >>> product(lower, diagonal, v)
     (tensor([[3., 0.]]),)
     """
