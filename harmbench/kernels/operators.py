@@ -42,7 +42,7 @@ class Finish(NamedTuple):
         size: vectors (R, N) -> a number each (R,), differentiable.
         doubtful: what `of` takes -> the pairs (R, K) for which the base has too few digits.
         exact: their distances, pair by pair: (P, N), (P, N) -> (P,), differentiable.
-        power: where `of` is that power of the base: under HarMax the distance is the base at so many times the exponent.
+        power: where `of` is that power of the base: to HarMax it is the base, with so many times the exponent.
     """
 
     base: Operator
@@ -58,8 +58,8 @@ class Map(NamedTuple):
 
     Attributes:
         name: `scale`, the product with `values`, which get a gradient; `codes`, tanh((v - values) / (2 option)) / 2;
-            `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|; `centred`,
-            v less its mean.
+            `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|;
+            `centred`, v less its mean.
         values: one number a coordinate (N,); None for zeros.
         option: the one number of a map that has one.
     """

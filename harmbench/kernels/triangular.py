@@ -93,13 +93,14 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        vectors, results = ctx.saved_tensors[: len(upstream)], ctx.saved_tensors[len(upstream) :]
-        return first_only(_gradients, ctx.matrix, *zip(vectors, results, upstream, strict=True))
+        return first_only(_gradients, ctx.matrix, *ctx.saved_tensors, *upstream)
 
 
 @full_float32()
-def _gradients(matrix: _Matrix, *parts: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """By `lower`, the diagonal and the vectors; a part is vectors, their products, and dl by these."""
+def _gradients(matrix: _Matrix, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """By `lower`, the diagonal and the vectors, from all vectors, then all their products, then all dl by these."""
+    count = len(tensors) // 3
+    parts = list(zip(tensors[:count], tensors[count : 2 * count], tensors[2 * count :], strict=True))
     size = len(matrix.panels[0][1])
     of_lower = matrix.panels[0][1].new_zeros(size, size)
     of_diagonal = of_lower.new_empty(size)

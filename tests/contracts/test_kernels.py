@@ -264,7 +264,7 @@ def _worst_of_products(n: int, scale: float, dtype: torch.dtype) -> float:
 
 @pytest.mark.parametrize(("n", "scale"), [(5, 1.0), (128, 1.0), (300, 1.0), (130, 1e25), (130, 1e-25)])
 def test_products_by_panels_are_those_of_the_matrix(n: int, scale: float) -> None:
-    assert _worst_of_products(n, scale, torch.float32) < 2e-6
+    assert _worst_of_products(n, scale, torch.float32) < 5e-6
     assert _worst_of_products(n, scale, torch.float64) < 1e-13
 
 
