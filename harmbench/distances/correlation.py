@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harmbench._torch import torch
 from harmbench.distances._base import Distance, Facts
 from harmbench.distances._functions import differences, unit, wide
-from harmbench.kernels import Mapped, Operator
+from harmbench.kernels import Map, Mapped, Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,9 @@ class Correlation(Distance):
             return (unit(of_x.detach()[b]) - unit(of_w.detach()[k])).to(x.dtype)
 
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
+
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        return Map("centred")
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         distance = (differences(unit(wide(x)), unit(wide(centres))).square().sum(-1) / 2).to(x.dtype)

@@ -47,7 +47,7 @@ class Mahalanobis(Distance):
 
     def factor(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """L with P = L L^T and trace N: (N,) its diagonal, or (N, N) lower triangular."""
-        factor = (10 * torch.tanh(parameters["log_diagonal"] / 10)).exp()
+        factor = _diagonal(parameters)
         if self.variant == "full":
             factor = torch.tril(parameters["lower"], -1) + torch.diag(factor)
         # The largest entry is divided out first, so that the squares stay within float32; it cancels.
@@ -68,14 +68,26 @@ class Mahalanobis(Distance):
     @full_float32()
     def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         # L^T x - L^T w by a matrix product, and, as in the formula, the difference first where a pair is near.
-        factor = self.factor(parameters)
-        frozen = factor.detach()
         if self.variant == "diagonal":
+            factor = self.factor(parameters)
+            frozen = factor.detach()
             return Mapped(x * factor, centres * factor, lambda b, k: (x[b] - centres[k]).detach() * frozen)
-        return Mapped(x @ factor, centres @ factor, lambda b, k: (x[b] - centres[k]).detach() @ frozen)
+        from harmbench.kernels import triangular
+
+        lower, diagonal = parameters["lower"], _diagonal(parameters)
+
+        def difference(b: Tensor, k: Tensor) -> Tensor:
+            return triangular.product(lower.detach(), diagonal.detach(), (x[b] - centres[k]).detach())[0]
+
+        return Mapped(*triangular.product(lower, diagonal, x, centres), difference)
 
     def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
         return Map("scale", self.factor(parameters)) if self.variant == "diagonal" else None
 
     def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
         return lp_norm(differences(x, centres), 2.0)
+
+
+def _diagonal(parameters: Mapping[str, Tensor]) -> Tensor:
+    """Of L, before its scale."""
+    return (10 * torch.tanh(parameters["log_diagonal"] / 10)).exp()

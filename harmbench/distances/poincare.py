@@ -55,7 +55,7 @@ class Poincare(Distance):
     @property
     def operator(self) -> Operator:
         finish = Finish(Operator("gemm", "cosine", degree=0), self._of_cosine, length, _is_doubtful, self._of_pairs)
-        return Operator("gemm", "poincare", finish=finish)
+        return Operator("gemm", "poincare", option=self.curvature, finish=finish)
 
     def _of_cosine(self, cosine: Tensor, x_length: Tensor, w_length: Tensor) -> Tensor:
         return self._of_lengths(x_length, w_length, (cosine / 2).sqrt())

@@ -36,7 +36,7 @@ class SquaredEuclidean(Distance):
 
     @property
     def operator(self) -> Operator:
-        finish = Finish(Operator("gemm", "euclidean", degree=1), _square)
+        finish = Finish(Operator("gemm", "euclidean", degree=1), _square, power=2.0)
         return Operator("gemm", "squared_euclidean", finish=finish)
 
 

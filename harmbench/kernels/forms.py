@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from harmbench.errors import HarmbenchError
 from harmbench.kernels import choice, native
+from harmbench.kernels.derivatives import first_only
 from harmbench.kernels.operators import Finish, Mapped, Operator
 from harmbench.kernels.precision import full_float32
 
@@ -406,7 +406,8 @@ def _tiles(rows: int, columns: int, features: int) -> Iterator[tuple[slice, slic
 def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Row and column indices of what is set, as many at a time as have room for their differences."""
     for portion in torch.split(mask.nonzero(), max(1, choice.FITS // max(features, 1))):
-        yield portion[:, 0], portion[:, 1]
+        if len(portion):
+            yield portion[:, 0], portion[:, 1]
 
 
 def row_blocks(rows: int, columns: int, device: str = "cpu", arrays: int = 2) -> list[slice]:
@@ -479,10 +480,7 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        arguments = (*ctx.saved_tensors, g.contiguous(), ctx.form)
-        if torch.is_grad_enabled():  # a second derivative may be asked for
-            return (*_Gradients.apply(*arguments), None)  # type: ignore[no-untyped-call]
-        return (*_gradients(*arguments), None)
+        return (*first_only(_gradients, *ctx.saved_tensors, g.contiguous(), ctx.form), None)
 
 
 def _gradients(
@@ -495,26 +493,3 @@ def _gradients(
         form.backward(x, w, rows, d[rows].clone(), some_aux, g[rows].clone(), dx, dw)
     form.end(w, dw)
     return dx, dw, form.of_option
-
-
-class _Gradients(torch.autograd.Function):
-    """The gradients, as a function of its own so that asking for a second derivative meets a clear error."""
-
-    @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        return _gradients(*arguments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def backward(*_: Any) -> None:
-        raise no_second_derivative()
-
-
-def no_second_derivative() -> HarmbenchError:
-    """The error for gradients of gradients."""
-    return HarmbenchError(
-        "fast forms of distances have no second derivative; set HARMBENCH_KERNELS=reference, whose formulas have"
-    )

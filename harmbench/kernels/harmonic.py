@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from harmbench.kernels import build, forms, in_memory, native
+from harmbench.kernels.derivatives import first_only
 from harmbench.kernels.operators import Map, Operator
 from harmbench.kernels.pairs import Pairs
 from harmbench.kernels.precision import without_autocast
@@ -103,18 +104,37 @@ def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
             if task.factors is None:
                 return losses
             return losses @ task.factors if isinstance(task.factors, Tensor) else losses.sum() * task.factors
+        pairs, n = _without_power(pairs, n)
         known = _known(pairs)
         if known and (vectors := pairs.map()) is not None:
-            return _apply(OneCall(known, vectors), pairs.x, pairs.centres, n, task, vectors.values)
+            x, w = pairs.x, pairs.centres
+            if vectors.name == "centred":  # which may be done to scaled vectors as well
+                x, w = _rescaled(pairs.operator, x, w)
+            return _apply(OneCall(known, vectors), x, w, n, task, vectors.values)
         if (factors := _factors(pairs)) is not None:
             return _apply(ByForm(forms.ScaledForm(factors)), pairs.x, pairs.centres, n, task, factors)
         mapped = pairs.mapped()
-        scale = forms.rescale(pairs.operator, mapped.x, mapped.centres)  # HarMax is blind to the scale of distances
-        x, w = (mapped.x, mapped.centres) if scale == 1 else (mapped.x * scale, mapped.centres * scale)
+        x, w = _rescaled(pairs.operator, mapped.x, mapped.centres)
         if known and mapped.difference is None:
+            if known.finish is not None and known.finish.size is None and known.finish.base.degree == 0:
+                x, w = _rescaled(known.finish.base, x, w)  # what is made of directions is blind to lengths too
             return _apply(OneCall(known), x, w, n, task)
         form = forms.form_for(pairs.chosen, pairs.operator, mapped, pairs.between)
         return _apply(ByForm(form), x, w, n, task, mapped.option)
+
+
+def _without_power(pairs: Pairs, n: float | Tensor) -> tuple[Pairs, float | Tensor]:
+    """Another distance's power as that distance, with so many times the exponent: to HarMax they are one."""
+    finish = None if pairs.operator is None else pairs.operator.finish
+    if finish is None or finish.power is None:
+        return pairs, n
+    return pairs._replace(operator=finish.base), n * finish.power
+
+
+def _rescaled(operator: Operator | None, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors whose powers stay within float32; HarMax is blind to the scale of distances."""
+    scale = forms.rescale(operator, x, w)
+    return (x, w) if scale == 1 else (x * scale, w * scale)
 
 
 def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
@@ -127,6 +147,7 @@ def how(pairs: Pairs) -> str:
     chosen = pairs.chosen
     if not is_fused(pairs):
         return f"{chosen.form} ({chosen.reason})"
+    pairs, _ = _without_power(pairs, 1.0)
     if _known(pairs) and (chosen.form == "native" or pairs.map() is not None or pairs.mapped().difference is None):
         return f"native (one call for distances, loss and gradients, {build.library().isa})"
     return f"{chosen.form} ({chosen.reason}), block by block"
@@ -143,7 +164,7 @@ def _known(pairs: Pairs) -> Operator | None:
         return None
     if operator.name == "mahalanobis":
         return Operator("gemm", "euclidean")
-    return operator if operator.name in ("euclidean", "cosine") else None
+    return operator if operator.name in ("euclidean", "cosine", "angular", "poincare") else None
 
 
 def _factors(pairs: Pairs) -> Tensor | None:
@@ -294,11 +315,7 @@ class _Harmonic(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, w, learnt = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative may be asked for
-            gradients: Any = _Gradients.apply(x, w, learnt, upstream, ctx)  # type: ignore[no-untyped-call]
-        else:
-            gradients = _gradients(x, w, learnt, upstream, ctx)
-        return (*gradients, None, None)
+        return (*first_only(_gradients, x, w, learnt, upstream, ctx), None, None)
 
 
 def _gradients(x: Tensor, w: Tensor, learnt: Tensor | None, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
@@ -316,15 +333,3 @@ def _gradients(x: Tensor, w: Tensor, learnt: Tensor | None, upstream: Tensor, ow
                 gradient.mul_(upstream)
     by_n, to = done
     return to.x, to.w, by_n.reshape(n.shape) if isinstance(n, Tensor) else None, to.learnt
-
-
-class _Gradients(torch.autograd.Function):
-    """A function of its own, so that asking for a second derivative meets a clear error."""
-
-    @staticmethod
-    def forward(_: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
-        return _gradients(*arguments)
-
-    @staticmethod
-    def backward(*_: Any) -> None:
-        raise forms.no_second_derivative()

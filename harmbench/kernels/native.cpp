@@ -1518,38 +1518,47 @@ float scaled_norm(const float* x, const float* w, const float* f, idx n) {
   return (float)std::sqrt(square);
 }
 
+// The vectors of a pair in double: x less its mean and w less its mean, where they are to be centred, and w's sign.
+struct Direct {
+  const float *x, *w;
+  double x_mean = 0, w_mean = 0, sign = 1;
+  INLINE double of_x(idx j) const { return x[j] - x_mean; }
+  INLINE double of_w(idx j) const { return sign * (w[j] - w_mean); }
+};
+
 // 1 - cos as half the squared distance of x / |x| and w / |w|, in double: rounding the unit vectors to float would leave
 // little of it between vectors of almost one direction. The gradient by x is (x - ratio w - d x) / square.
 struct Angle {
   double square, ratio, d;  // |x|^2, |x| / |w|
 };
 
-Angle angle(const float* x, const float* w, idx n) {
+Angle angle(const Direct& pair, idx n) {
   double of_x = 0, of_w = 0, gap = 0;
 #pragma omp simd reduction(+ : of_x, of_w)
   for (idx j = 0; j < n; ++j) {
-    of_x += (double)x[j] * x[j];
-    of_w += (double)w[j] * w[j];
+    of_x += pair.of_x(j) * pair.of_x(j);
+    of_w += pair.of_w(j) * pair.of_w(j);
   }
   if (of_x == 0 || of_w == 0) return {of_x, 0, 1 + 0 * (of_x + of_w)};  // NaN stays
   const double ratio = std::sqrt(of_x / of_w);
 #pragma omp simd reduction(+ : gap)
   for (idx j = 0; j < n; ++j) {
-    double delta = x[j] - ratio * w[j];
+    double delta = pair.of_x(j) - ratio * pair.of_w(j);
     gap += delta * delta;
   }
   return {of_x, ratio, gap / (2 * of_x)};
 }
 
-// Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product may leave float.
+// Where the expansion cannot be trusted. Cosine: stats are one over the lengths, whose product, as x.w, may leave float.
 template <bool COSINE>
 INLINE vi is_near(vf d, vf x_stat, vf w_stat) {
-  if (COSINE) return (~(d > NEAR)) | (x_stat * w_stat > 1e25f);
+  if (COSINE) return (~(d > NEAR)) | (d > 2.5f) | (x_stat * w_stat > 1e25f);
   return ~(d * d > NEAR * (x_stat + w_stat));
 }
 
-template <bool COSINE>
-void expand(const Problem& in, float* d, const float* factors = nullptr) {
+// `repaired(b, k, d)` is what becomes of pairs whose d cannot be trusted. With BOTH_ENDS, cosine distances near 2 are such too.
+template <bool COSINE, bool BOTH_ENDS = false, class F>
+void expand(const Problem& in, float* d, F repaired) {
 #pragma omp parallel for num_threads(in.threads) schedule(dynamic, 4)
   for (idx b = 0; b < in.rows; ++b) {
     float* row = d + in.at(b, 0);
@@ -1559,25 +1568,23 @@ void expand(const Problem& in, float* d, const float* factors = nullptr) {
       vf dot = load_some(row + k, count), w_stat = load_some(in.w_stat + k, count);
       vf result = COSINE ? 1.0f - dot * x_stat * w_stat : root(vmax(splat(0.0f), (x_stat + w_stat) - 2.0f * dot));
       vi near = is_near<COSINE>(result, x_stat, w_stat);
+      if (BOTH_ENDS) near |= result > 2 - NEAR;
       store_some(row + k, result, count);
       if (any(near))
         for (idx i = 0; i < LANES && i < count; ++i)
-          if (near[i]) {
-            const float *x = in.x + b * in.n, *w = in.w + (k + i) * in.n;
-            float square = COSINE || factors ? 0 : direct_square(x, w, in.n);
-            if (COSINE) row[k + i] = (float)angle(x, w, in.n).d;
-            else if (factors) row[k + i] = scaled_norm(x, w, factors, in.n);
-            else row[k + i] = is_in_range(square) ? std::sqrt(square) : exact_norm({x, w, in.n, 0, 0, 0}, 2);
-          }
+          if (near[i]) row[k + i] = repaired(b, k + i, row[k + i]);
     }
   }
 }
 
+INLINE Direct as_given(const Problem& in, idx b, idx k) { return {in.x + b * in.n, in.w + k * in.n}; }
+
 // dl/dx_b = of_row_b x_b - sum_k c_bk w_k, and so for w: c replaces g, its part in of_row and of_column is summed here.
-// Near pairs get c = 0 and are added directly.
-template <bool COSINE>
-void expand_backward(const Problem& in, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw) {
-  struct Near { idx b, k; float g, d; Angle angle; };
+// Near pairs get c = 0 and are added directly, from the vectors that `direct(b, k, d)` gives.
+template <bool COSINE, class F>
+void expand_backward(const Problem& in, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw,
+                     F direct) {
+  struct Near { idx b, k; float g, d; Direct vectors; Angle angle; };
   std::vector<std::vector<Near>> found(in.rows);
 #pragma omp parallel for num_threads(in.threads) schedule(static)
   for (idx b = 0; b < in.rows; ++b) {
@@ -1591,9 +1598,10 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
         vi near = is_near<COSINE>(dv, x_stat, w_stat);
         if (any(near)) {
           for (idx i = 0; i < LANES && i < count; ++i)
-            if (near[i] && gv[i] != 0 && dv[i] != 0)
-              found[b].push_back({b, k + i, gv[i], dv[i],
-                                  COSINE ? angle(in.x + b * in.n, in.w + (k + i) * in.n, in.n) : Angle{}});
+            if (near[i] && gv[i] != 0 && dv[i] != 0) {
+              const Direct pair = direct(b, k + i, dv[i]);
+              found[b].push_back({b, k + i, gv[i], dv[i], pair, COSINE ? angle(pair, in.n) : Angle{}});
+            }
           gv = where(near, splat(0.0f), gv);
         }
         vf c = where(near, splat(0.0f), COSINE ? gv * x_stat * w_stat : gv / dv);
@@ -1620,18 +1628,18 @@ void expand_backward(const Problem& in, float* g, const float* d, float* of_row,
   for (idx chunk = 0; chunk < (in.n + span - 1) / span; ++chunk)
     for (const auto& row : found)
       for (const Near& pair : row) {
-        const float *x = in.x + pair.b * in.n, *w = in.w + pair.k * in.n;
+        const Direct& v = pair.vectors;
         const auto [square, ratio, d] = pair.angle;
         // The zero vector has no direction, and no gradient; beside it, the other has none either.
-        const double by_x = ratio == 0 ? 0 : pair.g / square, by_w = by_x * ratio;
+        const double by_x = ratio == 0 ? 0 : pair.g / square, by_w = by_x * ratio * v.sign;
         float *to_x = dx + pair.b * in.n, *to_w = dw + pair.k * in.n;
         for (idx j = chunk * span; j < std::min(in.n, (chunk + 1) * span); ++j) {
           if (COSINE) {
-            double of_x = x[j], of_w = ratio * w[j], delta = of_x - of_w;
+            double of_x = v.of_x(j), of_w = ratio * v.of_w(j), delta = of_x - of_w;
             to_x[j] += (float)(by_x * (delta - d * of_x));
             to_w[j] -= (float)(by_w * (delta + d * of_w));
           } else {
-            float t = pair.g / pair.d * (x[j] - w[j]);
+            float t = pair.g / pair.d * (v.x[j] - v.w[j]);
             to_x[j] += t;
             to_w[j] -= t;
           }
@@ -1678,15 +1686,22 @@ float hb_largest(const float* v, idx count, int threads) {
 void hb_expand(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,
                idx columns, idx n, const float* factors, float* d, int threads) {
   Problem in{x, w, x_stat, w_stat, rows, columns, n, threads};
-  is_cosine ? expand<true>(in, d) : expand<false>(in, d, factors);
+  if (is_cosine) return expand<true>(in, d, [&](idx b, idx k, float) { return (float)angle(as_given(in, b, k), n).d; });
+  expand<false>(in, d, [&](idx b, idx k, float) {
+    const Direct pair = as_given(in, b, k);
+    if (factors) return scaled_norm(pair.x, pair.w, factors, n);
+    const float square = direct_square(pair.x, pair.w, n);
+    return is_in_range(square) ? std::sqrt(square) : exact_norm({pair.x, pair.w, n, 0, 0, 0}, 2);
+  });
 }
 
 void hb_expand_backward(int is_cosine, const float* x, const float* w, const float* x_stat, const float* w_stat, idx rows,
                         idx columns, idx n, float* g, const float* d, float* of_row, float* of_column, float* dx, float* dw,
                         int threads) {
   Problem in{x, w, x_stat, w_stat, rows, columns, n, threads};
-  is_cosine ? expand_backward<true>(in, g, d, of_row, of_column, dx, dw)
-            : expand_backward<false>(in, g, d, of_row, of_column, dx, dw);
+  auto direct = [&](idx b, idx k, float) { return as_given(in, b, k); };
+  is_cosine ? expand_backward<true>(in, g, d, of_row, of_column, dx, dw, direct)
+            : expand_backward<false>(in, g, d, of_row, of_column, dx, dw, direct);
 }
 
 // Rows of distances -> rows of loss, and in `g`, where wanted, the gradient times the row's factor.

@@ -24,8 +24,8 @@ CODES = {
     "mean_absolute": 12,
     "minkowski_learnt": 13,
 }
-_COSINE = -1  # known to whole steps only
-_MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4}
+_PRODUCTS = {"cosine": -1, "angular": -2, "poincare": -3}  # known to whole steps only
+_MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4, "centred": 5}
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
 _BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
@@ -39,7 +39,7 @@ def is_available() -> bool:
 
 def arrays(operator: Operator) -> int:
     """Numbers per pair that a block holds: the distance, its gradient, and what else the gradient wants."""
-    return 3 if operator.name in _WITH_AUX else 2
+    return 3 if operator.name in _WITH_AUX or operator.finish is not None else 2
 
 
 def _functions() -> Any:
@@ -220,7 +220,7 @@ class Step:
         values = None if vectors is None else vectors.values
         self._operator, self._vectors, self._values = operator, vectors, values  # the values must live
         self._front = (
-            _COSINE if operator.name == "cosine" else _code(operator),
+            _PRODUCTS[operator.name] if operator.name in _PRODUCTS else _code(operator),
             operator.option,
             0 if vectors is None else _MAPS[vectors.name],
             0.0 if vectors is None else vectors.option,

@@ -42,6 +42,7 @@ class Finish(NamedTuple):
         size: vectors (R, N) -> a number each (R,), differentiable.
         doubtful: what `of` takes -> the pairs (R, K) for which the base has too few digits.
         exact: their distances, pair by pair: (P, N), (P, N) -> (P,), differentiable.
+        power: where `of` is that power of the base: to HarMax it is the base, with so many times the exponent.
     """
 
     base: Operator
@@ -49,6 +50,7 @@ class Finish(NamedTuple):
     size: Callable[[Tensor], Tensor] | None = None
     doubtful: Callable[..., Tensor] | None = None
     exact: Callable[[Tensor, Tensor], Tensor] | None = None
+    power: float | None = None
 
 
 class Map(NamedTuple):
@@ -56,12 +58,13 @@ class Map(NamedTuple):
 
     Attributes:
         name: `scale`, the product with `values`, which get a gradient; `codes`, tanh((v - values) / (2 option)) / 2;
-            `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|.
+            `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|;
+            `centred`, v less its mean.
         values: one number a coordinate (N,); None for zeros.
         option: the one number of a map that has one.
     """
 
-    name: Literal["scale", "codes", "hard_codes", "profile"]
+    name: Literal["scale", "codes", "hard_codes", "profile", "centred"]
     values: Tensor | None = None
     option: float = 1.0
 

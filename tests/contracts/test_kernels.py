@@ -239,6 +239,41 @@ def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
         assert float((one - other).abs().max() / other.abs().max()) < 1e-5
 
 
+def _worst_of_products(n: int, scale: float, dtype: torch.dtype) -> float:
+    """Products with Mahalanobis' matrix and their gradients, by panels against the formula in float64."""
+    rng = torch.Generator().manual_seed(6)
+    distance = DISTANCES.parse("mahalanobis[variant=full]")
+    shapes = {"log_diagonal": (n,), "lower": (n, n), "x": (7, n), "centres": (3, n)}
+    leaves = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+    leaves["lower"] *= scale
+
+    def results(dtype: torch.dtype, by_panels: bool) -> list[Tensor]:
+        learnt = {name: v.to(dtype).requires_grad_() for name, v in leaves.items()}
+        x, w = learnt["x"], learnt["centres"]
+        if by_panels:
+            x, w = distance.mapped(x, w, learnt, True)[:2]
+        else:
+            factor = distance.factor(learnt)  # type: ignore[attr-defined]
+            x, w = x @ factor, w @ factor
+        gradients = torch.autograd.grad(x.sin().sum() + w.square().sum(), list(learnt.values()))
+        return [v.detach().double() for v in (x, w, *gradients)]
+
+    true = results(torch.float64, by_panels=False)
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(results(dtype, True), true, strict=True))
+
+
+@pytest.mark.parametrize(("n", "scale"), [(5, 1.0), (128, 1.0), (300, 1.0), (130, 1e25), (130, 1e-25)])
+def test_products_by_panels_are_those_of_the_matrix(n: int, scale: float) -> None:
+    assert _worst_of_products(n, scale, torch.float32) < 5e-6
+    assert _worst_of_products(n, scale, torch.float64) < 1e-13
+
+
+def test_a_matrix_whose_size_is_taken_as_fixed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    vecdot = torch.linalg.vecdot
+    monkeypatch.setattr("torch.linalg.vecdot", lambda a, b: 0 * vecdot(a, b))  # deliberately wrong
+    assert _worst_of_products(130, 1.0, torch.float64) > 1e-3
+
+
 def test_the_choice_and_its_reason(fresh_library: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     euclidean, manhattan = DISTANCES.parse("euclidean").operator, DISTANCES.parse("manhattan").operator
@@ -270,9 +305,10 @@ def test_an_instruction_set_that_is_not_there(fresh_library: pytest.MonkeyPatch)
         build.library()
 
 
-def test_a_second_derivative_is_refused_in_words() -> None:
+@pytest.mark.parametrize("address", ["manhattan", "mahalanobis[variant=full]"])
+def test_a_second_derivative_is_refused_in_words(address: str) -> None:
     x, w = (v.clone().requires_grad_() for v in accuracy.INPUTS["ordinary"])
-    (of_x,) = torch.autograd.grad(DISTANCES.parse("manhattan")(x, w).sum(), x, create_graph=True)
+    (of_x,) = torch.autograd.grad(DISTANCES.parse(address)(x, w).sum(), x, create_graph=True)
     with pytest.raises(HarmbenchError, match="HARMBENCH_KERNELS=reference"):
         of_x.sum().backward()
 
