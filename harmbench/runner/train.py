@@ -20,10 +20,11 @@ from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, schedule_for
-from harmbench.runner.questions import Asking, as_they_are, asking
+from harmbench.runner.questions import IGNORED, Asking, as_they_are, asking
 from harmbench.runner.timing import StepTimer, is_settled, synchronise
 
 EVALUATION_BATCH = 1024
+COMPILER = "inductor"
 LOSS_CHECK_STEPS = 16  # steps between looks at the losses: a look at each would stall a GPU
 
 
@@ -67,16 +68,41 @@ def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[obj
 def training_step(
     model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
-    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
+    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips.
+
+    A batch that is taken in parts gives the loss and the gradient that it gives in one, but for rounding, and where a
+    layer looks at the whole batch (batch norm).
+    """
     optimizer.zero_grad(set_to_none=True)
-    with _precision(inputs, protocol):
-        loss = model.loss(inputs, targets)
-    loss.backward()  # type: ignore[no-untyped-call]
+    losses = []
+    for part_inputs, part_targets, share in parts(inputs, targets, protocol):
+        with _precision(inputs, protocol):
+            loss = model.loss(part_inputs, part_targets)
+        if share is not None:
+            loss = loss * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
     norm = None
     if protocol.grad_clip is not None:
         norm = nn.utils.clip_grad_norm_(model.parameters(), protocol.grad_clip)
     optimizer.step()
-    return loss.detach(), norm
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), norm
+
+
+def parts(inputs: Tensor, targets: Tensor, protocol: Protocol) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The parts that the protocol takes a batch in: inputs, targets, and the share of the batch's questions that they
+    ask, a scalar; None where there is one part."""
+    if (count := min(protocol.accumulate, len(targets))) == 1:
+        yield inputs, targets, None
+        return
+    asked = (targets != IGNORED).sum()
+    for some, wanted in zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True):
+        yield some, wanted, (wanted != IGNORED).sum() / asked
+
+
+def compile_backbone(model: Classifier) -> None:
+    """Have torch compile the backbone at its first call. Parameters keep their names; copies are plain again."""
+    model.backbone.compile(backend=COMPILER)
 
 
 def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking = as_they_are) -> WarmUp:
@@ -89,6 +115,8 @@ def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking =
     size = min(protocol.batch_size, len(splits.train_targets))
     most = max(protocol.warmup_steps, protocol.warmup_max_steps) if protocol.warmup_steps else 0
     seconds: list[float] = []
+    if protocol.compile:
+        compile_backbone(trial_model)  # what is compiled here serves the model itself too
     inputs, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
         start = time.perf_counter()

@@ -39,7 +39,16 @@ from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.questions import IGNORED, Asking, asking, posed
 from harmbench.runner.timing import synchronise
-from harmbench.runner.train import DivergedError, Predicted, Trained, Training, predict, warm_up
+from harmbench.runner.train import (
+    DivergedError,
+    Predicted,
+    Trained,
+    Training,
+    compile_backbone,
+    parts,
+    predict,
+    warm_up,
+)
 
 
 class TrialOrder(Record):
@@ -106,6 +115,8 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "kernels": kernels_used(model, rows_of(ask, splits, spec.protocol)),
         "sizes": sizes(splits, model),
     }
+    if spec.protocol.compile:
+        compile_backbone(model)
     training = Training(spec, model, splits, watchers, ledger, link.progress)
     try:
         trained = training.run()
@@ -202,9 +213,10 @@ def kernels_used(model: Classifier, rows: int) -> dict[str, str]:
 
 
 def rows_of(ask: Asking, splits: Splits, protocol: Protocol) -> int:
-    """How many rows of features the head sees in a step."""
+    """How many rows of features the head sees at a time."""
     size = min(protocol.batch_size, len(splits.train_targets))
-    _, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
+    batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
+    _, targets, _ = next(parts(*batch, protocol))
     return int((targets != IGNORED).sum())
 
 
