@@ -6,6 +6,7 @@
     budgets.jsonl       what a call with --budget might spend, and what it spent, one BudgetRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
+    checkpoints/        states of trials in the middle of their training; gone when a trial is done
     artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes

@@ -280,7 +280,7 @@ def test_what_mahalanobis_learns_is_in_the_optimiser_and_moves(backbone: str, di
 
 def compiled_like_the_model(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "COMPILER", backend)
-    asked = trial()
+    asked = trial(optimizer="sgd")  # adam makes steps of gradients that are nothing but rounding
     plain, compiled = (model_of(asked) for _ in range(2))
     train.compile_backbone(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()

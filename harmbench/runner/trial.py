@@ -20,6 +20,7 @@ from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.environment import cpu_name
+from harmbench.errors import UsageError
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
 from harmbench.records import (
     Artifact,
@@ -38,6 +39,7 @@ from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.questions import IGNORED, Asking, asking, posed
+from harmbench.runner.resume import Keeper, blind
 from harmbench.runner.timing import synchronise
 from harmbench.runner.train import (
     DivergedError,
@@ -52,7 +54,12 @@ from harmbench.runner.train import (
 
 
 class TrialOrder(Record):
-    """A trial and the circumstances that cannot change its outcome."""
+    """A trial and the circumstances that cannot change its outcome.
+
+    Attributes:
+        folder: of the run.
+        checkpoint_seconds: between two checkpoints in that folder; 0 for none.
+    """
 
     spec: TrialSpec
     order: int
@@ -64,6 +71,7 @@ class TrialOrder(Record):
     block: str = ""
     artifacts: tuple[Artifact, ...] = ()
     folder: str = ""
+    checkpoint_seconds: float = 0.0
 
 
 class Link:
@@ -117,7 +125,10 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     }
     if spec.protocol.compile:
         compile_backbone(model)
-    training = Training(spec, model, splits, watchers, ledger, link.progress)
+    keeper = keeper_of(order)
+    training = Training(spec, model, splits, watchers, ledger, link.progress, keeper)
+    if keeper:
+        go_on(training, keeper)
     try:
         trained = training.run()
     except DivergedError as end:
@@ -134,7 +145,35 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         known |= {"status": "ok", "curve": tuple(trained.curve)}
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
-    return TrialRecord(**known, **spent(ledger, order), wall_seconds=clock() - begun)
+    known |= spent(ledger, order)
+    if keeper:
+        known["caveats"] += tuple(keeper.caveats(blind(watchers, spec.meters)))
+    return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun)
+
+
+def keeper_of(order: TrialOrder) -> Keeper | None:
+    """Of the trial's checkpoints; None where none are asked for."""
+    if not order.checkpoint_seconds:
+        return None
+    return Keeper(Path(order.folder), order.spec.id, order.checkpoint_seconds, order.environment)
+
+
+def go_on(training: Training, keeper: Keeper) -> None:
+    """Go on from the trial's checkpoint, where there is one.
+
+    Raises:
+        UsageError: where it does not fit the trial; it is set aside by then.
+    """
+    state = keeper.read()
+    if state is None:
+        return
+    try:
+        training.go_on_from(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        keeper.set_aside("it does not fit the trial")
+        raise UsageError(
+            "its checkpoint did not fit and is set aside; the same command starts the trial anew"
+        ) from error
 
 
 def outcome_of(
