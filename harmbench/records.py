@@ -50,17 +50,30 @@ class Protocol(Record):
     steps: int | None = Field(default=None, ge=1, description="optimiser steps; give this or epochs")
     epochs: float | None = Field(default=None, gt=0, validate_default=True, description="passes over the training part")
     batch_size: int = Field(default=64, ge=1, description="samples per step")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        validate_default=True,
+        description="parts that a batch is taken in, one after the other, for want of memory; one step all the same",
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(default=0.0, ge=0)
+    decay: Literal["all", "matrices"] = Field(
+        default="all",
+        description="what weight decay applies to; matrices: not to biases, norms, embeddings and the head",
+    )
+    beta2: float = Field(default=0.999, gt=0, lt=1, description="of adam and adamw; beta1 is 0.9")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     schedule: Literal["constant", "cosine"] = "constant"
+    lr_min: float = Field(default=0.0, ge=0, validate_default=True, description="where the cosine ends")
     lr_warmup_steps: int = Field(default=0, ge=0, description="steps of linear rise to lr")
     grad_clip: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
     centre_std: float | None = Field(
         default=None, gt=0, description="class centres start normal with this spread; as nn.Linear's rows unless given"
     )
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(default=False, description="torch.compile of the backbone; its last bits differ")
     warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window; at least")
     warmup_max_steps: int = Field(default=30, ge=0, description="warm-up goes on up to here until step time settles")
     evaluations: int = Field(default=10, ge=1, description="validations, evenly spread over the steps")
@@ -95,6 +108,22 @@ class Protocol(Record):
         if loss is not None and info.data.get("target") is not None:
             raise ValueError("give one target: target, an accuracy, or target_nll, a loss")
         return loss
+
+    @field_validator("accumulate")
+    @classmethod
+    def _parts_have_samples(cls, accumulate: int, info: ValidationInfo) -> int:
+        if accumulate > info.data.get("batch_size", accumulate):
+            raise ValueError(f"must be at most batch_size, {info.data['batch_size']}, got {accumulate}")
+        return accumulate
+
+    @field_validator("lr_min")
+    @classmethod
+    def _ends_below_its_peak(cls, lr_min: float, info: ValidationInfo) -> float:
+        if lr_min > info.data.get("lr", lr_min):
+            raise ValueError(f"must be at most lr, {info.data['lr']:g}, got {lr_min:g}")
+        if lr_min and info.data.get("schedule") == "constant":
+            raise ValueError("is where a cosine ends; write schedule: cosine with it")
+        return lr_min
 
     def budget(self, train_size: int) -> int:
         """Number of steps for a training part of this size."""

@@ -7,6 +7,7 @@
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
     trials.jsonl.gz     the same, packed by hand (`gzip trials.jsonl`); read first, and never written to
+    checkpoints/        states of trials in the middle of their training; gone when a trial is done
     artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes

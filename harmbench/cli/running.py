@@ -42,6 +42,15 @@ def run(
             "where trials are left.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        float,
+        typer.Option(
+            "--checkpoint",
+            metavar="MINUTES",
+            min=0,
+            help="Time between checkpoints of a trial, from which the same command goes on; 0 for none.",
+        ),
+    ] = 10.0,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; reports/SUITE-KEY unless given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end.")] = False,
 ) -> None:
@@ -65,7 +74,8 @@ def run(
         _say_what_counts(allowed, chosen)
     idle_seconds = plan.suite.idle_seconds if idle is None else idle
     folder = out or Path("reports") / f"{plan.suite.name}-{plan.key[:6]}"
-    summary = _follow(plan, RunOptions(folder, tuple(chosen), data_dir, download, idle_seconds, allowed))
+    options = RunOptions(folder, tuple(chosen), data_dir, download, idle_seconds, allowed, 60 * checkpoint)
+    summary = _follow(plan, options)
     _say_how_it_went(summary, folder)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harmbench.records import COMPONENTS, Component, EnergyReading
 
 MIN_COVERAGE = 0.9  # of a window's seconds; below, a figure would be an extrapolation
@@ -49,6 +52,30 @@ class Tally:
         if component in after.covered_s:
             covered = after.covered_s[component] - before.covered_s.get(component, 0.0)
             self._covered[component] = self._covered.get(component, 0.0) + covered
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain values, for `take_in`."""
+        return {
+            "sums": dict(self._sums),
+            "covered": dict(self._covered),
+            "lost": dict(self._lost),
+            "direct": self._direct and self._direct.state(),
+            "seconds": self.seconds,
+            "windows": self.windows,
+        }
+
+    def take_in(self, state: Mapping[str, Any]) -> None:
+        """Add the windows of an earlier tally, which another process kept."""
+        self.seconds += state["seconds"]
+        self.windows += state["windows"]
+        for component, joules in state["sums"].items():
+            self._sums[component] += joules
+        for component, covered in state["covered"].items():
+            self._covered[component] = self._covered.get(component, 0.0) + covered
+        self._lost = {**self._lost, **state["lost"]}
+        if state["direct"] is not None:
+            self._direct = self._direct or Tally()
+            self._direct.take_in(state["direct"])
 
     @property
     def coverage(self) -> dict[Component, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol, Structure
 from harmbench.registry import Component as RegistryComponent
@@ -162,6 +162,18 @@ class Watcher:
 
     def on_validation(self, seen: Validation) -> None:
         """Called after each validation, outside the training window."""
+
+    def state(self) -> dict[str, Any] | None:
+        """What it has seen so far, for a checkpoint: numbers, texts, lists, dicts with text keys, and tensors.
+
+        None where it cannot tell, which is so for a watcher that sees steps or validations unless it says how; the
+        record of a trial that went on after an interruption then names the meter.
+        """
+        hooks = ("on_start", "on_step", "on_validation")
+        return {} if all(getattr(type(self), hook) is getattr(Watcher, hook) for hook in hooks) else None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state; called after `on_start`, before the first step that it will see."""
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         """The values, once the trial has ended well; called in the phase `examine`, outside every other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harmbench.records import Curve
 
 MAX_POINTS = 128
@@ -36,6 +38,15 @@ class CurveKeeper:
             self._points = [(late, one + other, n + m) for (_, one, n), (late, other, m) in pairs]
             self._width *= 2
         self._points.append((step, value, 1))
+
+    def state(self) -> list[Any]:
+        """For `restore`."""
+        return [self._width, [list(point) for point in self._points]]
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on from a state."""
+        self._width, points = state
+        self._points = [(step, total, count) for step, total, count in points]
 
     def curve(self) -> Curve:
         """The points so far; the last may stand for fewer values than the rest."""

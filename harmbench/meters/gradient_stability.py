@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -76,6 +76,12 @@ class _Moments:
         self.mean += delta / self.count
         self._squares += delta * (value - self.mean)
 
+    def state(self) -> list[float]:
+        return [self.count, self.mean, self._squares]
+
+    def restore(self, state: list[Any]) -> None:
+        self.count, self.mean, self._squares = state
+
     @property
     def std(self) -> float:
         return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else math.nan
@@ -128,6 +134,29 @@ class _GroupStatistics:
         if math.isfinite(cosine):
             self.cosines.add(cosine)
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "recent": list(self._recent),
+            "norms": self.norms.state(),
+            "cosines": self.cosines.state(),
+            "spikes": [self.spikes, self.chances],
+            "keeper": self.keeper.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._recent.extend(state["recent"])
+        self.norms.restore(state["norms"])
+        self.cosines.restore(state["cosines"])
+        self.spikes, self.chances = state["spikes"]
+        self.keeper.restore(state["keeper"])
+
+
+# What a checkpoint carries of a watcher, besides its statistics.
+_CARRIED = (
+    *("_taken", "_smooth", "_last_loss", "_clips", "_has_head", "_is_over"),
+    *("_steps", "_finite_looks", "_nonfinite", "_clipped"),
+)
+
 
 class _GradientWatcher(Watcher):
     def __init__(self, meter: GradientStability) -> None:
@@ -142,13 +171,37 @@ class _GradientWatcher(Watcher):
         self._last_loss: float | None = None
         self._clips = self._has_head = self._is_over = False
         self._steps = self._finite_looks = self._nonfinite = self._clipped = 0
+        self._carried: dict[
+            str, Tensor
+        ] = {}  # copies of gradients of before an interruption, until there are parameters
+
+    def state(self) -> dict[str, Any]:
+        self._flush()
+        return {
+            "own": {name: getattr(self, name) for name in _CARRIED},
+            "before": self._before and [self._before[0], list(self._before[1])],
+            "groups": {group: statistics.state() for group, statistics in self._groups.items()},
+            "differences": self._differences.state(),
+            "smoothed": self._smoothed.state(),
+            "copies": self._gradients.copies() if self._gradients else self._carried,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, value in state["own"].items():
+            setattr(self, name, value)
+        self._before = state["before"] and (state["before"][0], _Look(*state["before"][1]))
+        for group, statistics in self._groups.items():
+            statistics.restore(state["groups"][group])
+        self._differences.restore(state["differences"])
+        self._smoothed.restore(state["smoothed"])
+        self._carried = state["copies"]
 
     def on_step(self, step: Step) -> None:
         self._taken += 1
         self._losses.append(step.loss)
         if self._is_looked_at(self._taken):
             if self._gradients is None:
-                self._gradients = _Gradients(step.parameters, step.head)
+                self._gradients = _Gradients(step.parameters, step.head, self._carried)
                 self._clips, self._has_head = step.clip_norm is not None, bool(step.head)
             keep = self._is_looked_at(self._taken + 1)
             self._gradients.look(self._taken, step.clip_norm, keep=keep)
@@ -244,13 +297,22 @@ class _Gradients:
     transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh memory.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], head: Sequence[nn.Parameter]) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], head: Sequence[nn.Parameter], carried: Mapping[str, Tensor]
+    ) -> None:
         in_head = {id(parameter) for parameter in head}
         trunk = [parameter for parameter in parameters if id(parameter) not in in_head]
         self._parameters, self._cut = [*trunk, *head], len(trunk)
         self._copies = [torch.empty_like(parameter, requires_grad=False) for parameter in self._parameters]
         self._copied: set[int] = set()  # places in the lists
         self._pending: list[_Pending] = []
+        for place, copied in carried.items():
+            self._copies[int(place)].copy_(copied)
+            self._copied.add(int(place))
+
+    def copies(self) -> dict[str, Tensor]:
+        """Gradients of the last step that the next one is compared with, by place, as texts."""
+        return {str(place): self._copies[place] for place in sorted(self._copied)}
 
     def look(self, step: int, clip_norm: Tensor | None, *, keep: bool) -> None:
         """Take the numbers of a `_Look` on the device. A parameter without gradient counts as zeros.

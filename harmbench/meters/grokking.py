@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -62,6 +62,14 @@ class _GrokkingWatcher(Watcher):
         self._norms.append(_if_number(weight_norm(seen.parameters)))
         if seen.embedding is not None:
             self._variances.append(_if_number(explained(seen.embedding.detach().double().cpu(), 2)))
+
+    def state(self) -> dict[str, Any]:
+        points = [point.model_dump() for point in self._points]
+        return {"points": points, "train": self._train, "norms": self._norms, "variances": self._variances}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._points = [CurvePoint.model_validate(point) for point in state["points"]]
+        self._train, self._norms, self._variances = state["train"], state["norms"], state["variances"]
 
     @property
     def _steps(self) -> tuple[int, ...]:

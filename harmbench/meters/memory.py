@@ -6,7 +6,7 @@ import ctypes
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 
@@ -41,7 +41,7 @@ class Memory(Meter):
 class _MemoryWatcher(Watcher):
     def __init__(self) -> None:
         self._device: Device | None = None  # where memory is counted by torch
-        self._base = self._mark = self._peak = 0
+        self._base = self._mark = self._peak = self._seen = 0
         self._is_reset = False
 
     def on_start(self, device: Device) -> None:
@@ -55,8 +55,18 @@ class _MemoryWatcher(Watcher):
         self._base, self._mark = psutil.Process().memory_info().rss, _high_water()
 
     def on_step(self, step: Step) -> None:
-        if step.index <= WATCHED_STEPS:
+        if self._seen < WATCHED_STEPS:
+            self._seen += 1
             self._peak = torch.cuda.max_memory_allocated(self._device) if self._device else _high_water()
+
+    def state(self) -> dict[str, Any]:
+        names = ("_base", "_mark", "_peak", "_seen", "_is_reset")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if state["_seen"] == WATCHED_STEPS:  # else the watch begins anew, in this process
+            for name, value in state.items():
+                setattr(self, name, value)
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         is_seen = self._is_reset or self._peak > self._mark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -148,6 +149,8 @@ def _kind_of_caveat(caveat: str) -> str:
     """A caveat without the numbers that differ from trial to trial."""
     if ": CodeCarbon (" in caveat:
         return f"{caveat.split(':')[0]}: CodeCarbon and the counter itself are more than 10 % apart (see the record)"
+    if caveat.startswith("went on after an interruption"):
+        return re.sub(r", from step [0-9, ]+:", ":", caveat)
     return caveat
 
 

@@ -19,7 +19,7 @@ from harmbench.meters import Examined, Flops
 from harmbench.records import Protocol
 from harmbench.runner.model import Classifier, asked_for
 from harmbench.runner.questions import IGNORED
-from harmbench.runner.train import EVALUATION_BATCH
+from harmbench.runner.train import EVALUATION_BATCH, parts
 
 # Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
 # one each. What is done once to a vector, or once to a pair, is left out, unless it is a matrix product.
@@ -99,15 +99,25 @@ def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Pr
     """
     model = copy.deepcopy(model).train()
     device = inputs.device.type
+    found = []
     with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
-        features, trunk = _counted(model.backbone, inputs)
-        features, _ = asked_for(features, targets)
-        if isinstance(model.head, DistanceHead):
-            head = distance_flops(model.head, len(features))
-            missing = f"no formula for {model.head.distance}"
-            return Flops(trunk, head, f"trunk counted, head {missing if head is None else 'by formula'}", False)
-        _, head = _counted(model.head, features.detach().requires_grad_())
-    return Flops(trunk, head, "matrix products and convolutions, counted", True)
+        for some, wanted, _ in parts(inputs, targets, protocol):
+            features, trunk = _counted(model.backbone, some)
+            features, _ = asked_for(features, wanted)
+            found.append((trunk, _head_flops(model.head, features)))
+    trunks, heads = zip(*found, strict=True)
+    head = None if None in heads else sum(heads)
+    if isinstance(model.head, DistanceHead):
+        missing = f"no formula for {model.head.distance}"
+        return Flops(sum(trunks), head, f"trunk counted, head {missing if head is None else 'by formula'}", False)
+    return Flops(sum(trunks), head, "matrix products and convolutions, counted", True)
+
+
+def _head_flops(head: nn.Module, features: Tensor) -> int | None:
+    """Operations of the head's step on these features."""
+    if isinstance(head, DistanceHead):
+        return distance_flops(head, len(features))
+    return _counted(head, features.detach().requires_grad_())[1]
 
 
 def _counted(module: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:

@@ -8,7 +8,8 @@ load | warm-up | train | evaluate | train | evaluate | ... | examine
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harmbench.energy.tally import Tally
 from harmbench.records import PHASES, BoardState, EnergyReading, Phase, PhaseTotal, Telemetry
@@ -38,6 +39,7 @@ class PhaseLedger:
         self._boards: list[BoardState] = []
         self._phase: Phase | None = None
         self._seconds = 0.0
+        self.carried_seconds = 0.0  # of earlier parts of the trial
         self._reading = EnergyReading(joules={})
 
     def enter(self, phase: Phase) -> None:
@@ -57,6 +59,18 @@ class PhaseLedger:
         if reading.board is not None:
             self._boards.append(reading.board)
         self._phase, self._seconds, self._reading = phase, now, reading
+
+    def state(self) -> dict[str, Any]:
+        """All windows that are closed, as plain values, for `take_in`."""
+        boards = [board.model_dump() for board in self._boards]
+        return {"accounts": {phase: account.state() for phase, account in self._accounts.items()}, "boards": boards}
+
+    def take_in(self, state: Mapping[str, Any]) -> None:
+        """Add the windows of an earlier part of the trial, which another process kept."""
+        for phase, account in state["accounts"].items():
+            self._accounts.setdefault(phase, Tally()).take_in(account)
+            self.carried_seconds += account["seconds"]
+        self._boards = [*(BoardState.model_validate(board) for board in state["boards"]), *self._boards]
 
     def totals(self) -> tuple[PhaseTotal, ...]:
         """Every phase that had a window, in the order of time."""

@@ -89,19 +89,38 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
 
     Those of distances and losses are free of weight decay: their zero means something (the identity, n = 1).
     """
-    free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
-    decayed = [p for p in model.parameters() if all(p is not other for other in free)]
-    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}]
-    if free:  # most heads have none
-        groups.append({"params": free, "weight_decay": 0.0})
+    free = free_of_decay(model, protocol)
+    decayed = [p for p in model.parameters() if id(p) not in free]
+    spared = [p for p in model.parameters() if id(p) in free]
+    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}] if decayed else []
+    if spared:  # most heads have none
+        groups.append({"params": spared, "weight_decay": 0.0})
     if protocol.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=protocol.lr, momentum=protocol.momentum)
     kind = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=protocol.lr, fused=True)
+    return kind(groups, lr=protocol.lr, betas=(0.9, protocol.beta2), fused=True)
+
+
+def free_of_decay(model: nn.Module, protocol: Protocol) -> set[int]:
+    """`id` of each parameter that weight decay leaves alone.
+
+    With `decay: matrices`, as is the custom with transformers: all of the head; of the backbone what has fewer than two
+    dimensions, embeddings, and what the model itself names in `no_weight_decay` (timm's position embeddings).
+    """
+    free = {id(p) for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name}
+    if protocol.decay == "all":
+        return free
+    for name, module in model.named_modules():
+        named: set[str] = getattr(module, "no_weight_decay", set)()
+        is_free = name == "head" or name.startswith("head.") or isinstance(module, nn.Embedding)
+        own = module.named_parameters(recurse=False)
+        free |= {id(p) for called, p in own if is_free or p.ndim < 2 or called in named}
+    return free
 
 
 def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
-    """Of a step, counted from 1: linear rise, then constant, or half a cosine that reaches 0 one step after the last.
+    """Of a step, counted from 1: linear rise, then constant, or half a cosine that reaches `lr_min` one step after the
+    last.
 
     >>> protocol = Protocol(steps=4, lr=0.1, schedule="cosine")
     >>> [round(learning_rate(protocol, step, 4), 3) for step in (1, 3, 5)]
@@ -113,4 +132,4 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
     if protocol.schedule == "constant":
         return protocol.lr
     done = (taken - rise) / max(1, steps - rise)
-    return protocol.lr * (0.5 * (1 + math.cos(math.pi * done)))
+    return protocol.lr_min + (protocol.lr - protocol.lr_min) * (0.5 * (1 + math.cos(math.pi * done)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harmbench import budget as budgets
-from harmbench import environment
+from harmbench import checkpoints, environment
 from harmbench.backbones import BACKBONES
 from harmbench.budget import Budget
 from harmbench.datasets import DATASETS
@@ -47,6 +47,7 @@ class RunOptions:
     Attributes:
         idle_seconds: for how long idle power is measured before the first trial on each device, and after the last.
         budget: what this call may spend; without one, it runs all there is.
+        checkpoint_seconds: between two checkpoints of a trial; 0 for none.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class RunOptions:
     download: bool = False
     idle_seconds: float = 0.0
     budget: Budget | None = None
+    checkpoint_seconds: float = 0.0
 
 
 @dataclass
@@ -160,6 +162,8 @@ def run(
                         if isinstance(event, Finished):
                             record = event.result or _failed(event)
                             store.append(record)
+                            if record.status != "failed":
+                                checkpoints.discard(options.folder, record.id)
                             ended.add(record.id)
                             summary.statuses[record.status] += 1
                             yield record
@@ -350,6 +354,7 @@ def _order(
         "block": block.id,
         "artifacts": artifacts,
         "folder": str(options.folder),
+        "checkpoint_seconds": options.checkpoint_seconds,
         "data_dir": str(options.data_dir),
         "download": options.download,
         "energy_origins": {component: origin.model_dump() for component, origin in origins.items()},

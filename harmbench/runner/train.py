@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,12 @@ from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, asked_for, derived_seed, learning_rate, optimizer_for
-from harmbench.runner.questions import Asking, as_they_are, asking
+from harmbench.runner.questions import IGNORED, Asking, as_they_are, asking
+from harmbench.runner.resume import Keeper, generators, restore_generators
 from harmbench.runner.timing import StepTimer, is_settled, synchronise
 
 EVALUATION_BATCH = 1024
+COMPILER = "inductor"
 LOSS_CHECK_STEPS = 16  # steps between looks at the losses: a look at each would stall a GPU
 
 
@@ -70,18 +73,43 @@ def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[obj
 def training_step(
     model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
-    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
+    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips.
+
+    A batch that is taken in parts gives the loss and the gradient that it gives in one, but for rounding, and where a
+    layer looks at the whole batch (batch norm).
+    """
     for group in optimizer.param_groups:  # `zero_grad`, without what it tells the profiler: beside a small step, dear
         for parameter in group["params"]:
             parameter.grad = None
-    with _precision(inputs, protocol):
-        loss = model.loss(inputs, targets)
-    loss.backward()  # type: ignore[no-untyped-call]
+    losses = []
+    for part_inputs, part_targets, share in parts(inputs, targets, protocol):
+        with _precision(inputs, protocol):
+            loss = model.loss(part_inputs, part_targets)
+        if share is not None:
+            loss = loss * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
     norm = None
     if protocol.grad_clip is not None:
         norm = nn.utils.clip_grad_norm_(model.parameters(), protocol.grad_clip)
     optimizer.step()
-    return loss.detach(), norm
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), norm
+
+
+def parts(inputs: Tensor, targets: Tensor, protocol: Protocol) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The parts that the protocol takes a batch in: inputs, targets, and the share of the batch's questions that they
+    ask, a scalar; None where there is one part."""
+    if (count := min(protocol.accumulate, len(targets))) == 1:
+        yield inputs, targets, None
+        return
+    asked = (targets != IGNORED).sum()
+    for some, wanted in zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True):
+        yield some, wanted, (wanted != IGNORED).sum() / asked
+
+
+def compile_backbone(model: Classifier) -> None:
+    """Have torch compile the backbone at its first call. Parameters keep their names; copies are plain again."""
+    model.backbone.compile(backend=COMPILER)
 
 
 def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking = as_they_are) -> WarmUp:
@@ -94,6 +122,8 @@ def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking =
     size = min(protocol.batch_size, len(splits.train_targets))
     most = max(protocol.warmup_steps, protocol.warmup_max_steps) if protocol.warmup_steps else 0
     seconds: list[float] = []
+    if protocol.compile:
+        compile_backbone(trial_model)  # what is compiled here serves the model itself too
     inputs, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
     while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
         start = time.perf_counter()
@@ -116,6 +146,7 @@ class Training:
         watchers: see each step.
         ledger: books the phases; the last one, `evaluate`, is left open.
         on_progress: told (step, steps) after each validation.
+        keeper: of checkpoints; without one, none are written.
     """
 
     def __init__(
@@ -126,7 +157,10 @@ class Training:
         watchers: Sequence[Watcher],
         ledger: PhaseLedger,
         on_progress: Callable[[int, int], None],
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
+        self._carried: dict[str, Any] | None = None  # a state to go on from
         self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
         self._step_watchers = [each for each in watchers if type(each).on_step is not Watcher.on_step]
         self._validation_watchers = [each for each in watchers if type(each).on_validation is not Watcher.on_validation]
@@ -156,8 +190,51 @@ class Training:
         """
         for _ in self.windows():
             pass
-        self._trained.step_seconds, self._trained.batch_seconds = self._timer.seconds(0, 2), self._timer.seconds(0, 1)
+        self._trained.step_seconds, self._trained.batch_seconds = self._seconds()
         return self._trained
+
+    def _seconds(self) -> tuple[list[float], list[float]]:
+        """Of each step, and of its wait for the batch; call it with the device synchronised."""
+        earlier = self._carried or {"step_seconds": [], "batch_seconds": []}
+        steps, batches = self._timer.seconds(0, 2), self._timer.seconds(0, 1)
+        return [*earlier["step_seconds"], *steps], [*earlier["batch_seconds"], *batches]
+
+    def state(self, step: int) -> dict[str, Any]:
+        """All that the rest of the training depends on after a step, and all that it has found; plain values."""
+        seconds, waits = self._seconds()
+        best, device = self._trained.best, self._splits.train_inputs.device
+        is_kept = self._spec.protocol.select == "best"  # the last state, if that is asked for, is still to come
+        return {
+            "step": step,
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "generators": generators(device),
+            "losses": torch.stack(self._losses).tolist() if self._losses else [],
+            "curve": [point.model_dump() for point in self._trained.curve],
+            "best": best and best.model_dump(),
+            "best_state": self._trained.best_state if is_kept else {},
+            "step_seconds": seconds,
+            "batch_seconds": waits,
+            "ledger": self._ledger.state(),
+            "watchers": [watcher.state() for watcher in self._watchers],
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Put model, optimiser and ledger where they were; the rest follows when the training starts.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: for a state of something else.
+        """
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        device = self._splits.train_inputs.device
+        self._losses = list(torch.tensor(state["losses"], dtype=torch.float32, device=device))
+        self._checked = len(self._losses)
+        self._trained.curve = [CurvePoint.model_validate(point) for point in state["curve"]]
+        self._trained.best = CurvePoint.model_validate(state["best"]) if state["best"] else None
+        self._trained.best_state = {name: tensor.to(device) for name, tensor in state["best_state"].items()}
+        self._ledger.take_in(state["ledger"])
+        self._carried = state
 
     def windows(self) -> Iterator[CurvePoint]:
         """Train up to each validation in turn, and validate; in between, others may have the machine.
@@ -173,15 +250,36 @@ class Training:
         self._model.train()
         for watcher in self._watchers:
             watcher.on_start(self._splits.train_inputs.device)
-        for step in range(1, self._steps + 1):
-            if step == 1 or step - 1 in stops:
+        done = self._settle_in(batches)
+        is_paused = True
+        for step in range(done + 1, self._steps + 1):
+            if is_paused:
                 self._ledger.enter("train")
+                is_paused = False
             self._take(step, batches)
             if step in stops or len(self._losses) - self._checked == LOSS_CHECK_STEPS:
                 self._check_losses(step)
             if step in stops:
                 self._ledger.enter("evaluate")
+                is_paused = True
                 yield self._validate(step, step * self._batch_size / self._train_size)
+            if self._keeper and step < self._steps and self._keeper.is_due():
+                self._check_losses(step)
+                self._ledger.enter("evaluate")
+                is_paused = True
+                self._keeper.write(step, self.state(step))
+
+    def _settle_in(self, batches: Iterator[Tensor]) -> int:
+        """Where there is a state to go on from, bring order, generators and watchers there; the steps taken so far."""
+        if self._carried is None:
+            return 0
+        for _ in range(self._carried["step"]):
+            next(batches)
+        restore_generators(self._carried["generators"], self._splits.train_inputs.device)
+        for watcher, seen in zip(self._watchers, self._carried["watchers"], strict=True):
+            if seen is not None:
+                watcher.restore(seen)
+        return int(self._carried["step"])
 
     def _take(self, step: int, batches: Iterator[Tensor]) -> None:
         rate = learning_rate(self._spec.protocol, step, self._steps)
@@ -200,6 +298,8 @@ class Training:
             watcher.on_step(Step(step, loss, self._parameters, norm, self._head))
 
     def _check_losses(self, step: int) -> None:
+        if self._checked == len(self._losses):
+            return
         fresh = torch.stack(self._losses[self._checked :]).tolist()
         for taken, loss in enumerate(fresh, start=step - len(fresh) + 1):
             if not math.isfinite(loss):

@@ -20,6 +20,7 @@ from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.environment import cpu_name
+from harmbench.errors import UsageError
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
 from harmbench.records import (
     Artifact,
@@ -38,12 +39,27 @@ from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.questions import IGNORED, Asking, asking, posed
+from harmbench.runner.resume import Keeper, blind
 from harmbench.runner.timing import synchronise
-from harmbench.runner.train import DivergedError, Predicted, Trained, Training, predict, warm_up
+from harmbench.runner.train import (
+    DivergedError,
+    Predicted,
+    Trained,
+    Training,
+    compile_backbone,
+    parts,
+    predict,
+    warm_up,
+)
 
 
 class TrialOrder(Record):
-    """A trial and the circumstances that cannot change its outcome."""
+    """A trial and the circumstances that cannot change its outcome.
+
+    Attributes:
+        folder: of the run.
+        checkpoint_seconds: between two checkpoints in that folder; 0 for none.
+    """
 
     spec: TrialSpec
     order: int
@@ -55,6 +71,7 @@ class TrialOrder(Record):
     block: str = ""
     artifacts: tuple[Artifact, ...] = ()
     folder: str = ""
+    checkpoint_seconds: float = 0.0
 
 
 class Link:
@@ -106,7 +123,12 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "kernels": kernels_used(model, rows_of(ask, splits, spec.protocol)),
         "sizes": sizes(splits, model),
     }
-    training = Training(spec, model, splits, watchers, ledger, link.progress)
+    if spec.protocol.compile:
+        compile_backbone(model)
+    keeper = keeper_of(order)
+    training = Training(spec, model, splits, watchers, ledger, link.progress, keeper)
+    if keeper:
+        go_on(training, keeper)
     try:
         trained = training.run()
     except DivergedError as end:
@@ -123,7 +145,35 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         known |= {"status": "ok", "curve": tuple(trained.curve)}
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
-    return TrialRecord(**known, **spent(ledger, order), wall_seconds=clock() - begun)
+    known |= spent(ledger, order)
+    if keeper:
+        known["caveats"] += tuple(keeper.caveats(blind(watchers, spec.meters)))
+    return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun)
+
+
+def keeper_of(order: TrialOrder) -> Keeper | None:
+    """Of the trial's checkpoints; None where none are asked for."""
+    if not order.checkpoint_seconds:
+        return None
+    return Keeper(Path(order.folder), order.spec.id, order.checkpoint_seconds, order.environment)
+
+
+def go_on(training: Training, keeper: Keeper) -> None:
+    """Go on from the trial's checkpoint, where there is one.
+
+    Raises:
+        UsageError: where it does not fit the trial; it is set aside by then.
+    """
+    state = keeper.read()
+    if state is None:
+        return
+    try:
+        training.go_on_from(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        keeper.set_aside("it does not fit the trial")
+        raise UsageError(
+            "its checkpoint did not fit and is set aside; the same command starts the trial anew"
+        ) from error
 
 
 def outcome_of(
@@ -204,9 +254,10 @@ def kernels_used(model: Classifier, rows: int) -> dict[str, str]:
 
 
 def rows_of(ask: Asking, splits: Splits, protocol: Protocol) -> int:
-    """How many rows of features the head sees in a step."""
+    """How many rows of features the head sees at a time."""
     size = min(protocol.batch_size, len(splits.train_targets))
-    _, targets = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
+    batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
+    _, targets, _ = next(parts(*batch, protocol))
     return int((targets != IGNORED).sum())
 
 
