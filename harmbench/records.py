@@ -73,6 +73,9 @@ class Protocol(Record):
     )
     select: Literal["best", "last"] = "best"
     examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
+    seeds_together: int = Field(
+        default=1, ge=1, description="seeds trained in one process as one stack of so many; 1: each alone"
+    )
     deterministic: bool = True
     threads: int = Field(default=1, ge=1, description="CPU threads of a trial")
 
@@ -378,7 +381,12 @@ class MachineState(Record):
 
 
 class TrialRecord(Record):
-    """What became of one trial."""
+    """What became of one trial.
+
+    Attributes:
+        together: trials of the same stack that were recorded with it, itself among them. Its seconds and joules, in
+            phases, curve and `wall_seconds`, are then an equal share of theirs.
+    """
 
     schema_version: int = SCHEMA_VERSION
     id: str
@@ -401,6 +409,7 @@ class TrialRecord(Record):
     curve: tuple[CurvePoint, ...] = ()
     curves: tuple[Curve, ...] = ()
     wall_seconds: float | None = None
+    together: int = 1
     machine: MachineState | None = None
 
     def value(self, name: str) -> float | None:
