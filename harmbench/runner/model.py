@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -85,12 +86,17 @@ def count_features(backbone: nn.Module, inputs: Tensor) -> int:
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimiser over every parameter.
+    """The protocol's optimiser over every parameter."""
+    return optimizer_of(dict(model.named_parameters()), protocol)
+
+
+def optimizer_of(parameters: Mapping[str, nn.Parameter], protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimiser over parameters, by name.
 
     Those of distances and losses are free of weight decay: their zero means something (the identity, n = 1).
     """
-    free = [p for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name]
-    decayed = [p for p in model.parameters() if all(p is not other for other in free)]
+    free = [p for name, p in parameters.items() if "distance_parameters" in name or "loss_parameters" in name]
+    decayed = [p for p in parameters.values() if all(p is not other for other in free)]
     groups = [{"params": decayed, "weight_decay": protocol.weight_decay}]
     if free:  # most heads have none
         groups.append({"params": free, "weight_decay": 0.0})

@@ -57,7 +57,7 @@ def _merit(point: CurvePoint) -> tuple[float, float]:
     return point.validation_accuracy, -nll
 
 
-def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
+def precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
     """The protocol's arithmetic. Not even entered for float32: beside a small step an autocast that is off is dear."""
     if protocol.precision == "float32":
         return nullcontext()
@@ -69,7 +69,7 @@ def training_step(
 ) -> tuple[Tensor, Tensor | None]:
     """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips."""
     optimizer.zero_grad(set_to_none=True)
-    with _precision(inputs, protocol):
+    with precision(inputs, protocol):
         loss = model.loss(inputs, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = None
@@ -266,7 +266,7 @@ def predict(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protoc
     was_training, is_text = model.training, targets.ndim == 2
     model.eval()
     found: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
-    with torch.no_grad(), _precision(inputs, protocol):
+    with torch.no_grad(), precision(inputs, protocol):
         size = EVALUATION_BATCH // inputs.shape[1] or 1 if is_text else EVALUATION_BATCH
         for block, wanted in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
             features, asked = asked_for(model.backbone(block), wanted)

@@ -42,11 +42,23 @@ from harmbench.runner.timing import synchronise
 from harmbench.runner.train import DivergedError, Predicted, Trained, Training, predict, warm_up
 
 
-class TrialOrder(Record):
-    """A trial and the circumstances that cannot change its outcome."""
+class Beside(Record):
+    """A further trial of the same stack, and its place in the plan."""
 
     spec: TrialSpec
     order: int
+
+
+class TrialOrder(Record):
+    """A trial and the circumstances that cannot change its outcome.
+
+    Attributes:
+        beside: the other trials to be recorded of its stack, where the protocol trains seeds together.
+    """
+
+    spec: TrialSpec
+    order: int
+    beside: tuple[Beside, ...] = ()
     device: str
     environment: str
     data_dir: str
@@ -55,6 +67,12 @@ class TrialOrder(Record):
     block: str = ""
     artifacts: tuple[Artifact, ...] = ()
     folder: str = ""
+
+    def each(self) -> tuple[TrialOrder, ...]:
+        """An order for each of the trials alone."""
+        own = self.model_copy(update={"beside": ()})
+        others = (own.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.beside)
+        return (own, *others)
 
 
 class Link:
@@ -135,6 +153,7 @@ def outcome_of(
     ledger: PhaseLedger,
     predicted: Predicted,
     ask: Asking,
+    together: int = 1,
 ) -> Outcome:
     """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
     protocol = order.spec.protocol
@@ -165,6 +184,7 @@ def outcome_of(
         count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
         embedding=None if embedding is None else embedding.detach(),
         structure=DATASETS.parse(order.spec.dataset).structure(),
+        together=together,
     )
 
 
