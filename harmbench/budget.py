@@ -123,48 +123,52 @@ class Watch:
         self.budget, self._todo, self._devices = budget, list(todo), devices
         self._begun = set(begun)
         self._took = {cell: list(costs) for cell, costs in known.items()}
-        self._running: dict[str, tuple[TrialSpec, float]] = {}
+        self._running: dict[str, tuple[Sequence[TrialSpec], float]] = {}
         self._started = 0
         self._lock = threading.Lock()
         self.reserve = 0.0  # to be spent after the last trial
         self.stopped = ""  # why no more trials start
 
-    def may_start(self, spec: TrialSpec, device: str, spent: float | None) -> bool:
-        """Whether a trial may start now; once not, never again.
+    def may_start(self, specs: Sequence[TrialSpec], device: str, spent: float | None) -> bool:
+        """Whether a trial may start now, or seeds of its cell that are trained together; once not, never again.
 
         Args:
-            spec: of the trial.
+            specs: of the trial, or of all that share its process.
             device: where it would run; what ran there before has ended.
             spent: so far in this call; None where it is not known any more.
         """
         with self._lock:
             if spent is not None:
                 self._book(device, spent)
-            self.stopped = self.stopped or self._why_not(spec, spent)
+            self.stopped = self.stopped or self._why_not(specs, spent)
             if self.stopped or spent is None:
                 return False
-            self._begun.add(spec.seed)
+            self._begun.update(spec.seed for spec in specs)
             self._started += 1
-            self._running[device] = spec, spent
+            self._running[device] = specs, spent
             return True
 
     def _book(self, device: str, spent: float) -> None:
         if device in self._running:
-            spec, before = self._running.pop(device)
-            self._took.setdefault(spec.cell, []).append(spent - before)
+            specs, before = self._running.pop(device)
+            self._took.setdefault(specs[0].cell, []).append((spent - before) / len(specs))
 
-    def _why_not(self, spec: TrialSpec, spent: float | None) -> str:
+    def _why_not(self, specs: Sequence[TrialSpec], spent: float | None) -> str:
         if spent is None:
             return "what was spent is not known any more"
         left, unit = self.budget.limit - spent - self.reserve, self.budget.unit
         if left <= 0:
             return "it is spent"
-        takes = self.takes(spec)
+        each, seeds = self.takes(specs[0]), sorted(spec.seed for spec in specs)
+        takes = None if each is None else each * len(specs)
+        alone, named = len(specs) == 1, ", ".join(map(str, seeds))
         if takes is not None and takes > left:
-            return f"the next trial takes about {say(takes, unit)}, and {say(left, unit)} are left"
-        of_seed = self.takes_all(other for other in self._todo if other.seed == spec.seed)
-        if self._started and spec.seed not in self._begun and of_seed > left:
-            return f"seed {spec.seed} takes about {say(of_seed, unit)}, and {say(left, unit)} are left"
+            asked = "the next trial takes" if alone else f"the next {len(specs)} trials, trained together, take"
+            return f"{asked} about {say(takes, unit)}, and {say(left, unit)} are left"
+        of_seed = self.takes_all(other for other in self._todo if other.seed in seeds)
+        if self._started and not self._begun.issuperset(seeds) and of_seed > left:
+            asked = f"seed {named} takes" if alone else f"seeds {named} take"
+            return f"{asked} about {say(of_seed, unit)}, and {say(left, unit)} are left"
         return ""
 
     def takes(self, spec: TrialSpec) -> float | None:

@@ -92,6 +92,9 @@ class Protocol(Record):
     )
     select: Literal["best", "last"] = "best"
     examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
+    seeds_together: int = Field(
+        default=1, ge=1, description="seeds trained in one process as one stack of so many; 1: each alone"
+    )
     deterministic: bool = True
     threads: int = Field(default=1, ge=1, description="CPU threads of a trial")
 
@@ -425,6 +428,8 @@ class TrialRecord(Record):
     Attributes:
         sizes: numbers of samples in each part, of classes and of parameters; of text, a sample is a window, and
             `train_tokens`, `validation_tokens` and `test_tokens` are the tokens that it asks for.
+        together: trials of the same stack that were recorded with it, itself among them. Its seconds and joules, in
+            phases, curve and `wall_seconds`, are then an equal share of theirs.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -448,6 +453,7 @@ class TrialRecord(Record):
     curve: tuple[CurvePoint, ...] = ()
     curves: tuple[Curve, ...] = ()
     wall_seconds: float | None = None
+    together: int = 1
     machine: MachineState | None = None
 
     @property

@@ -19,10 +19,14 @@ class Backbone(Component):
     Class attributes:
         takes: images, tokens or text; a plan pairs the backbone with data sets that give them.
         objective: what a model is asked for: the class of an input, or, of a text, each next token or the masked ones.
+        stacks: whether its modules can be run as a stack, one for each seed, as `seeds_together` asks. A module with a
+            method `stacked` runs the stack itself; any other goes through torch.func.vmap. None may hold buffers, such
+            as the statistics of a batch normalisation.
     """
 
     takes: ClassVar[Inputs] = "images"
     objective: ClassVar[ObjectiveKind] = "class"
+    stacks: ClassVar[bool] = False
 
     def known_features(self) -> int | None:
         """N, the length of the features, where it can be told without building the module (or importing torch)."""

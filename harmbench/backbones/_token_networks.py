@@ -1,9 +1,20 @@
-"""The modules behind `token_mlp` and `token_transformer`."""
+"""The modules behind `token_mlp` and `token_transformer`, one at a time and as a stack.
+
+`forward` is the model. `stacked` is the same of S models at once, from their stacked parameters (S, ...) and tokens of
+each, (S, B, T): these networks are so small that what counts is the number of calls, and of passes over short rows. A
+test holds the two against each other.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+Stack = Mapping[str, Tensor]  # parameters of S modules, by name, each (S, ...)
 
 
 def embedding(vocabulary: int, width: int) -> nn.Embedding:
@@ -11,6 +22,14 @@ def embedding(vocabulary: int, width: int) -> nn.Embedding:
     table = nn.Embedding(vocabulary, width)
     nn.init.normal_(table.weight, std=width**-0.5)
     return table
+
+
+def looked_up(tables: Tensor, tokens: Tensor) -> Tensor:
+    """Rows (S, M, N) of S tables (S, V, N) for tokens (S, M)."""
+    count, vocabulary, width = tables.shape
+    places = tokens + torch.arange(0, count * vocabulary, vocabulary, device=tokens.device)[:, None]
+    # Its gradient is a few times as fast as that of an embedding.
+    return tables.flatten(0, 1).index_select(0, places.flatten()).view(*tokens.shape, width)
 
 
 class TokenMlpNetwork(nn.Module):
@@ -24,6 +43,15 @@ class TokenMlpNetwork(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         features: Tensor = self.layers(self.embedding(tokens).flatten(1))
         return features
+
+    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
+        """Features (S, B, N) of S such networks for tokens (S, B, T) of each."""
+        x = looked_up(parameters["embedding.weight"], tokens.flatten(1)).view(*tokens.shape[:2], -1)
+        for layer in ("layers.0", "layers.2"):
+            x = F.silu(x) if layer == "layers.2" else x
+            weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
+            x = torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+        return x
 
 
 class TokenTransformerNetwork(nn.Module):
@@ -41,9 +69,75 @@ class TokenTransformerNetwork(nn.Module):
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True) for _ in range(layers)
         )
+        self._sizes, self._dropout = (heads, feedforward), dropout
 
     def forward(self, tokens: Tensor) -> Tensor:
         x: Tensor = self.embedding(tokens) + self.positions
         for layer in self.layers:
             x = x + layer(x)
         return x[:, -1]
+
+    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
+        """Features (S, B, N) of S such networks for tokens (S, B, T) of each; what dropout draws, it draws for all.
+
+        The samples of a batch lie side by side in memory, and not the numbers of a vector: vectors are shorter than a
+        register, and softmax and norm of three or of sixteen numbers in a row take longer than the rest.
+        """
+        table, positions = parameters["embedding.weight"], parameters["positions"]
+        (count, batch, length), width = tokens.shape, table.shape[-1]
+        x = looked_up(table, tokens.transpose(1, 2).flatten(1)).view(count, length, batch, width)
+        x = (x + positions[:, :, None]).permute(0, 3, 1, 2)  # (S, N, T, B)
+        masks = self._masks(count, length, batch, width, x) if self.training and self._dropout else None
+        for index in range(len(self.layers)):
+            x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks and masks[4 * index : 4 * index + 4])
+        return x[:, :, -1].transpose(1, 2).contiguous()
+
+    def _layer(self, p: Stack, x: Tensor, masks: list[Tensor] | None) -> Tensor:
+        """One encoder layer, normalised after each residual connection; x is (S, N, T, B)."""
+        heads = self._sizes[0]
+        count, width, length, batch = x.shape
+        qkv = _linear(p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"], x)
+        q, k, v = qkv.view(count, 3, heads, width // heads, length, batch).unbind(1)  # (S, heads, N / heads, T, B)
+        scores = (q[..., :, None, :] * k[..., None, :, :]).sum(2) / math.sqrt(width // heads)
+        shares = _dropped(scores.softmax(-2), masks and masks[0])  # (S, heads, T, T, B)
+        seen = (shares[:, :, None] * v[..., None, :, :]).sum(-2).flatten(1, 2)
+        seen = _linear(p["self_attn.out_proj.weight"], p["self_attn.out_proj.bias"], seen)
+        x = _normed(x + _dropped(seen, masks and masks[1]), p["norm1.weight"], p["norm1.bias"])
+        inner = _linear(p["linear1.weight"], p["linear1.bias"], x).relu()
+        outer = _linear(p["linear2.weight"], p["linear2.bias"], _dropped(inner, masks and masks[2]))
+        return _normed(x + _dropped(outer, masks and masks[3]), p["norm2.weight"], p["norm2.bias"])
+
+    def _masks(self, count: int, length: int, batch: int, width: int, like: Tensor) -> list[Tensor]:
+        """What each dropout of a step multiplies with, in their order: 0, or 1 over the share that is kept.
+
+        Of one draw of 16 bits each, so that the dropout is that asked for within 1e-5.
+        """
+        heads, feedforward = self._sizes
+        shapes = [(count, rows, length, batch) for rows in (width, feedforward, width)]
+        shapes = [(count, heads, length, length, batch), *shapes] * len(self.layers)  # type: ignore[list-item]
+        sizes = [math.prod(shape) for shape in shapes]
+        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: sum(sizes)]
+        kept = (bits >= round(self._dropout * 2**16) - 2**15).to(like.dtype).div_(1 - self._dropout)
+        return [mask.view(shape) for mask, shape in zip(kept.split(sizes), shapes, strict=True)]
+
+
+def _within(parameters: Stack, prefix: str) -> Stack:
+    """The parameters of a submodule, by their names in it."""
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def _linear(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """Linear maps (S, M, N) with biases (S, M) of x (S, N, T, B)."""
+    return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+
+
+def _dropped(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
+
+
+def _normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Layer normalisation over the second axis of (S, N, T, B)."""
+    centred = x - x.mean(1, keepdim=True)
+    scale = (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+    return torch.addcmul(bias[:, :, None, None], centred * scale, weight[:, :, None, None])

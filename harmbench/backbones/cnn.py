@@ -28,6 +28,7 @@ class Cnn(Backbone):
     """
 
     name: ClassVar[str] = "cnn"
+    stacks: ClassVar[bool] = True
 
     channels: Widths = (32, 64)
     width: int = Field(default=128, ge=1)

@@ -26,6 +26,7 @@ class Mlp(Backbone):
     """
 
     name: ClassVar[str] = "mlp"
+    stacks: ClassVar[bool] = True
 
     hidden: Widths = (512, 256)
 

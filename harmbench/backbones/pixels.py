@@ -23,6 +23,7 @@ class Pixels(Backbone):
     """
 
     name: ClassVar[str] = "pixels"
+    stacks: ClassVar[bool] = True
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         return torch.nn.Flatten()

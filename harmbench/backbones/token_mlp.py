@@ -24,6 +24,7 @@ class TokenMlp(TokenBackbone):
     """
 
     name: ClassVar[str] = "token_mlp"
+    stacks: ClassVar[bool] = True
 
     hidden: int = Field(default=100, ge=1)
 

@@ -27,6 +27,7 @@ class TokenTransformer(TokenBackbone):
     """
 
     name: ClassVar[str] = "token_transformer"
+    stacks: ClassVar[bool] = True
 
     heads: int = Field(default=2, ge=1, validate_default=True)
     layers: int = Field(default=2, ge=1)

@@ -44,8 +44,9 @@ def line_for(record: TrialRecord) -> str:
 
 def names(job: dict[str, Any]) -> str:
     """What a running trial is called."""
-    spec = job["spec"]
-    return f"{spec['dataset']} {spec['backbone']} {spec['distance'] or 'linear'} {spec['loss']} seed {spec['seed']}"
+    spec, seeds = job["spec"], [one["spec"]["seed"] for one in (job, *job.get("beside", ()))]
+    place = f"{spec['dataset']} {spec['backbone']} {spec['distance'] or 'linear'} {spec['loss']} {spec['setting']}"
+    return f"{place.strip()} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 class PlainDisplay:

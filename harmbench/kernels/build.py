@@ -160,6 +160,7 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
         "hb_expand_backward": "cppppiiippppppc",
         "hb_harmonic": "ppiipfppffppc",
         "hb_step": "cfcfpppiiipffppffppppppc",
+        "hb_steps": "cfcfcippiiippffppppppc",
     }.items():
         function = getattr(handle, name)
         function.argtypes = [types[letter] for letter in arguments]

@@ -142,6 +142,20 @@ def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
     return pairs.chosen.form != "reference" and in_memory(*(v for v in others if isinstance(v, Tensor)))
 
 
+def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
+    """The kernel's one call for the loss of these, and whether it wants numbers near 1; None where that is not all of
+    it, or something else is learnt than features and centres."""
+    known = _known(pairs) if is_fused(pairs) else None
+    if known is None:
+        return None
+    if (vectors := pairs.map()) is not None:
+        return (native.Step(known, vectors), False) if vectors.values is None else None
+    mapped = pairs.mapped()
+    if mapped.x is not pairs.x or mapped.centres is not pairs.centres or mapped.difference is not None:
+        return None
+    return native.Step(known, None), pairs.operator is not None and pairs.operator.degree is not None
+
+
 def how(pairs: Pairs) -> str:
     """How the loss of these is computed, for people to read."""
     chosen = pairs.chosen

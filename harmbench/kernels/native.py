@@ -281,3 +281,63 @@ class Step:
         if failed:
             raise NotImplementedError(f"no kernel for {self._operator} behind {self._vectors}")
         return losses, total, by_n
+
+    def of_stack(
+        self,
+        x: Tensor,
+        w: Tensor,
+        n: Tensor,
+        targets: Tensor,
+        floor: float,
+        *,
+        is_scaled: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Mean losses (S,) of a stack of models, their gradients by x, w and n, and which were left out, bool (S,).
+
+        Each is bit for bit what a call of its own would give.
+
+        Args:
+            x, w: features (S, R, N) and centres (S, K, N), contiguous.
+            n: of each (S,), float32.
+            targets: (S, R), contiguous.
+            floor: as `harmonic` has it.
+            is_scaled: whether to leave out those whose numbers are so large or small that they are to be scaled.
+
+        Raises:
+            IndexError: for a target that is no class.
+        """
+        (count, rows, features), columns = x.shape, w.shape[1]
+        assert self._values is None, "what a map learns is not handed on"
+        losses, totals, by_n = x.new_empty(count, rows), x.new_zeros(count), x.new_zeros(count)
+        dx, dw = torch.zeros_like(x), torch.zeros_like(w)
+        left = torch.zeros(count, dtype=torch.uint8)
+        code, option, map_kind, map_option, _ = self._front
+        failed = _functions().hb_steps(
+            code,
+            option,
+            map_kind,
+            map_option,
+            is_scaled,
+            count,
+            x.data_ptr(),
+            w.data_ptr(),
+            rows,
+            columns,
+            features,
+            targets.data_ptr(),
+            n.data_ptr(),
+            1.0 / max(rows, 1),
+            floor,
+            losses.data_ptr(),
+            totals.data_ptr(),
+            by_n.data_ptr(),
+            dx.data_ptr(),
+            dw.data_ptr(),
+            left.data_ptr(),
+            _threads(count * rows * columns * features),
+        )
+        if failed == 2:
+            raise IndexError(f"targets must be in 0..{columns - 1}")
+        if failed:
+            raise NotImplementedError(f"no kernel for {self._operator} behind {self._vectors}")
+        return totals, dx, dw, by_n, left.bool()

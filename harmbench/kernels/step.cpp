@@ -476,4 +476,26 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
   return 0;
 }
 
+// hb_step of `count` models side by side, one after the other in memory: x (count, rows, n), w (count, columns, n),
+// targets and losses (count, rows), and an exponent each; all rows count alike. Each is computed as if it were alone.
+// Nothing is done for a model whose numbers must be scaled before (is_scaled), and `left` says so: 1 for such, else 0.
+int hb_steps(int code, float option, int map_kind, float map_option, int is_scaled, idx count, const float* x,
+             const float* w, idx rows, idx columns, idx n, const idx* targets, const float* exponents, float share,
+             float floor, float* losses, float* totals, float* of_exponents, float* dx, float* dw, unsigned char* left,
+             int threads) {
+  int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : failed)
+  for (idx s = 0; s < count; ++s) {
+    const float *own_x = x + s * rows * n, *own_w = w + s * columns * n;
+    const float most = is_scaled ? std::max(hb_largest(own_x, rows * n, 1), hb_largest(own_w, columns * n, 1)) : 1.0f;
+    left[s] = most != 0 && std::isfinite(most) && !(1e-5f < most && most < 1e5f);
+    if (left[s]) continue;
+    failed = std::max(failed, hb_step(code, option, map_kind, map_option, nullptr, own_x, own_w, rows, columns, n,
+                                      targets + s * rows, exponents[s], share, nullptr, nullptr, 0, floor,
+                                      losses + s * rows, totals + s, of_exponents + s, dx + s * rows * n,
+                                      dw + s * columns * n, nullptr, 1));
+  }
+  return failed;
+}
+
 }  // extern "C"

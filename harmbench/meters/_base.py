@@ -125,6 +125,8 @@ class Outcome:
         embedding: of tokens, (V, N), in the selected state; None where the backbone has none.
         structure: what the tokens of the data set are to each other.
         encoder: gives what turns a text into the numbers of its tokens, or None where nobody knows.
+        together: trials recorded of the stack that this one was trained in. Seconds, joules and memory are those of all
+            of them: no measure of one.
     """
 
     protocol: Protocol
@@ -149,6 +151,12 @@ class Outcome:
     embedding: Tensor | None = None
     structure: Structure | None = None
     encoder: Callable[[], Callable[[str], list[int]] | None] = lambda: None
+    together: int = 1
+
+    @property
+    def shared(self) -> str:
+        """Why a measure of time, energy or memory is missing; empty where the trial had the machine alone."""
+        return "" if self.together == 1 else f"{self.together} seeds were trained together, which share it"
 
 
 class Watcher:

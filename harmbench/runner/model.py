@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -85,13 +86,19 @@ def count_features(backbone: nn.Module, inputs: Tensor) -> int:
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimiser over every parameter.
+    """The protocol's optimiser over every parameter."""
+    return optimizer_of(dict(model.named_parameters()), free_of_decay(model, protocol), protocol)
 
-    Those of distances and losses are free of weight decay: their zero means something (the identity, n = 1).
+
+def optimizer_of(
+    parameters: Mapping[str, nn.Parameter], free: Collection[str], protocol: Protocol
+) -> torch.optim.Optimizer:
+    """The protocol's optimiser over parameters by name, of which some are free of weight decay.
+
+    Those of distances and losses always are: their zero means something (the identity, n = 1).
     """
-    free = free_of_decay(model, protocol)
-    decayed = [p for p in model.parameters() if id(p) not in free]
-    spared = [p for p in model.parameters() if id(p) in free]
+    spared = [p for name, p in parameters.items() if name in free]
+    decayed = [p for name, p in parameters.items() if name not in free]
     groups = [{"params": decayed, "weight_decay": protocol.weight_decay}] if decayed else []
     if spared:  # most heads have none
         groups.append({"params": spared, "weight_decay": 0.0})
@@ -101,21 +108,22 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
     return kind(groups, lr=protocol.lr, betas=(0.9, protocol.beta2), fused=True)
 
 
-def free_of_decay(model: nn.Module, protocol: Protocol) -> set[int]:
-    """`id` of each parameter that weight decay leaves alone.
+def free_of_decay(model: nn.Module, protocol: Protocol) -> set[str]:
+    """Names of the parameters that weight decay leaves alone.
 
     With `decay: matrices`, as is the custom with transformers: all of the head; of the backbone what has fewer than two
     dimensions, embeddings, and what the model itself names in `no_weight_decay` (timm's position embeddings).
     """
-    free = {id(p) for name, p in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name}
+    own = {name for name, _ in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name}
     if protocol.decay == "all":
-        return free
+        return own
+    spared: set[int] = set()  # by identity: a parameter that two modules share counts as either
     for name, module in model.named_modules():
         named: set[str] = getattr(module, "no_weight_decay", set)()
         is_free = name == "head" or name.startswith("head.") or isinstance(module, nn.Embedding)
-        own = module.named_parameters(recurse=False)
-        free |= {id(p) for called, p in own if is_free or p.ndim < 2 or called in named}
-    return free
+        parameters = module.named_parameters(recurse=False)
+        spared |= {id(p) for called, p in parameters if is_free or p.ndim < 2 or called in named}
+    return own | {name for name, p in model.named_parameters() if id(p) in spared}
 
 
 def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
@@ -133,3 +141,10 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
         return protocol.lr
     done = (taken - rise) / max(1, steps - rise)
     return protocol.lr_min + (protocol.lr - protocol.lr_min) * (0.5 * (1 + math.cos(math.pi * done)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, protocol: Protocol, step: int, steps: int) -> None:
+    """Have the optimiser take a step, counted from 1, at that step's rate."""
+    rate = learning_rate(protocol, step, steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate

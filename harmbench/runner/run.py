@@ -149,9 +149,9 @@ def run(
             spending = _Spending(plan, options, [spec for _, spec in todo], began) if options.budget else None
             block.spending = spending
             jobs = [
-                functools.partial(_order, order, spec, plan.suite.artifacts, block, options) for order, spec in todo
+                functools.partial(_order, trials, plan.suite.artifacts, block, options) for trials in in_stacks(todo)
             ]
-            executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(
+            executor: LocalExecutor[Any, tuple[TrialRecord, ...]] = LocalExecutor(
                 task, options.devices, block.opened, preload(plan)
             )
             block.executor = executor
@@ -160,13 +160,13 @@ def run(
                 with closing(executor.run(jobs)) as events:
                     for event in events:
                         if isinstance(event, Finished):
-                            record = event.result or _failed(event)
-                            store.append(record)
-                            if record.status != "failed":
-                                checkpoints.discard(options.folder, record.id)
-                            ended.add(record.id)
-                            summary.statuses[record.status] += 1
-                            yield record
+                            for record in event.result or _failed(event):
+                                store.append(record)
+                                if record.status != "failed":
+                                    checkpoints.discard(options.folder, record.id)
+                                ended.add(record.id)
+                                summary.statuses[record.status] += 1
+                                yield record
                         else:
                             yield event
             finally:
@@ -202,7 +202,9 @@ class _Block:
         source: Callable[[str], AbstractContextManager[EnergySource]],
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
-        self.executor: LocalExecutor[Any, TrialRecord] | None = None  # it opens the sources, so it comes later
+        self.executor: LocalExecutor[Any, tuple[TrialRecord, ...]] | None = (
+            None  # it opens the sources, so it comes later
+        )
         self.spending: _Spending | None = None
         self.environment = environment
         self._idle_seconds, self._store, self._source = idle_seconds, store, source
@@ -291,9 +293,9 @@ class _Spending:
         joules = sum(idle.joules.get(component) or 0.0 for component in self._parts)
         self._watch.reserve = max(self._watch.reserve, idle.seconds if self.budget.unit == "s" else joules)
 
-    def allows(self, spec: TrialSpec, device: str, source: EnergySource) -> bool:
-        """Whether a trial may start on a device now."""
-        return self._watch.may_start(spec, device, self.read(device, source))
+    def allows(self, specs: Sequence[TrialSpec], device: str, source: EnergySource) -> bool:
+        """Whether the trials of a process may start on a device now."""
+        return self._watch.may_start(specs, device, self.read(device, source))
 
     def record(self, block: str, ended: Collection[str]) -> BudgetRecord:
         """What became of the budget, at the end of the call.
@@ -330,9 +332,23 @@ def say_source(source: EnergySource, device: str) -> dict[str, Any]:
     return source.describe()
 
 
+Planned = tuple[int, TrialSpec]  # a trial, and its place in the plan
+
+
+def in_stacks(trials: Sequence[Planned]) -> list[tuple[Planned, ...]]:
+    """Trials by the process they run in: each its own, but for seeds of a cell that the protocol trains together.
+
+    In the order of the first of each.
+    """
+    found: dict[tuple[str, int], list[Planned]] = {}
+    for order, spec in trials:
+        stack = spec.seed // spec.protocol.seeds_together
+        found.setdefault((spec.model_copy(update={"seed": 0}).id, stack), []).append((order, spec))
+    return [tuple(stack) for stack in found.values()]
+
+
 def _order(
-    order: int,
-    spec: TrialSpec,
+    trials: tuple[Planned, ...],
     artifacts: tuple[Artifact, ...],
     block: _Block,
     options: RunOptions,
@@ -340,7 +356,8 @@ def _order(
     source: EnergySource,
 ) -> dict[str, Any] | None:
     """A trial order as plain data: this process never imports torch. None where the budget does not allow it."""
-    if block.spending and not block.spending.allows(spec, device, source):
+    (order, spec), *beside = trials
+    if block.spending and not block.spending.allows([spec for _, spec in trials], device, source):
         return None
     origins = source.origins()
     if len(options.devices) > 1:
@@ -349,6 +366,7 @@ def _order(
     return {
         "spec": spec.model_dump(),
         "order": order,
+        "beside": [{"spec": other.model_dump(), "order": place} for place, other in beside],
         "device": device,
         "environment": block.environment,
         "block": block.id,
@@ -361,24 +379,34 @@ def _order(
     }
 
 
-def task(job: dict[str, Any], link: Any) -> TrialRecord:
-    """In the trial's process."""
+def task(job: dict[str, Any], link: Any) -> tuple[TrialRecord, ...]:
+    """In the trials' process."""
     from harmbench.runner.trial import TrialOrder, run_trial
 
-    return run_trial(TrialOrder.model_validate(job), link)
+    order = TrialOrder.model_validate(job)
+    if order.spec.protocol.seeds_together == 1:
+        return (run_trial(order, link),)
+    from harmbench.runner.lockstep import run_together
+
+    return run_together(order, link)
 
 
-def _failed(event: Finished[dict[str, Any], TrialRecord]) -> TrialRecord:
-    spec = TrialSpec.model_validate(event.job["spec"])
-    return TrialRecord(
-        id=spec.id,
-        spec=spec,
-        status="failed",
-        reason=event.failure,
-        traceback=event.traceback,
-        order=event.job["order"],
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        environment=event.job["environment"],
-        block=event.job["block"],
-        device=event.device,
+def _failed(event: Finished[dict[str, Any], tuple[TrialRecord, ...]]) -> tuple[TrialRecord, ...]:
+    """What is recorded of the trials of a process that died."""
+    asked = [event.job, *event.job["beside"]]
+    specs = [TrialSpec.model_validate(one["spec"]) for one in asked]
+    return tuple(
+        TrialRecord(
+            id=spec.id,
+            spec=spec,
+            status="failed",
+            reason=event.failure,
+            traceback=event.traceback,
+            order=one["order"],
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            environment=event.job["environment"],
+            block=event.job["block"],
+            device=event.device,
+        )
+        for one, spec in zip(asked, specs, strict=True)
     )

@@ -20,7 +20,7 @@ from harmbench.meters import Step, Validation, WarmUp, Watcher
 from harmbench.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.model import Classifier, asked_for, derived_seed, learning_rate, optimizer_for
+from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, set_learning_rate
 from harmbench.runner.questions import IGNORED, Asking, as_they_are, asking
 from harmbench.runner.resume import Keeper, generators, restore_generators
 from harmbench.runner.timing import StepTimer, is_settled, synchronise
@@ -63,7 +63,7 @@ def _merit(point: CurvePoint, by_loss: bool) -> tuple[float, float]:
     return (-nll, point.validation_accuracy) if by_loss else (point.validation_accuracy, -nll)
 
 
-def _precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
+def precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[object]:
     """The protocol's arithmetic. Not even entered for float32: beside a small step an autocast that is off is dear."""
     if protocol.precision == "float32":
         return nullcontext()
@@ -83,7 +83,7 @@ def training_step(
             parameter.grad = None
     losses = []
     for part_inputs, part_targets, share in parts(inputs, targets, protocol):
-        with _precision(inputs, protocol):
+        with precision(inputs, protocol):
             loss = model.loss(part_inputs, part_targets)
         if share is not None:
             loss = loss * share
@@ -282,9 +282,7 @@ class Training:
         return int(self._carried["step"])
 
     def _take(self, step: int, batches: Iterator[Tensor]) -> None:
-        rate = learning_rate(self._spec.protocol, step, self._steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self._optimizer, self._spec.protocol, step, self._steps)
         self._timer.mark()
         splits = self._splits
         rows = next(batches).to(splits.train_inputs.device)
@@ -373,7 +371,7 @@ def predict(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protoc
     was_training, is_text = model.training, targets.ndim == 2
     model.eval()
     found: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
-    with torch.no_grad(), _precision(inputs, protocol):
+    with torch.no_grad(), precision(inputs, protocol):
         size = EVALUATION_BATCH // inputs.shape[1] or 1 if is_text else EVALUATION_BATCH
         for block, wanted in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
             features, asked = asked_for(model.backbone(block), wanted)

@@ -53,16 +53,25 @@ from harmbench.runner.train import (
 )
 
 
+class Beside(Record):
+    """A further trial of the same stack, and its place in the plan."""
+
+    spec: TrialSpec
+    order: int
+
+
 class TrialOrder(Record):
     """A trial and the circumstances that cannot change its outcome.
 
     Attributes:
+        beside: the other trials to be recorded of its stack, where the protocol trains seeds together.
         folder: of the run.
         checkpoint_seconds: between two checkpoints in that folder; 0 for none.
     """
 
     spec: TrialSpec
     order: int
+    beside: tuple[Beside, ...] = ()
     device: str
     environment: str
     data_dir: str
@@ -72,6 +81,12 @@ class TrialOrder(Record):
     artifacts: tuple[Artifact, ...] = ()
     folder: str = ""
     checkpoint_seconds: float = 0.0
+
+    def each(self) -> tuple[TrialOrder, ...]:
+        """An order for each of the trials alone."""
+        own = self.model_copy(update={"beside": ()})
+        others = (own.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.beside)
+        return (own, *others)
 
 
 class Link:
@@ -185,6 +200,7 @@ def outcome_of(
     ledger: PhaseLedger,
     predicted: Predicted,
     ask: Asking,
+    together: int = 1,
 ) -> Outcome:
     """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
     protocol = order.spec.protocol
@@ -217,6 +233,7 @@ def outcome_of(
         embedding=None if embedding is None else embedding.detach(),
         structure=dataset.structure(),
         encoder=functools.cache(functools.partial(dataset.encoder, Path(order.data_dir))),
+        together=together,
     )
 
 
