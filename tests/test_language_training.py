@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -18,7 +18,7 @@ from harmbench.errors import SuiteError
 from harmbench.records import Protocol, TrialSpec
 from harmbench.runner import train
 from harmbench.runner.examine import count_flops
-from harmbench.runner.model import Classifier, build, optimizer_for, schedule_for
+from harmbench.runner.model import Classifier, build, learning_rate, optimizer_for
 from harmbench.runner.questions import IGNORED
 from harmbench.runner.train import training_step
 from harmbench.suite import check
@@ -89,13 +89,7 @@ def test_decay_of_matrices_spares_position_embeddings_of_timm() -> None:
 
 def test_the_cosine_ends_at_its_least() -> None:
     protocol = Protocol(steps=10, lr=2e-3, lr_min=2e-4, schedule="cosine", optimizer="sgd")
-    optimizer = optimizer_for(nn.Linear(1, 1), protocol)
-    schedule = schedule_for(optimizer, protocol, steps=10)
-    rates = []
-    for _ in range(11):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
+    rates = [learning_rate(protocol, step, steps=10) for step in range(1, 12)]
     assert rates[0] == pytest.approx(2e-3)
     assert rates[5] == pytest.approx(1.1e-3)
     assert rates[10] == pytest.approx(2e-4)
