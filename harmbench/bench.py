@@ -7,6 +7,8 @@ what slows the machine slows both; a ratio is of two neighbours, and the table s
     fast         the fused loss, through the form that is chosen for the problem
     cdist        `torch.cdist` and autograd, for the p-norms
     reference    the formula and autograd, where its (B, K, N) tensors fit in memory
+
+What is not fast and would take minutes, as a smaller problem foretells, is left out and said.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from harmbench.kernels import harmonic
 Form = Literal["fast", "cdist", "reference"]
 FORMS: tuple[Form, ...] = ("fast", "cdist", "reference")
 _TURN = 0.01  # seconds a turn, at least: against the clock's grain
-_PROBE = 1 << 22  # coordinates of all pairs of a problem whose memory is measured to foretell that of a larger one
+_PROBE = 1 << 22  # coordinates of all pairs of a problem that is measured to foretell a larger one
+_PATIENCE = 60.0  # seconds that a step may take which is no fast form's
 
 
 class Shape(NamedTuple):
@@ -80,7 +83,7 @@ class Cost:
         milliseconds: median time of the step.
         linear_milliseconds: and of the linear layer's, measured alternately.
         extra_mb: peak memory beyond the inputs, in 10^6 bytes; None where it cannot be read.
-        rounds: pairs of measurements; one where a step takes longer than the time for the line.
+        rounds: pairs of measurements; one for a formula or `torch.cdist` that takes longer than the time for the line.
     """
 
     shape: str
@@ -121,7 +124,8 @@ def measure(
         shapes: at which sizes.
         forms: `fast`, `cdist`, `reference`.
         device: where.
-        seconds: how long to measure each line; where a step takes longer, it is measured once.
+        seconds: how long to measure each line; but three times, for a spread, where a step takes longer, and once
+            where it is no fast form's.
 
     >>> from harmbench.distances import DISTANCES
     >>> [cost.distance for cost in measure([DISTANCES.parse("cosine")], [Shape(8, 4, 3)], ["fast"], seconds=0.0)]
@@ -134,7 +138,7 @@ def measure(
         linear()
         for distance in chosen:
             for form in forms:
-                reason = _too_large(distance, shape, x.device) if form == "reference" else None
+                reason = _beyond_reach(distance, form, shape, x.device)
                 loss = None if reason else _loss(distance, form, x, w, y)
                 if reason:
                     yield Skipped(str(shape), str(distance), form, reason)
@@ -150,21 +154,20 @@ def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, 
     return x, w, torch.randint(0, shape.classes, (shape.rows,), device=device)
 
 
-def _too_large(distance: Distance, shape: Shape, device: torch.device) -> str | None:
-    """Why the formula's step does not fit in memory, foretold from the memory of a smaller one; None where it does."""
+def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.device) -> str | None:
+    """Why a step is not for this memory or this lifetime, foretold from a smaller one; None where it is."""
     rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
     probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
     share = shape.rows * shape.classes / (probe.rows * probe.classes)
-    if share <= 1:
+    step = None if form == "fast" or share <= 1 else _loss(distance, form, *_problem(probe, device))
+    if step is None:
         return None
-    step = _loss(distance, "reference", *_problem(probe, device))
-    assert step is not None
     step()
-    megabytes = _peak_memory(step, device)
-    if megabytes is None or megabytes * share * 1e6 < _free_memory(device):
-        return None
-    gigabytes = megabytes * share / 1e3
-    return f"would need {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+    megabytes, seconds = _peak_memory(step, device), _seconds(step, 1, device) * share
+    if megabytes is not None and megabytes * share * 1e6 >= _free_memory(device):
+        gigabytes = megabytes * share / 1e3
+        return f"would need {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+    return f"would take about {float(f'{seconds:.1g}'):.0f} s" if seconds > _PATIENCE else None
 
 
 def _free_memory(device: torch.device) -> float:
@@ -225,15 +228,19 @@ def _cost(
     device: torch.device,
     seconds: float,
 ) -> Cost:
-    once = _seconds(step, 1, device)  # the first call: what is compiled or set up on the way counts for nothing
+    start = time.perf_counter()
     extra = _peak_memory(step, device)
+    once = time.perf_counter() - start if extra is not None else _seconds(step, 1, device)
     is_slow = once > max(seconds, 1.0)
-    once = once if is_slow else _seconds(step, 1, device)
-    of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
     times: list[tuple[float, float]] = []
-    end = time.perf_counter() + seconds
-    while len(times) < (1 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
-        times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
+    if is_slow and form != "fast":
+        times.append((_seconds(linear, 1, device), once))
+    else:  # the first call counts for nothing: what is compiled or set up on the way
+        once = once if is_slow else _seconds(step, 1, device)
+        of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
+        end = time.perf_counter() + seconds
+        while len(times) < (3 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
+            times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
     ratios = [mine / base for base, mine in times]
     low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     base, mine = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))

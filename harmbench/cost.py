@@ -8,7 +8,7 @@ backward: three fused multiply-adds of a matrix product (0.045 ns on two cores).
   + pair B K N                  the distance, for features of length N: the constant of its form, below
   + map (B + K) N               what is done to each vector before pairs (soft codes, profiles, a diagonal)
   + start + finish B K          what is done to each base distance after
-  + (B + K) N^2 + 245 N^2       a full Mahalanobis matrix, and making it
+  + 0.8 (B + K) N^2 + 200 N^2   a full Mahalanobis matrix, and its gradient
 
 The constants are fitted to benchmarks/heads.json and vocabulary.json (two cores of an AMD EPYC with AVX-512, float32);
 tests hold predictions to within a factor of two of them. Without compiled kernels the formula runs in blocks; its
@@ -113,7 +113,7 @@ def of_head(
     each = next((cost for name, cost in _MAP.items() if str(distance).startswith(name)), 0.0)
     mapped = each * vectors + (_MAPPED_START if distance.name in _MAPPED_BY_TORCH else 0.0)
     if str(distance) == "mahalanobis[variant=full]":
-        mapped += vectors * features + 245 * features**2
+        mapped += 0.8 * vectors * features + 200 * features**2
     start, finish = _FINISH.get(operator.name if operator else "", (0.0, 0.0))
     time = _START + pair * volume + _HARMAX * pairs + mapped + start + finish * pairs
     memory = 4 * (3 * min(rows, _BLOCK) * classes + (2 * vectors if each else 0))

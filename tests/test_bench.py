@@ -39,6 +39,21 @@ def test_a_formula_that_does_not_fit_is_skipped_with_the_memory_it_would_need(mo
     assert json.loads(bench.as_json([line], {}))["skipped"][0]["reason"] == "would need 1.6 GB"
 
 
+def test_what_would_take_minutes_is_skipped_with_the_time_it_would_take(monkeypatch):
+    monkeypatch.setattr(bench, "_seconds", lambda step, repeats, device: 2.0)
+    monkeypatch.setattr(bench, "_peak_memory", lambda step, device: None)
+    for form in ("cdist", "reference"):
+        (line,) = _measure("manhattan", form, shape=LARGE._replace(classes=1 << 18))
+        assert line == bench.Skipped("64x64x262144", "manhattan", form, "would take about 500 s")
+
+
+def test_a_slow_step_of_a_fast_form_is_measured_three_times(monkeypatch):
+    monkeypatch.setattr(bench, "_seconds", lambda step, repeats, device: 2.0)
+    monkeypatch.setattr(bench, "_peak_memory", lambda step, device: None)
+    fast, reference = _measure("manhattan", "fast", "reference")
+    assert (fast.rounds, reference.rounds) == (3, 1)
+
+
 @pytest.mark.skipif(bench._peak_memory(lambda: None, torch.device("cpu")) is None, reason="memory cannot be read here")
 def test_the_memory_of_a_formula_is_foretold(monkeypatch):
     shape = bench.Shape(128, 256, 256)

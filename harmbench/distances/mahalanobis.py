@@ -79,7 +79,8 @@ class Mahalanobis(Distance):
         def difference(b: Tensor, k: Tensor) -> Tensor:
             return triangular.product(lower.detach(), diagonal.detach(), (x[b] - centres[k]).detach())[0]
 
-        return Mapped(*triangular.product(lower, diagonal, x, centres), difference)
+        of_x, of_w = triangular.product(lower, diagonal, x, centres)
+        return Mapped(of_x, of_w, difference)
 
     def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
         return Map("scale", self.factor(parameters)) if self.variant == "diagonal" else None

@@ -6,11 +6,14 @@ it is decided in one place, by device, dtype and size, and `status` and `choose`
     operators.py    what a distance tells about itself (no torch)
     pairs.py        distances still to be computed, for those who want them or a loss of them
     choice.py       which form, and the reason; the environment variables
-    build.py        native.cpp and step.cpp -> a library in the user's cache, once per machine
+    cpp/            the compiled kernels, by cpp/native.cpp; AVX-512, AVX2, and 4 lanes on any other CPU
+    build.py        cpp/ -> a library in the user's cache, once per machine
     native.py       its functions, for tensors
     gpu.py          the same in Triton, for CUDA
     precision.py    float32 products that are float32
     forms.py        the forms: native, triton, matmul, chunked; and the autograd functions around them
+    triangular.py   products with a triangular matrix, for full Mahalanobis
+    derivatives.py  no second derivatives, in words
     harmonic.py     the harmonic loss of pairs: in one call where the compiled kernel can, else by a form
 
     HARMBENCH_KERNELS=auto|reference            `reference`: always the formula itself

@@ -1,4 +1,4 @@
-"""From native.cpp and step.cpp to a loaded library: compiled once per machine, into the user's cache folder.
+"""From the files of cpp/ to a loaded library: compiled once per machine, into the user's cache folder.
 
 Plain C functions, called through ctypes: no torch headers, so that compiling takes seconds and the library outlives
 changes of torch. One library per instruction set; its name holds a hash of all that went into it. Nothing here raises
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -32,7 +33,7 @@ _FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "portable": [],
 }
-_PARTS = ("native.cpp", "step.cpp")  # one source
+_MAIN = "native.cpp"  # which includes the others
 _SECONDS = 300
 
 
@@ -83,7 +84,8 @@ def library() -> Library:
     compiler = _find_compiler(os.environ.get("CXX", ""))
     if not compiler:
         return _without(isa, "", "no C++ compiler found; install g++ or clang++, or set CXX")
-    source = b"".join(resources.files("harmbench.kernels").joinpath(part).read_bytes() for part in _PARTS)
+    folder_of_source = resources.files("harmbench.kernels").joinpath("cpp")
+    source = {part.name: part.read_bytes() for part in sorted(folder_of_source.iterdir(), key=lambda part: part.name)}
     version = _version(compiler)
     key = hashlib.sha256(repr((source, version, _COMMON, _FLAGS[isa], platform.machine())).encode()).hexdigest()[:16]
     path = folder / f"native-{isa}-{key}.so"
@@ -105,16 +107,17 @@ def _version(compiler: str) -> str:
     return said.splitlines()[0].strip() if said else Path(compiler).name
 
 
-def _compile_once(compiler: str, version: str, source: bytes, isa: str, path: Path) -> None:
+def _compile_once(compiler: str, version: str, source: Mapping[str, bytes], isa: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock", timeout=_SECONDS):
         if path.exists():  # another process was first
             return
         _say(f"compiling CPU kernels for {isa} with {version}, once on this machine; a few seconds")
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            code, built = Path(scratch) / "native.cpp", Path(scratch) / "native.so"
-            code.write_bytes(source)
-            command = [compiler, *_COMMON, *_FLAGS[isa], str(code), "-o", str(built)]
+            built = Path(scratch) / "native.so"
+            for name, content in source.items():
+                (Path(scratch) / name).write_bytes(content)
+            command = [compiler, *_COMMON, *_FLAGS[isa], str(Path(scratch) / _MAIN), "-o", str(built)]
             try:
                 _run([*command, "-fopenmp"])
             except subprocess.CalledProcessError:  # Apple's clang has no OpenMP

@@ -1,4 +1,4 @@
-"""The forms of native.cpp as Triton kernels: elementwise distances and rows of harmonic loss, float32, on CUDA.
+"""The forms of cpp/ as Triton kernels: elementwise distances and rows of harmonic loss, float32, on CUDA.
 
     _add, _finish       an operator, forward: what a coordinate adds to a pair's two sums; the distance from them
     _forward            a tile of pairs: sums in registers, vectors in steps of four coordinates

@@ -174,11 +174,15 @@ def _known(pairs: Pairs) -> Operator | None:
         return None
     if pairs.chosen.form == "native":
         return None if operator.name == "minkowski_learnt" else operator  # a learnt number wants a gradient
-    if pairs.chosen.form != "matmul" or x.numel() * pairs.centres.shape[0] > DIRECT[build.library().isa]:
+    if pairs.chosen.form != "matmul":
+        return None
+    if operator.name in ("angular", "poincare"):  # of any size: torch would go over all distances a dozen times more
+        return operator
+    if x.numel() * pairs.centres.shape[0] > DIRECT[build.library().isa]:
         return None
     if operator.name == "mahalanobis":
         return Operator("gemm", "euclidean")
-    return operator if operator.name in ("euclidean", "cosine", "angular", "poincare") else None
+    return operator if operator.name in ("euclidean", "cosine") else None
 
 
 def _factors(pairs: Pairs) -> Tensor | None:

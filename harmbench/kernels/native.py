@@ -1,4 +1,4 @@
-"""The functions of native.cpp, for float32 CPU tensors; callers see to contiguity."""
+"""The functions of cpp/native.cpp, for float32 CPU tensors; callers see to contiguity."""
 
 from __future__ import annotations
 
