@@ -408,7 +408,7 @@ def test_a_report_of_text_has_curves_of_loss_and_one_of_images_has_not(run: RunD
     assert not {"loss_curves", "perplexity"} & set(names)
     names = [figure.name.partition("-")[0] for figure in for_report(read_as_text(run))]
     assert {"loss_curves", "perplexity"} <= set(names)
-    assert "learning_curves" not in names
+    assert not {"learning_curves", "accuracy"} & set(names)
 
 
 def test_loss_curves_are_those_of_the_record(run: RunData) -> None:
