@@ -29,7 +29,7 @@ from harmbench.meters import Examined
 from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.pictures import PICTURES, Picture, for_report
 from harmbench.pictures.embedding import components
-from harmbench.records import COMPONENTS, EnergyOrigin, TrialRecord
+from harmbench.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, TrialOrder, run_trial
 from harmbench.store import RunData
@@ -81,6 +81,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
     return store.read(folder)
 
 
+def read_as_text(run: RunData) -> RunData:
+    """The run, as if its answers were tokens of a text."""
+    perplexity, bits = (Measurement.of(f"test_{name}", 7.0, unit, "lower") for name, unit in TEXT.items())
+    trials = tuple(
+        t.model_copy(
+            update={"measurements": (*t.measurements, perplexity, bits), "sizes": t.sizes | {"test_tokens": 100}}
+        )
+        for t in run.trials
+    )
+    return run.model_copy(update={"trials": trials})
+
+
+TEXT = {"perplexity": "1", "bits_per_byte": "bit/B"}
+
+
 def drawn(figure: Figure, kind: str = "svg") -> bytes:
     buffer = io.BytesIO()
     figures.draw(figure, buffer, kind)
@@ -98,6 +113,7 @@ def numbers(figure: Figure, label: str) -> list[str]:
 
 @pytest.mark.parametrize("picture", EVERY)
 def test_every_picture_draws_a_real_run_with_its_data_beside_it(picture: Picture, run: RunData) -> None:
+    run = read_as_text(run) if picture.name == "perplexity" else run
     assert picture.applies(run) is None
     found = picture.figures(run)
     assert found
@@ -397,3 +413,37 @@ def test_every_token_has_a_label_and_links_join_tokens(address: str) -> None:
 def test_a_diverged_trial_keeps_nothing(run: RunData) -> None:
     lost: TrialRecord = record(run.trials[0].spec.model_copy(update={"seed": 9}), "diverged")
     assert artifacts.load(Path(run.folder), lost.id) == {}
+
+
+# Text.
+
+
+def test_a_report_of_text_has_curves_of_loss_and_one_of_images_has_not(run: RunData) -> None:
+    names = [figure.name.partition("-")[0] for figure in for_report(run)]
+    assert "learning_curves" in names
+    assert not {"loss_curves", "perplexity"} & set(names)
+    names = [figure.name.partition("-")[0] for figure in for_report(read_as_text(run))]
+    assert {"loss_curves", "perplexity"} <= set(names)
+    assert not {"learning_curves", "accuracy"} & set(names)
+
+
+def test_loss_curves_are_those_of_the_record(run: RunData) -> None:
+    figure = PICTURES.parse("loss_curves").figures(run)[0]
+    panel = next(panel for panel in figure.panels if panel.lines[0].stroke == "plain")
+    trial = next(t for t in run.trials if t.spec.is_baseline and t.spec.seed == 0 and t.spec.backbone in figure.caption)
+    line = next(line for line in panel.lines if line.what == "validation, seed 0")
+    assert line.y == tuple(point.validation_nll for point in trial.curve)
+
+
+def test_cka_is_that_of_the_kept_features(run: RunData) -> None:
+    (figure,) = PICTURES.parse("cka").figures(run)  # the tasks' test parts are too small
+    heads, seeds = figure.panels
+    kept = {
+        (t.spec.head, t.spec.seed): artifacts.load(Path(run.folder), t.id)["features"]
+        for t in run.trials
+        if t.spec.backbone == "pixels"
+    }
+    assert heads.dots[0].values == pytest.approx([1.0, 1.0]), "pixels are the same whatever the head"
+    assert kept["linear", 0].shape == (100, 64)
+    assert seeds.dots[0].mean == pytest.approx(1.0)
+    assert heads.reference == seeds.dots[0].mean

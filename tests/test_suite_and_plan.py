@@ -288,6 +288,7 @@ OTHER_PROTOCOL = {
     "warmup_steps": 1,
     "evaluations": 2,
     "target": 0.5,
+    "target_nll": 2.0,
     "select": "last",
     "deterministic": False,
     "threads": 2,
@@ -302,7 +303,7 @@ def test_every_field_of_a_trial_is_in_its_id(field):
 @pytest.mark.parametrize("field", Protocol.model_fields)
 def test_every_field_of_the_protocol_is_in_the_id(field):
     protocol = {**spec().protocol.model_dump(), field: OTHER_PROTOCOL[field]}
-    protocol |= {"steps": None} if field == "epochs" else {}
+    protocol |= {"steps": None} if field == "epochs" else {"target": None} if field == "target_nll" else {}
     assert spec().model_copy(update={"protocol": Protocol(**protocol)}).id != spec().id
 
 

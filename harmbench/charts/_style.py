@@ -168,13 +168,25 @@ def panels_of(canvas: Any, count: int, most: int = 4, **options: Any) -> list[An
 
 
 def dress(axis: Any, title: str = "") -> None:
-    """Title, on two lines if it is long, grid and sizes that all panels share."""
-    axis.set_title(title.replace(" on ", "\non ") if len(title) > LONG else title, fontsize=SMALL + 1)
+    """Title, on several lines if it is long, grid and sizes that all panels share."""
+    axis.set_title(broken(title), fontsize=SMALL + 1)
     axis.grid(linewidth=0.3)
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=SMALL)
     axis.xaxis.label.set_size(SMALL)
     axis.yaxis.label.set_size(SMALL)
+
+
+def broken(title: str) -> str:
+    """A long title on several lines: before the data set, and between its options.
+
+    >>> broken("gpt2 on stdlib[length=64,held_out=96,vocabulary=2048]").splitlines()
+    ['gpt2', 'on stdlib[length=64,', 'held_out=96,vocabulary=2048]']
+    """
+    if len(title) <= LONG:
+        return title
+    lines = title.replace(" on ", "\non ").splitlines()
+    return "\n".join(line.replace(",", ",\n", 1) if len(line) > LONG else line for line in lines)
 
 
 def number(value: float | None) -> str:

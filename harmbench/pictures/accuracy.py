@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import ClassVar
 
-from harmbench.cells import Cell
+from harmbench.cells import BY_ACCURACY, Cell, lead_of
 from harmbench.charts import Dot, DotPanel, Dots
 from harmbench.formats import Figure
 from harmbench.pictures._base import Picture, half_width, places_of
@@ -30,7 +30,16 @@ class Accuracy(Picture):
         )
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
+        return self._figures(measured_in(run, MEASURE))
+
+    def reported(self, run: RunData) -> tuple[Figure, ...]:
+        """Of all but text, whose heads are ranked by the loss."""
         shown = measured_in(run, MEASURE)
+        return self._figures({place: cells for place, cells in shown.items() if lead_of(cells) is BY_ACCURACY})
+
+    def _figures(self, shown: dict[str, list[Cell]]) -> tuple[Figure, ...]:
+        if not shown:
+            return ()
         return (
             Dots(
                 name=self.name,
