@@ -9,7 +9,7 @@ from harmbench.formats import Column, Table
 from harmbench.report.aggregates import sight
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, percent
-from harmbench.stats import LEVEL
+from harmbench.stats import SURE
 
 COLUMNS = (
     Column(label="where", numeric=False),
@@ -33,7 +33,7 @@ def overview(groups: Sequence[Group]) -> Table | None:
         title="What holds, at what cost, how sure",
         caption="Heads of each place against linear + cross_entropy, by test accuracy: how many are better or worse, "
         "and how many are open. Then the head with the highest mean, which may be luck: its verdict says. Means ± half "
-        f"of the {LEVEL:.0%} t interval. Detectable: the true difference that these seeds decide four times in five; "
+        f"of the {SURE} t interval. Detectable: the true difference that these seeds decide four times in five; "
         "smaller ones stay open.",
         columns=COLUMNS,
         rows=tuple(_row(group) for group in groups),

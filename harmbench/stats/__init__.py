@@ -25,6 +25,7 @@ from harmbench.stats.over_cells import (
 )
 from harmbench.stats.student import (
     LEVEL,
+    SURE,
     Comparison,
     Estimate,
     Interval,
@@ -38,6 +39,7 @@ from harmbench.stats.student import (
 
 __all__ = [
     "LEVEL",
+    "SURE",
     "Bracket",
     "Comparison",
     "Estimate",
