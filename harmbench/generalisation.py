@@ -142,7 +142,7 @@ def _by_place(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
 
 
 def _has(cells: Iterable[Cell], name: str) -> bool:
-    return any(m.name == name for cell in cells for trial in cell.trials for m in trial.measurements)
+    return any(name in cell.measures for cell in cells)
 
 
 def _sound(cell: Cell) -> Cell:

@@ -204,6 +204,16 @@ def test_the_smallest_share_is_a_bound_and_a_head_without_every_share_needs_none
     assert samples.startswith("≤ ")
 
 
+def test_cells_are_grouped_once_and_never_those_of_other_trials():
+    some, others = (tuple(shares({share: [0.9, 0.8]})) for share in (0.1, 0.2))
+    cells = cells_of(some)
+    assert cells_of(some)[0] is cells[0]
+    assert [cell.dataset for cell in cells_of(others)] == ["lattice[train_fraction=0.2]"]
+    assert cells_of(list(some)) == cells
+    cells.clear()  # what a caller does with its list is its own affair
+    assert len(cells_of(some)) == 1
+
+
 # Axes over the protocol.
 
 
