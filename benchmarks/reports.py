@@ -54,7 +54,13 @@ def _copy(trial: dict[str, Any], number: int, copy: int, seeds: int) -> dict[str
 
 
 def _renamed(dataset: str, number: int) -> str:
-    return f"{dataset} {number + 1}" if number else dataset
+    """The address of a copy, still one: with an option that tells it apart.
+
+    >>> _renamed("digits", 0), _renamed("digits", 1), _renamed("digits[train_fraction=0.1]", 2)
+    ('digits', 'digits[copy=2]', 'digits[train_fraction=0.1,copy=3]')
+    """
+    name, _, options = dataset.rstrip("]").partition("[")
+    return f"{name}[{options + ',' if options else ''}copy={number + 1}]" if number else dataset
 
 
 def seconds_of(command: list[str], repeats: int) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -161,8 +161,21 @@ def is_collapsed(trial: TrialRecord) -> bool:
     return accuracy <= chance + CHANCE_ERRORS * math.sqrt(chance * (1 - chance) / size)
 
 
+_known: deque[tuple[tuple[TrialRecord, ...], list[Cell]]] = deque(maxlen=2)  # a report asks a dozen times
+
+
 def cells_of(trials: Iterable[TrialRecord]) -> list[Cell]:
-    """Trials as cells, in the order in which they first ran."""
+    """Trials as cells, in the order in which they first ran; for the same tuple, the same cells."""
+    if not isinstance(trials, tuple):
+        return _grouped(trials)
+    cells = next((cells for held, cells in _known if held is trials), None)
+    if cells is None:
+        cells = _grouped(trials)
+        _known.append((trials, cells))
+    return list(cells)
+
+
+def _grouped(trials: Iterable[TrialRecord]) -> list[Cell]:
     found: dict[Key, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
         found[trial.spec.cell].append(trial)

@@ -18,7 +18,7 @@ from harmbench.differences import watched_for
 from harmbench.formats import Column, Section, Table
 from harmbench.meters.grokking import lasting
 from harmbench.records import TrialRecord
-from harmbench.stats import LEVEL, Median, censored_median
+from harmbench.stats import SURE, Median, censored_median
 
 Time = tuple[str, str]
 Shape = tuple[str, str, str, float, str]
@@ -123,7 +123,7 @@ def _caption(cells: Sequence[Cell], times: Sequence[Time], shapes: Sequence[Shap
     by_noise = ", ".join(f"{label} {noise}" for _, label, _, _, noise in shapes if noise)
     lasting = (
         f"Lasting: accuracy of at least {threshold} from that validation to the last one{resolution}. Median over "
-        f"seeds (Kaplan-Meier) with its {LEVEL:.0%} interval; `later` is beyond the last step, in brackets how many "
+        f"seeds (Kaplan-Meier) with its {SURE} interval; `later` is beyond the last step, in brackets how many "
         "got there. Gap: validation less train. "
     )
     shape = (
@@ -142,7 +142,7 @@ def _by_place(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
 
 
 def _has(cells: Iterable[Cell], name: str) -> bool:
-    return any(m.name == name for cell in cells for trial in cell.trials for m in trial.measurements)
+    return any(name in cell.measures for cell in cells)
 
 
 def _sound(cell: Cell) -> Cell:
@@ -169,7 +169,8 @@ def data_tables(cells: Sequence[Cell]) -> Iterator[Table]:
             caption=(
                 f"Smallest share of the training part from which on test accuracy is at least {100 * target:g} % at it "
                 "and all larger shares that were run; its median over seeds (Kaplan-Meier) with the "
-                f"{LEVEL:.0%} interval, `later` beyond the largest, in brackets how many got there. Beside it the mean "
+                f"{SURE} interval, `later` beyond the largest, in brackets how many got there; `≤` where the "
+                "smallest that was run is enough, n/a for a head that was not run at every share. Beside it the mean "
                 "test accuracy at each share."
             ),
             columns=(
@@ -183,13 +184,23 @@ def data_tables(cells: Sequence[Cell]) -> Iterator[Table]:
                 (
                     head,
                     loss,
-                    told(data_needed(found, target)),
-                    told(data_needed(found, target, in_samples=True)),
+                    *_needed(found, shares, target),
                     *((_mean(found[s], "test_accuracy", 100) or MISSING) if s in found else MISSING for s in shares),
                 )
                 for (head, loss), found in heads.items()
             ),
         )
+
+
+def _needed(found: dict[float, Cell], shares: Sequence[float], target: float) -> Iterator[str]:
+    """The share that a head needs, and the samples; of a head that was run at every share."""
+    for in_samples in (False, True):
+        if found.keys() != set(shares):
+            yield MISSING
+            continue
+        median = data_needed(found, target, in_samples)
+        least = _samples(found[shares[0]]) if in_samples else shares[0]
+        yield ("≤ " if median.value == least else "") + told(median)
 
 
 def data_needed(found: dict[float, Cell], target: float, in_samples: bool = False) -> Median:

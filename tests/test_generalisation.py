@@ -187,6 +187,31 @@ def test_data_needed_is_a_median_over_seeds_with_those_that_never_get_there():
     assert generalisation.data_needed(by_share, 0.9, in_samples=True).value == 400
     (table,) = generalisation.data_tables(cells)
     assert table.rows[0][2].endswith("(2/3)")
+    assert not table.rows[0][2].startswith("≤")
+
+
+def test_the_smallest_share_is_a_bound_and_a_head_without_every_share_needs_none():
+    found = shares({0.1: [0.99, 0.99], 0.2: [0.99, 0.99]})
+    other = [
+        trial.model_copy(update={"spec": trial.spec.model_copy(update={"loss": "distance_softmax"})})
+        for trial in shares({0.2: [0.99, 0.99]})
+    ]
+    (table,) = generalisation.data_tables(cells_of([*found, *other]))
+    needed = {row[1]: row[2:4] for row in table.rows}
+    assert needed.pop("distance_softmax") == ("n/a", "n/a")  # and not 0.2, beside heads that were run at less
+    ((share, samples),) = needed.values()
+    assert share.startswith("≤ 0.1 ")
+    assert samples.startswith("≤ ")
+
+
+def test_cells_are_grouped_once_and_never_those_of_other_trials():
+    some, others = (tuple(shares({share: [0.9, 0.8]})) for share in (0.1, 0.2))
+    cells = cells_of(some)
+    assert cells_of(some)[0] is cells[0]
+    assert [cell.dataset for cell in cells_of(others)] == ["lattice[train_fraction=0.2]"]
+    assert cells_of(list(some)) == cells
+    cells.clear()  # what a caller does with its list is its own affair
+    assert len(cells_of(some)) == 1
 
 
 # Axes over the protocol.

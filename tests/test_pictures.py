@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from typer.testing import CliRunner
 
-from harmbench import artifacts, environment, figures, plan, store
+from harmbench import artifacts, environment, figures, pictures, plan, store
 from harmbench import suite as suites
 from harmbench.charts import Dots, Images, Line, LinePanel, Lines, Matrix, Plane, Radar, Tradeoff, limits_of_shares
 from harmbench.charts._style import look
@@ -28,6 +28,7 @@ from harmbench.formats import Figure
 from harmbench.meters import Examined
 from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.pictures import PICTURES, Picture, for_report
+from harmbench.pictures._base import places_of
 from harmbench.pictures.embedding import components
 from harmbench.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.runner.run import header
@@ -334,6 +335,18 @@ def test_a_report_shows_the_chosen_kinds_in_their_order(run: RunData) -> None:
 
 
 # What pictures are drawn from.
+
+
+def test_a_report_of_very_many_places_shows_the_first_and_says_so(
+    run: RunData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("Only the first" in figure.caption for figure in for_report(run))
+    monkeypatch.setattr(pictures, "MOST_PLACES", 0)
+    monkeypatch.setattr(pictures, "FIRST_PLACES", 1)
+    places = len(places_of(run))
+    found = {figure.name: figure for figure in for_report(run)}
+    assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
+    assert found["accuracy"].caption.endswith(f"Only the first 1 of {places} places; `harmbench plot` draws all.")
 
 
 def test_artifacts_are_whole_or_not_there(tmp_path: Path) -> None:

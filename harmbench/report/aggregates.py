@@ -15,14 +15,14 @@ from harmbench.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
 from harmbench.formats import Column, Section, Table
 from harmbench.report.groups import Group
 from harmbench.report.numbers import MISSING
-from harmbench.stats import LEVEL, Bracket, aggregate, detectable_difference, probability_of_improvement
+from harmbench.stats import LEVEL, SURE, Bracket, aggregate, detectable_difference, probability_of_improvement
 from harmbench.stats.student import MOST_SEEDS
 
 NOTE = (
     "Over all data sets and backbones: only heads with a result in every group, or their groups would be compared. "
     "Rank: 1 is the best mean of a group, by test accuracy, of text by test loss; ties share. IQM: mean of the middle "
     "half of all trials' values. Probability of improvement: that a trial of the head is better than one of the "
-    f"baseline in the same group, mean over groups. Brackets are {LEVEL:.0%} intervals of a stratified bootstrap over "
+    f"baseline in the same group, mean over groups. Brackets are {SURE} intervals of a stratified bootstrap over "
     "seeds (Agarwal et al. 2021), widened for few seeds: they are about other seeds, not other data sets, and are not "
     "corrected for the number of heads. Nothing is bold there, since nothing there is tested."
 )

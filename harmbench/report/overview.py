@@ -9,7 +9,7 @@ from harmbench.formats import Column, Table
 from harmbench.report.aggregates import sight
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.stats import LEVEL, Interval
+from harmbench.stats import SURE, Interval
 
 COLUMNS = (
     Column(label="where", numeric=False),
@@ -33,7 +33,7 @@ def overview(groups: Sequence[Group]) -> Table | None:
         title="What holds, at what cost, how sure",
         caption="Heads of each place against linear + cross_entropy, by test accuracy, of text by test loss: how many "
         "are better or worse, and how many are open. Then the head with the best mean, which may be luck: its verdict "
-        f"says. Means ± half of the {LEVEL:.0%} t interval; pt: points. Detectable: the true difference that these "
+        f"says. Means ± half of the {SURE} t interval; pt: points. Detectable: the true difference that these "
         "seeds decide four times in five; smaller ones stay open.",
         columns=COLUMNS,
         rows=tuple(_row(group) for group in groups),

@@ -122,8 +122,8 @@ def _machine_summary(run: RunData) -> Iterator[str]:
     found = []
     if drifted:
         found.append(
-            f"beside {len(drifted)} of {len(watched)} trials a fixed workload took over {DRIFT:.0%} more or less time "
-            f"than usual or than a moment before (at worst {max(drifted):.3g} times)"
+            f"beside {len(drifted)} of {len(watched)} trials a fixed workload took over {100 * DRIFT:.0f} % more or "
+            f"less time than usual or than a moment before (at worst {max(drifted):.3g} times)"
         )
     if crowded:
         found.append(f"{len(crowded)} of {len(watched)} trials shared it with more work than it has cores")

@@ -12,7 +12,7 @@ from harmbench.formats import Column, Table
 from harmbench.records import COMPONENTS, Component
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.stats import LEVEL, Interval, mean_interval
+from harmbench.stats import SURE, Interval, mean_interval
 
 
 def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
@@ -52,7 +52,7 @@ def _main_table(group: Group, grid: Grid) -> Table:
     )
     return Table(
         title="Accuracy, stability, speed, energy" if group.lead is BY_ACCURACY else "Loss, stability, speed, energy",
-        caption=f"Mean ± half of the {LEVEL:.0%} t interval over seeds. Energy: the training window of one trial."
+        caption=f"Mean ± half of the {SURE} t interval over seeds. Energy: the training window of one trial."
         + ("" if group.lead is BY_ACCURACY else f" {TEXT_CAPTION}"),
         columns=columns,
         rows=tuple(_main_row(group, cell, grid) for cell in group.cells),

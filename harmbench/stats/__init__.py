@@ -27,6 +27,7 @@ from harmbench.stats.over_cells import (
 )
 from harmbench.stats.student import (
     LEVEL,
+    SURE,
     Comparison,
     Estimate,
     Interval,
@@ -40,6 +41,7 @@ from harmbench.stats.student import (
 
 __all__ = [
     "LEVEL",
+    "SURE",
     "Bracket",
     "Comparison",
     "Estimate",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 LEVEL = 0.95
+SURE = f"{100 * LEVEL:.0f} %"  # the same as text
 MOST_SEEDS = 1000  # beyond this many, "how many seeds more" has no practical answer
 
 
