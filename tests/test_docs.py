@@ -300,6 +300,13 @@ def test_every_measure_is_defined_with_its_unit(there: Path, text_trial: TrialRe
     assert defined == measured
 
 
+def test_every_test_that_is_named_exists() -> None:
+    named = {match for page in DOCS for match in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8"))}
+    assert len(named) > 30
+    lost = [f"{file}::{name}" for file, name in named if f"\ndef {name}(" not in (ROOT / file).read_text("utf-8")]
+    assert lost == []
+
+
 # --- links -----------------------------------------------------------------------------------------------------
 
 

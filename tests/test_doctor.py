@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -304,6 +305,21 @@ def test_ctrl_c_does_not_wait_for_idle_power(tmp_path, monkeypatch):
     assert time.monotonic() - began < 60
     (start,) = read(tmp_path / "run").blocks
     assert start.idle.seconds < 60
+
+
+# --- boards ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("own", "found"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
+def test_boards_are_numbered_as_nvml_does_unless_you_say(own, found, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", own or "")  # so that it is put back
+    if own is None:
+        monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    planned = plan.expand(suite.load("smoke"), "cpu", environment.result_versions())
+    started = run(planned, RunOptions(tmp_path / "run", ("cpu",), tmp_path))
+    next(started)
+    started.close()
+    assert os.environ["CUDA_DEVICE_ORDER"] == found
 
 
 # --- doctor and --strict ---------------------------------------------------------------------------------------

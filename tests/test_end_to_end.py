@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def suite(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(SUITE)
     return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of the suite, from start to end; who adds to it takes nothing away."""
+    path = tmp_path_factory.mktemp("done")
+    (path / "tiny.yaml").write_text(SUITE)
+    said = harmbench("run", "tiny.yaml", "--out", "run", "--idle", 0.2, cwd=path)
+    assert said.returncode == 0, said.stderr
+    assert "8 ok" in said.stdout
+    return path / "run"
 
 
 def harmbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -76,11 +88,8 @@ def lines_by_trial(folder: Path) -> Counter[str]:
     return Counter(json.loads(line)["id"] for line in (folder / "trials.jsonl").read_text().splitlines() if line)
 
 
-def test_run_report_and_resume(suite: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    first = harmbench("run", suite, "--out", run, "--idle", 0.2, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert "8 ok" in first.stdout
+def test_run_report_and_resume(suite: Path, done: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
     data = store.read(run)
     idle_and_instruments_are_kept(data)
     assert Counter(t.status for t in data.trials) == {"ok": 8}
@@ -116,10 +125,8 @@ def idle_and_instruments_are_kept(data: store.RunData) -> None:
     assert "ram-guessed" in {trap["name"] for trap in start.instruments["traps"]}
 
 
-def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert harmbench("run", suite, "--out", run, "--seeds", 1, cwd=tmp_path).returncode == 0
-    for trial in store.read(run).trials:
+def test_phases_add_up_to_the_trials_time_and_energy(done: Path) -> None:
+    for trial in store.read(done).trials:
         assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate", "examine"]
         assert sum(phase.seconds for phase in trial.phases) == pytest.approx(trial.wall_seconds, rel=0.02)
         train = next(phase for phase in trial.phases if phase.phase == "train")
@@ -135,8 +142,8 @@ def test_phases_add_up_to_the_trials_time_and_energy(suite: Path, tmp_path: Path
 @pytest.mark.slow
 def test_kill_9_loses_no_finished_trial_and_runs_none_twice(suite: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = ("run", suite, "--out", run, "--seeds", 3)
-    for count in (2, 5):
+    arguments = ("run", suite, "--out", run)
+    for count in (1, 3):
         process = start(*arguments, cwd=tmp_path)
         wait_for_trials(run, count, process)
         process.send_signal(signal.SIGKILL)  # the parent alone: its trial must notice by itself
@@ -147,7 +154,7 @@ def test_kill_9_loses_no_finished_trial_and_runs_none_twice(suite: Path, tmp_pat
     assert last.returncode == 0, last.stderr
     data = store.read(run)
     assert data.unreadable_lines == 1
-    assert len(data.trials) == 12
+    assert len(data.trials) == 8
     whole = [line for line in (run / "trials.jsonl").read_text().splitlines() if line.endswith("}")]
     assert Counter(json.loads(line)["id"] for line in whole).most_common(1)[0][1] == 1
     assert "1 unreadable line" in harmbench("report", run, "--out", "-", cwd=tmp_path).stdout
@@ -155,17 +162,22 @@ def test_kill_9_loses_no_finished_trial_and_runs_none_twice(suite: Path, tmp_pat
 
 def test_killed_trial_is_a_failure_and_the_others_go_on(suite: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start("run", suite, "--out", run, "--seeds", 1, "--steps", 3000, cwd=tmp_path)
+    process = start("run", suite, "--out", run, "--seeds", 1, "--metrics", "euclidean", "--steps", 2000, cwd=tmp_path)
     wait_for_trials(run, 1, process)
     victim = trial_process(process.pid)
     os.kill(victim, signal.SIGKILL)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1, said
     records = store.read(run).trials
-    assert Counter(t.status for t in records) == {"ok": 3, "failed": 1}
+    assert Counter(t.status for t in records) == {"ok": 1, "failed": 1}
     assert "SIGKILL" in next(t.reason for t in records if t.status == "failed")
-    assert harmbench("run", suite, "--out", run, "--seeds", 1, "--steps", 3000, cwd=tmp_path).returncode == 0
-    assert Counter(t.status for t in store.read(run).trials) == {"ok": 4}
+    assert (
+        harmbench(
+            "run", suite, "--out", run, "--seeds", 1, "--metrics", "euclidean", "--steps", 2000, cwd=tmp_path
+        ).returncode
+        == 0
+    )
+    assert Counter(t.status for t in store.read(run).trials) == {"ok": 2}
 
 
 def trial_process(parent: int) -> int:
@@ -184,21 +196,20 @@ def trial_process(parent: int) -> int:
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start("run", suite, "--out", run, "--seeds", 3, cwd=tmp_path)
+    process = start("run", suite, "--out", run, cwd=tmp_path)
     wait_for_trials(run, 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on" in said
     assert "Traceback" not in said
-    assert harmbench("run", suite, "--out", run, "--seeds", 3, cwd=tmp_path).returncode == 0
+    assert harmbench("run", suite, "--out", run, cwd=tmp_path).returncode == 0
     assert set(lines_by_trial(run).values()) == {1}
-    assert len(lines_by_trial(run)) == 12
+    assert len(lines_by_trial(run)) == 8
 
 
-def test_alone_and_in_company_bit_for_bit(suite: Path, tmp_path: Path) -> None:
-    company, alone = tmp_path / "company", tmp_path / "alone"
-    harmbench("run", suite, "--out", company, cwd=tmp_path)
+def test_alone_and_in_company_bit_for_bit(suite: Path, done: Path, tmp_path: Path) -> None:
+    company, alone = done, tmp_path / "alone"
     harmbench(
         "run", suite, "--out", alone, "--metrics", "hamming[variant=gumbel]", "--losses", "harmonic", cwd=tmp_path
     )
@@ -209,18 +220,6 @@ def test_alone_and_in_company_bit_for_bit(suite: Path, tmp_path: Path) -> None:
         assert findings(trial) == findings(together[trial.id])
     seeds = {json.dumps(findings(t), sort_keys=True) for t in lonely}
     assert len(seeds) == 2, "two seeds must differ, or the comparison proves nothing"
-
-
-def test_divergence_is_a_result(suite: Path, tmp_path: Path) -> None:
-    suite.write_text(SUITE.replace("steps: 40", "steps: 40, lr: 1.0e+30"))
-    run = tmp_path / "run"
-    said = harmbench("run", suite, "--out", run, "--seeds", 1, "--losses", "cross_entropy", cwd=tmp_path)
-    assert said.returncode == 0
-    (trial,) = store.read(run).trials
-    assert trial.status == "diverged"
-    assert "at step" in trial.reason
-    assert trial.value("test_accuracy") is None
-    assert "1 diverged: loss" in harmbench("report", run, "--out", "-", cwd=tmp_path).stdout
 
 
 @pytest.mark.slow
