@@ -66,7 +66,7 @@ def expand(
         suite: validated.
         device_kind: what trials run on.
         versions: of the software that can change results.
-        contents: fingerprints of data sets whose name does not say what is in them, by address.
+        contents: fingerprints of data sets and backbones whose name does not say what is in them, by address.
 
     Raises:
         SuiteError: where nothing is left to run.
@@ -86,6 +86,7 @@ def expand(
             dataset=dataset,
             data_content=(contents or {}).get(dataset, ""),
             backbone=backbone,
+            backbone_content=(contents or {}).get(backbone, ""),
             distance=distance,
             loss=loss,
             seed=0,

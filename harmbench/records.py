@@ -148,6 +148,7 @@ class TrialSpec(Record):
     dataset: str
     data_content: str = ""
     backbone: str
+    backbone_content: str = ""
     distance: str | None
     loss: str
     seed: int

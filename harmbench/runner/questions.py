@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harmbench.datasets import Splits
+from harmbench.errors import UsageError
 from harmbench.records import ObjectiveKind
 
 IGNORED = -100  # a target that is not asked for
@@ -22,9 +23,17 @@ def posed(splits: Splits, objective: ObjectiveKind) -> Splits:
     """Splits whose parts are questions (M, T) with their answers (M, T).
 
     The training part of a text that is to be masked stays as it is: masks change every step.
+
+    Raises:
+        UsageError: for masks where the data set has no token for them.
     """
     if objective == "class":
         return splits
+    if objective == "masked" and splits.mask_token is None:
+        raise UsageError(
+            "the data set's tokenizer has no token that masks, so no masked language model can be trained on it; take "
+            "a causal one, or a data set without the option tokenizer"
+        )
     texts = (splits.train_inputs, splits.validation_inputs, splits.test_inputs)
     if objective == "next":
         parts = [(text[:, :-1], text[:, 1:]) for text in texts]
