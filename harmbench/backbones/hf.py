@@ -124,7 +124,7 @@ class Hf(TransformersBackbone):
         """Run it on a window, and once more with another second half.
 
         Raises:
-            UsageError: where it cannot be run so, or the first half's features differ though it is asked for what follows.
+            UsageError: where it cannot be run so, or the first half's features differ though what follows is asked for.
         """
         generator = torch.Generator().manual_seed(0)
         tokens, half = torch.randint(vocabulary, (1, length), generator=generator), length // 2

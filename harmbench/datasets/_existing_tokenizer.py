@@ -7,13 +7,12 @@ known_size   size of the vocabulary, where local files say it
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from harmbench._hub import found_here
-from harmbench._torchvision import import_torchvision
 from harmbench.errors import DatasetUnavailableError, UsageError
 from harmbench.records import fingerprint
 
@@ -34,42 +33,53 @@ def load(source: str, download: bool) -> tuple[Any, int, int | None]:
         DatasetUnavailableError: where it is not there, or cannot be fetched.
         UsageError: where it has no token to stand between documents.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        from tokenizers import Tokenizer
+    from tokenizers import Tokenizer
 
-        tokenizer: Any = Tokenizer.from_file(str(path))
-        said: dict[str, str | None] = {}
-    else:
-        tokenizer, said = _of_transformers(source, path, download)
+    path = Path(source).expanduser()
+    file = path if path.is_file() else _folder(source, download) / FILES[0]
+    if not file.is_file():
+        raise UsageError(f"tokenizer {source}: {file.parent} holds no {FILES[0]}; name one of the tokenizers library")
+    tokenizer, said = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
     tokenizer.no_truncation()
     tokenizer.no_padding()
     numbers = tokenizer.get_vocab()
-    end = next((numbers[name] for name in (said.get("end"), *_ENDS) if name in numbers), None)
+    ends, masks = (said.get("eos_token"), said.get("sep_token"), *_ENDS), (said.get("mask_token"), *_MASKS)
+    end = next((numbers[name] for name in ends if name in numbers), None)
     if end is None:
         raise UsageError(f"tokenizer {source}: no token for the end of a document (looked for {', '.join(_ENDS)})")
-    return tokenizer, end, next((numbers[name] for name in (said.get("mask"), *_MASKS) if name in numbers), None)
+    return tokenizer, end, next((numbers[name] for name in masks if name in numbers), None)
 
 
-def _of_transformers(source: str, path: Path, download: bool) -> tuple[Any, dict[str, str | None]]:
-    """A tokeniser by the transformers library, and what it calls its special tokens."""
-    if importlib.util.find_spec("transformers") is None:
-        raise DatasetUnavailableError(
-            f"tokenizer {source} needs the package transformers: pip install 'harmbench[language]'"
-        )
-    import_torchvision()
-    from transformers import AutoTokenizer
+def _folder(source: str, download: bool) -> Path:
+    """The folder that a source names, on this machine in the end."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        loaded = AutoTokenizer.from_pretrained(source if download and not path.is_dir() else str(found_here(source)))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        if download and not Path(source).expanduser().is_dir():
+            for name in FILES:
+                with contextlib.suppress(EntryNotFoundError):  # not all of them are always there
+                    hf_hub_download(source, name)
+        return found_here(source)
+    except (OSError, ValueError) as error:
         raise DatasetUnavailableError(
             f"tokenizer {source} cannot be loaded: it is no folder with a tokenizer, nor in the hub's cache on this "
             f"machine; if the hub has it, get it with --download ({type(error).__name__})"
         ) from None
-    if not getattr(loaded, "is_fast", False):
-        raise UsageError(f"tokenizer {source} is none of the tokenizers library; name one with a tokenizer.json")
-    return loaded.backend_tokenizer, {"end": loaded.eos_token or loaded.sep_token, "mask": loaded.mask_token}
+
+
+def _special(folder: Path) -> dict[str, str]:
+    """What a folder says its special tokens are called."""
+    found: dict[str, str] = {}
+    for name in FILES[1:]:
+        said = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
+        texts = {
+            key: token["content"] if isinstance(token, dict) else token
+            for key, token in said.items()
+            if key in ("eos_token", "sep_token", "mask_token") and token
+        }
+        found |= texts
+    return found
 
 
 def content(source: str) -> str:
