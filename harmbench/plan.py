@@ -108,6 +108,15 @@ def expand(
     return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
 
 
+def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
+    """How many rows of features the head gets in a step.
+
+    >>> rows_of_step("digits", "mlp", 64), rows_of_step("stdlib[length=256]", "gpt2", 8)
+    (64, 2048)
+    """
+    return batch_size * DATASETS.parse(dataset).questions(BACKBONES.parse(backbone).objective)
+
+
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:
     """The cells in an order of this seed's own."""
     return random.Random(seed).sample(cells, len(cells))

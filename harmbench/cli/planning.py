@@ -103,6 +103,7 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
     from harmbench import cost
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
+    from harmbench.plan import rows_of_step
 
     settings, device = plan.suite.settings, plan.trials[0].device_kind
     cells = [
@@ -110,7 +111,7 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
             backbone,
             dataset,
             head,
-            settings[setting].batch_size,
+            rows_of_step(dataset, backbone, settings[setting].batch_size),
             BACKBONES.parse(backbone).known_features(),
             DATASETS.parse(dataset).known_classes(data_dir),
         )

@@ -18,7 +18,7 @@ from harmbench._cache import cache_folder
 from harmbench._torch import torch
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import Inputs, fingerprint
+from harmbench.records import MASKED_SHARE, Inputs, ObjectiveKind, fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +42,20 @@ class TokenWindows(Dataset):
     length: int = Field(default=128, ge=2)
     held_out: int = Field(default=512, ge=1)
 
+    def questions(self, objective: ObjectiveKind) -> int:
+        return asked_of(self.length, objective)
+
     def strata(self, splits: Splits) -> Tensor:
         return torch.zeros(len(splits.train_inputs), dtype=torch.long)
+
+
+def asked_of(length: int, objective: ObjectiveKind) -> int:
+    """How many tokens of a window are asked for.
+
+    >>> asked_of(128, "next"), asked_of(128, "masked")
+    (128, 19)
+    """
+    return max(1, round(MASKED_SHARE * length)) if objective == "masked" else length
 
 
 class TextDataset(TokenWindows):
