@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from harmbench import cost
 from harmbench.distances import DISTANCES
+from harmbench.plan import rows_of_step
 from harmbench.records import Component, EnergyOrigin, Record, TrialRecord, TrialSpec
 
 STEADY_STEPS = 32  # of a probe that says how long a step takes, where there is one
@@ -157,7 +158,8 @@ def group_of(spec: TrialSpec, features: int | None, classes: int | None, has_ker
     """
     if spec.distance is None:
         return Group(spec.dataset, spec.backbone, "linear head")
-    rows, distance = spec.protocol.batch_size, DISTANCES.parse(spec.distance)
+    rows = rows_of_step(spec.dataset, spec.backbone, spec.protocol.batch_size)
+    distance = DISTANCES.parse(spec.distance)
     found = cost.of_head(distance, rows, features or _WIDEST, classes or _MOST_CLASSES, spec.device_kind, has_kernels)
     if found is None:
         return Group(spec.dataset, spec.backbone, f"{distance.name} head")

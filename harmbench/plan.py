@@ -66,7 +66,7 @@ def expand(
         suite: validated.
         device_kind: what trials run on.
         versions: of the software that can change results.
-        contents: fingerprints of data sets whose name does not say what is in them, by address.
+        contents: fingerprints of data sets and backbones whose name does not say what is in them, by address.
 
     Raises:
         SuiteError: where nothing is left to run.
@@ -86,6 +86,7 @@ def expand(
             dataset=dataset,
             data_content=(contents or {}).get(dataset, ""),
             backbone=backbone,
+            backbone_content=(contents or {}).get(backbone, ""),
             distance=distance,
             loss=loss,
             seed=0,
@@ -105,6 +106,15 @@ def expand(
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
     trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in _shuffled(cells, seed)]
     return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
+
+
+def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
+    """How many rows of features the head gets in a step.
+
+    >>> rows_of_step("digits", "mlp", 64), rows_of_step("stdlib[length=256]", "gpt2", 8)
+    (64, 2048)
+    """
+    return batch_size * DATASETS.parse(dataset).questions(BACKBONES.parse(backbone).objective)
 
 
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:

@@ -29,6 +29,7 @@ Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
 Inputs = Literal["images", "tokens", "text"]
 ObjectiveKind = Literal["class", "next", "masked"]
+MASKED_SHARE = 0.15  # of a window's tokens are asked for where the objective is `masked`
 Artifact = Literal["class_weights", "confusion", "embedding", "features", "spectrum"]
 Shape = Literal["lattice", "circle", "equivalence", "order", "tree", "permutation"]
 
@@ -74,7 +75,9 @@ class Protocol(Record):
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = Field(default=False, description="torch.compile of the backbone; its last bits differ")
-    warmup_steps: int = Field(default=5, ge=0, description="throwaway steps on a copy, before the window; at least")
+    warmup_steps: int = Field(
+        default=5, ge=0, validate_default=True, description="throwaway steps on a copy, before the window; at least"
+    )
     warmup_max_steps: int = Field(default=30, ge=0, description="warm-up goes on up to here until step time settles")
     evaluations: int = Field(default=10, ge=1, description="validations, evenly spread over the steps")
     target: float | None = Field(
@@ -119,13 +122,18 @@ class Protocol(Record):
             raise ValueError(f"must be at most batch_size, {info.data['batch_size']}, got {accumulate}")
         return accumulate
 
+    @field_validator("warmup_steps")
+    @classmethod
+    def _compiles_before_it_counts(cls, steps: int, info: ValidationInfo) -> int:
+        if info.data.get("compile") and not steps:
+            raise ValueError("must be at least 1 with compile, or compiling would count as training")
+        return steps
+
     @field_validator("lr_min")
     @classmethod
     def _ends_below_its_peak(cls, lr_min: float, info: ValidationInfo) -> float:
         if lr_min > info.data.get("lr", lr_min):
             raise ValueError(f"must be at most lr, {info.data['lr']:g}, got {lr_min:g}")
-        if lr_min and info.data.get("schedule") == "constant":
-            raise ValueError("is where a cosine ends; write schedule: cosine with it")
         return lr_min
 
     def budget(self, train_size: int) -> int:
@@ -164,6 +172,7 @@ class TrialSpec(Record):
     dataset: str
     data_content: str = ""
     backbone: str
+    backbone_content: str = ""
     distance: str | None
     loss: str
     seed: int

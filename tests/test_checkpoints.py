@@ -280,6 +280,7 @@ idle_seconds: 0
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_language_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "corpus").mkdir()

@@ -88,3 +88,25 @@ def test_known_features_of_timm_models_are_theirs(model):
     with torch.device("meta"):
         network = _import_timm().create_model(model, num_classes=0)
         assert network(torch.zeros(1, 3, 224, 224)).shape == (1, _FEATURES[model])
+
+
+def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
+    """Rows are the tokens that are asked for, classes the vocabulary."""
+    from harmbench import plan, suite
+    from harmbench.cli.planning import dear_heads
+
+    content = {
+        "name": "language",
+        "datasets": ["stdlib[length=256]"],
+        "backbones": ["gpt2[size=paper]", "bert[size=paper]"],
+        "metrics": ["euclidean", "manhattan", "minkowski[p=2.5]"],
+        "losses": ["harmonic"],
+        "protocol": {"steps": 1, "batch_size": 1},  # one row would be too few for a word
+    }
+    planned = plan.expand(suite.check(content, {}, "here"), "cpu", {})
+    lines = [line for line in dear_heads(planned, Path("data")) if "not predicted" not in line]
+    assert [line.partition(":")[0] for line in lines] == [
+        f"{backbone} on stdlib[length=256] (768 features, 4096 classes)" for backbone in content["backbones"]
+    ]
+    assert all(line.endswith("times the linear head's time: minkowski[p=2.5]") for line in lines)
+    assert plan.rows_of_step("stdlib[length=256]", "bert", 2) == 2 * 38

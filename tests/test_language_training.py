@@ -100,7 +100,7 @@ def test_the_cosine_ends_at_its_least() -> None:
     [
         ({"accumulate": 65}, "must be at most batch_size, 64, got 65"),
         ({"lr_min": 0.1, "schedule": "cosine"}, "must be at most lr, 0.001, got 0.1"),
-        ({"lr_min": 1e-4}, "write schedule: cosine with it"),
+        ({"compile": True, "warmup_steps": 0}, "must be at least 1 with compile"),
         ({"decay": "some"}, "'all' or 'matrices'"),
     ],
 )

@@ -32,6 +32,13 @@ class Backbone(Component):
         """N, the length of the features, where it can be told without building the module (or importing torch)."""
         return None
 
+    def content(self) -> str:
+        """Tells one content of the backbone from another; empty where its address says it all.
+
+        Part of a trial's id, so that results of other weights are not taken for results of these.
+        """
+        return ""
+
     @abstractmethod
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         """A fresh module, inputs -> features (B, N), or (B, T, N) of text, initialised from torch's global generator.

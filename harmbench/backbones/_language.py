@@ -1,10 +1,11 @@
-"""What language models share: sizes, and an embedding that may be the class centres."""
+"""What language models share: the transformers library, an embedding that may be the class centres, and sizes."""
 
 from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -20,35 +21,28 @@ if TYPE_CHECKING:
 Size = Literal["tiny", "small", "paper"]
 
 
-class LanguageBackbone(Backbone):
-    """Base of language models of the transformers library, trained from scratch; not itself a backbone.
+class TransformersBackbone(Backbone):
+    """Base of language models of the transformers library; not itself a backbone.
 
     Features are the last hidden states (B, T, N). `tied` makes the rows of the input embedding the class centres.
-
-    Class attributes:
-        sizes: fields of the configuration by name of the size; `paper` is that of arXiv 2603.10225.
-        width_field: the one of them that is N.
     """
 
     takes: ClassVar[Inputs] = "text"
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]]
-    width_field: ClassVar[str] = "hidden_size"
 
-    size: Size = "tiny"
     tied: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-    def known_features(self) -> int:
-        return int(self.sizes[self.size][self.width_field])
 
     def unavailable(self) -> str | None:
+        """Why it cannot be built here, in one line; None where it can."""
         if importlib.util.find_spec("transformers") is None:
             return f"backbone '{self}' needs the package transformers: pip install 'harmbench[language]'"
         return None
 
+    def content(self) -> str:
+        return "" if self.unavailable() else f"transformers {version('transformers')}"
+
     @abstractmethod
     def model(self, length: int, vocabulary: int) -> nn.Module:
-        """The transformers model without its head, with fresh weights."""
+        """The transformers model without its head."""
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
         if problem := self.unavailable():
@@ -63,3 +57,21 @@ class LanguageBackbone(Backbone):
 
     def centres(self, module: nn.Module) -> nn.Parameter | None:
         return self.embedding(module) if self.tied else None
+
+
+class LanguageBackbone(TransformersBackbone):
+    """Base of those in sizes of our own, trained from scratch; not itself a backbone.
+
+    Class attributes:
+        sizes: fields of the configuration by name of the size; `paper` is that of arXiv 2603.10225.
+        width_field: the one of them that is N.
+    """
+
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    width_field: ClassVar[str] = "hidden_size"
+
+    size: Size = "tiny"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def known_features(self) -> int:
+        return int(self.sizes[self.size][self.width_field])

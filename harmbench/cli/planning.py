@@ -17,12 +17,14 @@ def make_plan(suite: str, overrides: dict[str, Any], devices: list[str], data_di
     """The plan of a suite on devices."""
     from harmbench import plan as planning
     from harmbench import suite as suites
+    from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
     from harmbench.environment import result_versions
 
     spec = suites.load(suite, overrides)
     kind = cast(Literal["cpu", "cuda"], devices[0].split(":")[0])
     contents = {address: DATASETS.parse(address).content(data_dir) for address in spec.datasets}
+    contents |= {address: BACKBONES.parse(address).content() for address in spec.backbones}
     return planning.expand(spec, kind, result_versions(), contents)
 
 
@@ -101,6 +103,7 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
     from harmbench import cost
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
+    from harmbench.plan import rows_of_step
 
     settings, device = plan.suite.settings, plan.trials[0].device_kind
     cells = [
@@ -108,7 +111,7 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
             backbone,
             dataset,
             head,
-            settings[setting].batch_size,
+            rows_of_step(dataset, backbone, settings[setting].batch_size),
             BACKBONES.parse(backbone).known_features(),
             DATASETS.parse(dataset).known_classes(data_dir),
         )

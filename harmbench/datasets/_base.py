@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from pydantic import Field
 
 from harmbench._torch import torch
-from harmbench.records import Inputs, Structure
+from harmbench.records import Inputs, ObjectiveKind, Structure
 from harmbench.registry import Component
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class Dataset(Component):
             data_dir: folder of data sets.
         """
         return None
+
+    def questions(self, objective: ObjectiveKind) -> int:
+        """How many rows of features a head gets of one sample: one, but for text."""
+        return 1
 
     def structure(self) -> Structure | None:
         """What its tokens are to each other; None where that is nothing in particular."""

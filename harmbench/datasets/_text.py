@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from harmbench._cache import cache_folder
 from harmbench._torch import torch
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import Inputs, fingerprint
+from harmbench.records import MASKED_SHARE, Inputs, ObjectiveKind, fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harmbench.datasets._tokenised import Text
 
-FORMAT = 1  # of the cached files; part of their names
+FORMAT = 2  # of the cached files; part of their names
 
 
 class TokenWindows(Dataset):
@@ -42,12 +42,27 @@ class TokenWindows(Dataset):
     length: int = Field(default=128, ge=2)
     held_out: int = Field(default=512, ge=1)
 
+    def questions(self, objective: ObjectiveKind) -> int:
+        return asked_of(self.length, objective)
+
     def strata(self, splits: Splits) -> Tensor:
         return torch.zeros(len(splits.train_inputs), dtype=torch.long)
 
 
+def asked_of(length: int, objective: ObjectiveKind) -> int:
+    """How many tokens of a window are asked for.
+
+    >>> asked_of(128, "next"), asked_of(128, "masked")
+    (128, 19)
+    """
+    return max(1, round(MASKED_SHARE * length)) if objective == "masked" else length
+
+
 class TextDataset(TokenWindows):
     """Base of texts whose documents are at hand; not itself a data set. `vocabulary` is the number of tokens, at most.
+
+    `tokenizer` takes an existing one instead, as pretrained weights need: a folder that `save_pretrained` wrote, a
+    `tokenizer.json`, or a name on the Hugging Face hub.
 
     No held-out window is in the training part too, word for word, as passages that authors copied are.
 
@@ -58,6 +73,14 @@ class TextDataset(TokenWindows):
     can_be_fetched: ClassVar[bool] = False
 
     vocabulary: int = Field(default=4096, ge=260, le=2**20)
+    tokenizer: str = ""
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _brings_its_vocabulary(cls, tokenizer: str, info: ValidationInfo) -> str:
+        if tokenizer and info.data.get("vocabulary", 4096) != 4096:
+            raise ValueError("brings its own vocabulary; leave out the option vocabulary")
+        return tokenizer
 
     @abstractmethod
     def documents(self, data_dir: Path, download: bool) -> Iterable[str]:
@@ -68,10 +91,17 @@ class TextDataset(TokenWindows):
         return ""
 
     def content(self, data_dir: Path) -> str:
-        return fingerprint([FORMAT, self.source(data_dir)])
+        return fingerprint([FORMAT, self.source(data_dir), self._tokenizer_content()])
 
-    def known_classes(self, data_dir: Path) -> int:
-        return self.vocabulary
+    def _tokenizer_content(self) -> str:
+        from harmbench.datasets import _existing_tokenizer
+
+        return _existing_tokenizer.content(self.tokenizer) if self.tokenizer else ""
+
+    def known_classes(self, data_dir: Path) -> int | None:
+        from harmbench.datasets import _existing_tokenizer
+
+        return _existing_tokenizer.known_size(self.tokenizer) if self.tokenizer else self.vocabulary
 
     def available(self, data_dir: Path) -> str | None:
         from importlib.util import find_spec
@@ -81,7 +111,7 @@ class TextDataset(TokenWindows):
         return None
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        from harmbench.datasets._tokenised import MASK, PARTS, spread, unseen, windows
+        from harmbench.datasets._tokenised import PARTS, spread, unseen, windows
 
         text = self.text(data_dir, download)
         train, *held_out = (windows(torch.from_numpy(tokens.astype("int64")), self.length) for tokens in text[:3])
@@ -91,7 +121,8 @@ class TextDataset(TokenWindows):
             raise UsageError(f"data set '{self}': no window of {self.length} tokens in its {' and '.join(short)} part")
         lengths = torch.from_numpy(text.token_bytes.astype("int64"))
         train = train.contiguous()
-        return Splits(train, train, validation, validation, test, test, len(lengths), lengths, MASK)
+        mask = None if text.mask < 0 else text.mask
+        return Splits(train, train, validation, validation, test, test, len(lengths), lengths, mask)
 
     def encoder(self, data_dir: Path) -> Callable[[str], list[int]]:
         from harmbench.datasets._tokenised import encoder
@@ -121,7 +152,7 @@ class TextDataset(TokenWindows):
     def token_file(self, data_dir: Path) -> Path:
         """Where the tokens are kept; its name tells what they depend on."""
         options = {k: v for k, v in self if k not in ("length", "held_out", "train_fraction")}
-        key = fingerprint([FORMAT, self.source(data_dir), options])
+        key = fingerprint([FORMAT, self.source(data_dir), self._tokenizer_content(), options])
         return cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "texts" / f"{self.name}-{key}.npz"
 
     def parts(self, data_dir: Path, download: bool) -> tuple[list[str], list[str], list[str]]:
@@ -131,11 +162,15 @@ class TextDataset(TokenWindows):
         return split(self.documents(data_dir, download))
 
     def _made(self, data_dir: Path, download: bool) -> Text:
-        from harmbench.datasets._tokenised import Text, encode, token_bytes, train_tokenizer
+        from harmbench.datasets import _existing_tokenizer
+        from harmbench.datasets._tokenised import END, MASK, Text, encode, token_bytes, train_tokenizer
 
         parts = self.parts(data_dir, download)
         if not all(parts):
             raise UsageError(f"data set '{self}': too few different documents, {sum(map(len, parts))}, for three parts")
-        tokenizer = train_tokenizer(parts[0], self.vocabulary)
-        train, validation, test = (encode(tokenizer, part) for part in parts)
-        return Text(train, validation, test, token_bytes(tokenizer), tokenizer.to_str())
+        if self.tokenizer:
+            tokenizer, end, mask = _existing_tokenizer.load(self.tokenizer, download)
+        else:
+            tokenizer, end, mask = train_tokenizer(parts[0], self.vocabulary), END, MASK
+        train, validation, test = (encode(tokenizer, part, end) for part in parts)
+        return Text(train, validation, test, token_bytes(tokenizer), tokenizer.to_str(), -1 if mask is None else mask)

@@ -11,6 +11,7 @@ A cached file has a checksum beside it; one that fails it is made anew, and that
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -30,13 +31,15 @@ _SECONDS = 600  # for another process to make the tokens that this one needs
 
 
 class Text(NamedTuple):
-    """Tokens of each part, one after the other, uint32 (L,); bytes of each token (V,); the tokeniser as JSON."""
+    """Tokens of each part, one after the other, uint32 (L,); bytes of each token (V,), all 0 where nobody knows; the
+    tokeniser as JSON; the number of the token that masks, -1 where there is none."""
 
     train: np.ndarray[Any, Any]
     validation: np.ndarray[Any, Any]
     test: np.ndarray[Any, Any]
     token_bytes: np.ndarray[Any, Any]
     tokenizer: str
+    mask: int = MASK
 
 
 def cached(path: Path, make: Callable[[], Text]) -> Text:
@@ -52,7 +55,7 @@ def cached(path: Path, make: Callable[[], Text]) -> Text:
             _write(path, make())
     with np.load(path, allow_pickle=False) as arrays:
         train, validation, test, lengths = (arrays[name] for name in (*PARTS, "token_bytes"))
-        return Text(train, validation, test, lengths, bytes(arrays["tokenizer"]).decode())
+        return Text(train, validation, test, lengths, bytes(arrays["tokenizer"]).decode(), int(arrays["mask"]))
 
 
 def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -115,10 +118,10 @@ def train_tokenizer(documents: list[str], vocabulary: int) -> Any:
     return tokenizer
 
 
-def encode(tokenizer: Any, documents: list[str]) -> np.ndarray[Any, Any]:
+def encode(tokenizer: Any, documents: list[str], end: int = END) -> np.ndarray[Any, Any]:
     """Documents as one stream, each behind an end mark, uint32 (L,)."""
     encoded = tokenizer.encode_batch_fast(documents, add_special_tokens=False)
-    return np.concatenate([np.array([END, *document.ids], dtype=np.uint32) for document in encoded])
+    return np.concatenate([np.array([end, *document.ids], dtype=np.uint32) for document in encoded])
 
 
 def encoder(tokenizer: str) -> Callable[[str], list[int]]:
@@ -130,10 +133,19 @@ def encoder(tokenizer: str) -> Callable[[str], list[int]]:
 
 
 def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
-    """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter."""
-    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.uint32)
-    for token, number in tokenizer.get_vocab().items():
-        lengths[number] = 0 if token in SPECIAL else len(token)
+    """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter.
+
+    All 0 for a tokeniser of another kind, whose tokens do not say how long the text was.
+    """
+    numbers = tokenizer.get_vocab()
+    lengths = np.zeros(max(numbers.values()) + 1, dtype=np.uint32)
+    said = json.loads(tokenizer.to_str())
+    if (said.get("decoder") or {}).get("type") != "ByteLevel":
+        return lengths
+    for token, number in numbers.items():
+        lengths[number] = len(token)
+    for token in said["added_tokens"]:  # these are written as they are
+        lengths[token["id"]] = 0 if token["special"] else len(token["content"].encode())
     return lengths
 
 

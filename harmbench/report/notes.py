@@ -24,10 +24,9 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
         f"Verdicts: paired t test of {_ranked_by(run)} by seed against linear + cross_entropy, Holm-corrected over the "
-        f"table at {100 * (1 - LEVEL):.0f} %. The spread counts as no less than the rounding of an accuracy on so few samples; "
-        "no head is better, or named the best, while trials of its ended badly or collapsed. "
-        "`not decided` is no proof of equality; the seeds it names are "
-        "an estimate. "
+        f"table at {100 * (1 - LEVEL):.0f} %. The spread counts as no less than the rounding of an accuracy on so few "
+        "samples; no head is better, or named the best, while trials of its ended badly or collapsed. "
+        "`not decided` is no proof of equality; the seeds it names are an estimate. "
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from harmbench.datasets import Splits
+from harmbench.datasets._text import asked_of
+from harmbench.errors import UsageError
 from harmbench.records import ObjectiveKind
 
 IGNORED = -100  # a target that is not asked for
-MASKED_SHARE = 0.15  # of a window's tokens; of these 80 % are masked, 10 % another token, 10 % as they were
 _EVALUATION_SEED = 2019  # masks of validation and test are the same for every trial
 
 Questions = tuple[Tensor, Tensor]
@@ -22,9 +23,17 @@ def posed(splits: Splits, objective: ObjectiveKind) -> Splits:
     """Splits whose parts are questions (M, T) with their answers (M, T).
 
     The training part of a text that is to be masked stays as it is: masks change every step.
+
+    Raises:
+        UsageError: for masks where the data set has no token for them.
     """
     if objective == "class":
         return splits
+    if objective == "masked" and splits.mask_token is None:
+        raise UsageError(
+            "the data set's tokenizer has no token that masks, so no masked language model can be trained on it; take "
+            "a causal one, or a data set without the option tokenizer"
+        )
     texts = (splits.train_inputs, splits.validation_inputs, splits.test_inputs)
     if objective == "next":
         parts = [(text[:, :-1], text[:, 1:]) for text in texts]
@@ -57,7 +66,8 @@ def asking(objective: ObjectiveKind, splits: Splits, seed: int) -> Asking:
 
 def masked(tokens: Tensor, splits: Splits, generator: torch.Generator) -> Questions:
     """Windows (B, T) with some tokens hidden, as BERT is trained (arXiv 1810.04805, section 3.1), and the
-    hidden ones as targets; the same number in every window.
+    hidden ones as targets; the same number in every window: of them 80 % are masked, 10 % another token, 10 % as they
+    were.
 
     Args:
         tokens: windows.
@@ -72,7 +82,7 @@ def masked(tokens: Tensor, splits: Splits, generator: torch.Generator) -> Questi
     """
     assert splits.mask_token is not None
     batch, length = tokens.shape
-    count = max(1, round(MASKED_SHARE * length))
+    count = asked_of(length, "masked")
     chosen = torch.rand(batch, length, generator=generator).topk(count).indices.to(tokens.device)
     fate = torch.rand(batch, count, generator=generator).to(tokens.device)
     other = torch.randint(splits.num_classes, (batch, count), generator=generator).to(tokens.device)

@@ -1,0 +1,148 @@
+"""Any language model of the transformers library by name.
+
+Hf.model      from its configuration with fresh weights, or with its own
+fits          whether its vocabulary is the data set's
+_try_out      refuses what gives no hidden states, or looks ahead where it is asked for what follows
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harmbench._hub import found_here
+from harmbench._torch import torch
+from harmbench.backbones._language import TransformersBackbone
+from harmbench.errors import UsageError
+from harmbench.records import ObjectiveKind, fingerprint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")  # what configurations call N
+_LENGTHS = ("max_position_embeddings", "n_positions")
+_FAILURES = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, IndexError)
+
+
+class Hf(TransformersBackbone):
+    """Any language model of the transformers library, `hf:NAME`: a name of the Hugging Face hub, or a folder that
+    `save_pretrained` wrote. The model is what `AutoModel` makes of it, without its head.
+
+    Nothing is fetched in a trial: `hf download NAME` does it before. Weights are fresh, of its configuration, or with
+    `pretrained=true` its own: then the data set needs the model's own tokenizer, such as `stdlib[tokenizer=NAME]`, and
+    windows no longer than the model reads. `masked=true` asks for masked tokens, as of BERT; else for each next one,
+    and a model that looks ahead is refused. Code of the hub's is never run. Needs `pip install 'harmbench[language]'`.
+
+    >>> str(Hf(path="gpt2", pretrained=True))
+    'hf:gpt2[pretrained=True]'
+    """
+
+    name: ClassVar[str] = "hf"
+    argument: ClassVar[str | None] = "path"
+
+    path: str
+    pretrained: bool = False
+    masked: bool = False
+
+    @property
+    def objective(self) -> ObjectiveKind:  # type: ignore[override]  # of others it is the class's, here an option's
+        return "masked" if self.masked else "next"
+
+    def known_features(self) -> int | None:
+        config = self._folder() / "config.json"
+        if not config.is_file():
+            return None
+        said = json.loads(config.read_bytes())
+        return next((int(said[name]) for name in _WIDTHS if name in said), None)
+
+    def content(self) -> str:
+        """The library's version, and names, sizes and times of local files."""
+        files = sorted(path for path in self._folder().glob("*") if path.suffix in (".json", ".safetensors", ".bin"))
+        stats = ((file.name, file.stat()) for file in files)
+        return fingerprint([super().content(), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+
+    def model(self, length: int, vocabulary: int) -> nn.Module:
+        model: nn.Module = self._pretrained(vocabulary) if self.pretrained else self._fresh(length, vocabulary)
+        if getattr(model, "pooler", None) is not None:
+            setattr(model, "pooler", None)  # nothing reads it  # noqa: B010 - mypy knows no such attribute
+        self._try_out(model, length, vocabulary)
+        return model.train()
+
+    def _folder(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def _loaded(self, kind: Any) -> Any:
+        """What the library's `kind` loads of the name."""
+        try:
+            return kind.from_pretrained(str(found_here(self.path)))
+        except _FAILURES as error:
+            raise UsageError(
+                f"backbone '{self}' cannot be loaded: {self.path} is no folder that save_pretrained wrote, nor in the "
+                f"hub's cache on this machine; if the hub has it, get it with `hf download {self.path}`"
+            ) from error
+
+    def _fresh(self, length: int, vocabulary: int) -> Any:
+        from transformers import AutoConfig, AutoModel
+
+        config = self._loaded(AutoConfig)
+        config.vocab_size, config.use_cache = vocabulary, False
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = None  # numbers of another vocabulary
+        for field in _LENGTHS:
+            if 0 < (getattr(config, field, 0) or 0) < length:
+                setattr(config, field, length)
+        try:
+            return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        except _FAILURES as error:
+            raise UsageError(f"backbone '{self}' cannot be built of its configuration: {_one_line(error)}") from error
+
+    def _pretrained(self, vocabulary: int) -> Any:
+        from transformers import AutoModel
+
+        model = self._loaded(AutoModel).float()
+        model.config.use_cache = False
+        table = model.get_input_embeddings()
+        rows = len(table.weight)
+        if vocabulary not in (rows, self._tokens()):
+            raise UsageError(
+                f"backbone '{self}' has weights for the {self._tokens() or rows} tokens of its own tokenizer, and the "
+                f"data set has {vocabulary}; give the data set that one, such as stdlib[tokenizer={self.path}]"
+            )
+        if vocabulary < rows:  # tables are filled up to round numbers, with rows that no token has
+            table.weight = torch.nn.Parameter(table.weight[:vocabulary].detach().clone())
+            table.num_embeddings = vocabulary
+        return model
+
+    def _tokens(self) -> int | None:
+        """Size of the model's own vocabulary; None where no tokenizer comes with it."""
+        from tokenizers import Tokenizer
+
+        file = found_here(self.path) / "tokenizer.json"
+        return max(Tokenizer.from_file(str(file)).get_vocab().values()) + 1 if file.is_file() else None
+
+    def _try_out(self, model: Any, length: int, vocabulary: int) -> None:
+        """Run it on a window, and once more with another second half.
+
+        Raises:
+            UsageError: where it cannot be run so, or the first half's features differ though what follows is asked for.
+        """
+        generator = torch.Generator().manual_seed(0)
+        tokens, half = torch.randint(vocabulary, (1, length), generator=generator), length // 2
+        changed = torch.cat([tokens[:, :half], (tokens[:, half:] + 1) % vocabulary], dim=1)
+        try:
+            with torch.no_grad():
+                one, other = (model.eval()(each).last_hidden_state[0, :half] for each in (tokens, changed))
+        except _FAILURES as error:
+            raise UsageError(
+                f"backbone '{self}' does not take windows of {length} tokens ({_one_line(error)}); if they are too "
+                "long for it, give the data set a shorter length"
+            ) from error
+        if not self.masked and (one - other).abs().max() > 1e-5 * one.abs().max():
+            raise UsageError(
+                f"backbone '{self}' looks ahead, so the next token is no question for it; write "
+                f"hf:{self.path}[{'pretrained=true,' if self.pretrained else ''}masked=true]"
+            )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
