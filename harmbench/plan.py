@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ def expand(
     heads, excluded = pair(suite.metrics, suite.losses)
     places, misfits = match(suite.datasets, suite.backbones)
     excluded += misfits
+    _check_stacks(suite, {backbone for _, backbone in places})
     common: dict[str, Any] = {
         "meters": suite.meters,
         "device_kind": device_kind,
@@ -105,6 +106,20 @@ def expand(
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
     trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in _shuffled(cells, seed)]
     return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
+
+
+def _check_stacks(suite: SuiteSpec, backbones: Iterable[str]) -> None:
+    """Refuse to train seeds together of a backbone that cannot be stacked.
+
+    Raises:
+        SuiteError: which names it.
+    """
+    if all(protocol.seeds_together == 1 for protocol in suite.settings.values()):
+        return
+    if lone := [address for address in sorted(backbones) if not BACKBONES.parse(address).stacks]:
+        able = ", ".join(name for name, member in BACKBONES.members.items() if member.stacks)
+        said = f"protocol.seeds_together: seeds of {', '.join(lone)} cannot be trained together (those of {able} can)"
+        raise SuiteError(suite.name, [f"{said}; set seeds_together: 1, or choose other backbones"])
 
 
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:

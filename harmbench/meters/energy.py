@@ -39,6 +39,7 @@ class _EnergyWatcher(Watcher):
                 windows=train.windows,
                 coverage=train.coverage.get(component),
                 reason=train.reasons.get(component, UNREAD),
+                together=outcome.together,
             )
             found.append(total)
             per_sample = None if total.value is None else total.value / samples
@@ -48,15 +49,18 @@ class _EnergyWatcher(Watcher):
                     name, per_sample, "J/sample", "lower", total.reason, origin=total.origin, energy=total.energy
                 )
             )
-            found += _direct(component, train, origin)
+            found += _direct(component, train, origin, outcome.together)
         return found
 
 
-def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin) -> list[Measurement]:
+def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin, together: int) -> list[Measurement]:
     """The same joules by the counter that harmbench reads itself, where there is one."""
     if component not in train.direct:
         return []
     counter = EnergyOrigin(method="counter", scope=origin.scope, detail="read directly")
     name, joules = f"{component}_joules_direct", train.direct[component]
     reason = train.direct_reasons.get(component, UNREAD)
-    return [joules_of_window(name, component, joules, train.seconds, counter, windows=train.windows, reason=reason)]
+    found = joules_of_window(
+        name, component, joules, train.seconds, counter, windows=train.windows, reason=reason, together=together
+    )
+    return [found]

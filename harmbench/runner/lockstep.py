@@ -236,7 +236,7 @@ def stacked_step(
 def clip(stack: Stack, most: float) -> Tensor:
     """Scale each model's gradients to a norm of at most `most`, as `clip_grad_norm_` does; the norms before, (S,)."""
     gradients = [p.grad for p in stack.parameters.values() if p.grad is not None]
-    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients], 1).norm(dim=1)
+    norms = torch.stack([gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients], 1).norm(dim=1)
     scale = (most / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
@@ -276,9 +276,7 @@ def marks(stack: Stack, inputs: Tensor, targets: Tensor, protocol: Protocol) -> 
     with torch.no_grad(), precision(inputs, protocol):
         for block, wanted in zip(inputs.split(EVALUATION_BATCH, 1), targets.split(EVALUATION_BATCH, 1), strict=True):
             logits = stack.logits(block)
-            flat = torch.nn.functional.cross_entropy(
-                logits.double().flatten(0, 1), wanted.flatten(), reduction="none"
-            )
+            flat = torch.nn.functional.cross_entropy(logits.double().flatten(0, 1), wanted.flatten(), reduction="none")
             nll.append(flat.view(wanted.shape))
             hits.append(logits.argmax(-1) == wanted)
     stack.train(was_training)

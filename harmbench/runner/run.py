@@ -189,7 +189,9 @@ class _Block:
         source: Callable[[str], AbstractContextManager[EnergySource]],
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
-        self.executor: LocalExecutor[Any, tuple[TrialRecord, ...]] | None = None  # it opens the sources, so it comes later
+        self.executor: LocalExecutor[Any, tuple[TrialRecord, ...]] | None = (
+            None  # it opens the sources, so it comes later
+        )
         self.spending: _Spending | None = None
         self.environment = environment
         self._idle_seconds, self._store, self._source = idle_seconds, store, source

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harmbench.heads import DistanceHead, LinearHead
-from harmbench.kernels import harmonic, native
+from harmbench.kernels import choice, harmonic, native
 from harmbench.losses.cross_entropy import CrossEntropy
 from harmbench.losses.harmonic import Harmonic
 from harmbench.runner.model import Classifier
@@ -113,11 +113,14 @@ class Stack:
     @cached_property
     def one_call(self) -> tuple[native.Step, bool] | None:
         """The kernel's one call for head and loss, where it is all of it; and whether it wants numbers near 1."""
-        first = self.models[0]
-        if not isinstance(first.head, DistanceHead) or type(first.objective.loss) is not Harmonic:
+        head, objective = self.models[0].head, self.models[0].objective
+        if not isinstance(head, DistanceHead) or type(objective.loss) is not Harmonic:
             return None
-        blank = first.head.weight.detach().new_zeros(1, first.objective.in_features)
-        return harmonic.one_call(first.head.pairs(blank))
+        weight, parameters = head.weight.detach(), dict(head.distance_parameters.items())
+        # Beside one head the formula is as quick where there is little to do, and beside many it is not.
+        blank = weight.new_zeros(choice.SMALL // weight.numel() + 1, objective.in_features)
+        # As in evaluation: a noisy distance would draw here.
+        return harmonic.one_call(head.distance.pairs(blank, weight, parameters, training=False))
 
     def _exponents(self) -> Tensor:
         """n of each model, (S,)."""
