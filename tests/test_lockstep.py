@@ -146,7 +146,8 @@ def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, l
     monkeypatch.setattr(lockstep, "build", build_a_bad_one)
     wild = run(specs)
     assert (wild[1].status, wild[1].reason) == ("diverged", "loss nan at step 1")
-    assert wild[1].curve == () and wild[1].value("nonfinite_step_share") == 1
+    assert wild[1].curve == ()
+    assert wild[1].value("nonfinite_step_share") == 1
     assert [findings(wild[seed]) for seed in (0, 2)] == [findings(calm[seed]) for seed in (0, 2)]
     assert wild[0].together == TOGETHER, "its share of the time is still a third"
     assert run([specs[1]])[1].status == "diverged", "and training ends where nobody is left"
@@ -161,11 +162,14 @@ def test_seconds_and_joules_are_equal_shares_and_nobodys_measure():
     assert sum(phase.seconds for phase in phases) == pytest.approx(wall - 2), "two ticks are outside the borders"
     assert sum(phase.joules["cpu"] for phase in phases) == pytest.approx(6.0 * (link.readings - 1))
     one = records[0]
-    assert one.together == 2 and any("equal share" in said and "2 trial" in said for said in one.caveats)
+    assert one.together == 2
+    assert any("equal share" in said and "2 trial" in said for said in one.caveats)
     for name in ("throughput", "step_seconds_p50", "peak_memory", "cpu_joules", "seconds_to_target", "mfu"):
         missing = next(m for m in one.measurements if m.name == name)
-        assert missing.value is None and "2 seeds were trained together" in missing.reason, name
-    assert one.value("steps_to_target") is not None and one.value("flops_per_step") is not None
+        assert missing.value is None
+        assert "2 seeds were trained together" in missing.reason, name
+    assert one.value("steps_to_target") is not None
+    assert one.value("flops_per_step") is not None
 
 
 def stack(backbone="token_mlp", distance=None, loss="cross_entropy", shape=(2, 11), classes=11, count=3):
@@ -263,7 +267,8 @@ def test_the_kernel_takes_all_heads_in_one_call():
     made = stack(distance="euclidean", loss="harmonic")
     if "native" not in made.models[0].how(200):
         pytest.skip("no compiled kernels here")
-    assert made.one_call is not None and "one call" in made.how()
+    assert made.one_call is not None
+    assert "one call" in made.how()
     assert stack(distance="hellinger", loss="harmonic").one_call is None, "it maps its vectors first"
 
 
@@ -334,8 +339,8 @@ def test_run_goes_on_with_the_seeds_that_are_missing(tmp_path):
     said = harmbench("run", "tiny.yaml", "--out", "parts")
     assert "6 ok, 2 done before" in said.stdout
     whole, parts = ({r.id: r for r in store.read(tmp_path / name).trials} for name in ("whole", "parts"))
-    assert {id: findings(record) for id, record in parts.items()} == {
-        id: findings(record) for id, record in whole.items()
+    assert {key: findings(record) for key, record in parts.items()} == {
+        key: findings(record) for key, record in whole.items()
     }
     assert sorted(record.together for record in parts.values()) == [1, 1, 2, 2, 2, 2, 2, 2]
     assert len(list((tmp_path / "parts" / "artifacts").glob("*.npz"))) == 8
