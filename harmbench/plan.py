@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ def expand(
     heads, excluded = pair(suite.metrics, suite.losses)
     places, misfits = match(suite.datasets, suite.backbones)
     excluded += misfits
+    _check_stacks(suite, {backbone for _, backbone in places})
     common: dict[str, Any] = {
         "meters": suite.meters,
         "device_kind": device_kind,
@@ -115,6 +116,20 @@ def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
     (64, 2048)
     """
     return batch_size * DATASETS.parse(dataset).questions(BACKBONES.parse(backbone).objective)
+
+
+def _check_stacks(suite: SuiteSpec, backbones: Iterable[str]) -> None:
+    """Refuse to train seeds together of a backbone that cannot be stacked.
+
+    Raises:
+        SuiteError: which names it.
+    """
+    if all(protocol.seeds_together == 1 for protocol in suite.settings.values()):
+        return
+    if lone := [address for address in sorted(backbones) if not BACKBONES.parse(address).stacks]:
+        able = ", ".join(name for name, member in BACKBONES.members.items() if member.stacks)
+        said = f"protocol.seeds_together: seeds of {', '.join(lone)} cannot be trained together (those of {able} can)"
+        raise SuiteError(suite.name, [f"{said}; set seeds_together: 1, or choose other backbones"])
 
 
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:

@@ -108,6 +108,15 @@ class Protocol(Record):
             raise ValueError("give exactly one budget: steps or epochs")
         return epochs
 
+    @field_validator("seeds_together")
+    @classmethod
+    def _plain_steps(cls, together: int, info: ValidationInfo) -> int:
+        asked = {"accumulate": info.data.get("accumulate", 1) > 1, "compile": info.data.get("compile", False)}
+        if together > 1 and any(asked.values()):
+            named = " and ".join(field for field, is_asked in asked.items() if is_asked)
+            raise ValueError(f"seeds trained together know no {named}; set it to 1, or leave {named} out")
+        return together
+
     @field_validator("target_nll")
     @classmethod
     def _one_target(cls, loss: float | None, info: ValidationInfo) -> float | None:

@@ -44,7 +44,7 @@ def spend(limit, costs, todo, begun=(), known=None, devices=1):
     """Run until the watch stops it; the trials that ran and what they spent."""
     watch, spent, ran = Watch(Budget("asked", limit, "s"), todo, begun, known or {}, devices), 0.0, []
     for trial in todo:
-        if not watch.may_start(trial, "cpu", spent):
+        if not watch.may_start([trial], "cpu", spent):
             break
         spent += costs(trial)
         ran.append(trial)
@@ -66,7 +66,7 @@ def test_it_stops_between_seeds_where_the_next_does_not_fit():
     assert (len(ran), spent) == (8, 8.0)
     assert watch.stopped == "seed 2 takes about 4 s, and 3 s are left"
     assert watch.takes_all(seeds(5)[8:]) == 12.0
-    assert not watch.may_start(seeds(1)[0], "cpu", 0.0), "once stopped, it stays so"
+    assert not watch.may_start(seeds(1)[:1], "cpu", 0.0), "once stopped, it stays so"
 
 
 def test_the_seed_a_call_begins_with_runs_as_far_as_it_goes():
@@ -90,8 +90,8 @@ def test_a_trial_that_does_not_fit_is_not_begun():
 
 def test_what_cannot_be_counted_any_more_stops():
     watch = Watch(Budget("1kWh", 3.6e6, "J"), seeds(1))
-    assert watch.may_start(seeds(1)[0], "cpu", 1.0)
-    assert not watch.may_start(seeds(1)[1], "cpu", None)
+    assert watch.may_start(seeds(1)[:1], "cpu", 1.0)
+    assert not watch.may_start(seeds(1)[1:2], "cpu", None)
     assert watch.stopped == "what was spent is not known any more"
 
 

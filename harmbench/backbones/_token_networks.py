@@ -8,7 +8,7 @@ test holds the two against each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -87,27 +87,28 @@ class TokenTransformerNetwork(nn.Module):
         (count, batch, length), width = tokens.shape, table.shape[-1]
         x = looked_up(table, tokens.transpose(1, 2).flatten(1)).view(count, length, batch, width)
         x = (x + positions[:, :, None]).permute(0, 3, 1, 2)  # (S, N, T, B)
-        masks = self._masks(count, length, batch, width, x) if self.training and self._dropout else None
+        is_noisy = self.training and self._dropout > 0
+        masks = self._masks(count, length, batch, width, x) if is_noisy else [None] * (4 * len(self.layers))
         for index in range(len(self.layers)):
-            x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks and masks[4 * index : 4 * index + 4])
+            x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks[4 * index : 4 * index + 4])
         return x[:, :, -1].transpose(1, 2).contiguous()
 
-    def _layer(self, p: Stack, x: Tensor, masks: list[Tensor] | None) -> Tensor:
+    def _layer(self, p: Stack, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
         """One encoder layer, normalised after each residual connection; x is (S, N, T, B)."""
         heads = self._sizes[0]
         count, width, length, batch = x.shape
         qkv = _linear(p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"], x)
         q, k, v = qkv.view(count, 3, heads, width // heads, length, batch).unbind(1)  # (S, heads, N / heads, T, B)
         scores = (q[..., :, None, :] * k[..., None, :, :]).sum(2) / math.sqrt(width // heads)
-        shares = _dropped(scores.softmax(-2), masks and masks[0])  # (S, heads, T, T, B)
+        shares = _dropped(scores.softmax(-2), masks[0])  # (S, heads, T, T, B)
         seen = (shares[:, :, None] * v[..., None, :, :]).sum(-2).flatten(1, 2)
         seen = _linear(p["self_attn.out_proj.weight"], p["self_attn.out_proj.bias"], seen)
-        x = _normed(x + _dropped(seen, masks and masks[1]), p["norm1.weight"], p["norm1.bias"])
+        x = _normed(x + _dropped(seen, masks[1]), p["norm1.weight"], p["norm1.bias"])
         inner = _linear(p["linear1.weight"], p["linear1.bias"], x).relu()
-        outer = _linear(p["linear2.weight"], p["linear2.bias"], _dropped(inner, masks and masks[2]))
-        return _normed(x + _dropped(outer, masks and masks[3]), p["norm2.weight"], p["norm2.bias"])
+        outer = _linear(p["linear2.weight"], p["linear2.bias"], _dropped(inner, masks[2]))
+        return _normed(x + _dropped(outer, masks[3]), p["norm2.weight"], p["norm2.bias"])
 
-    def _masks(self, count: int, length: int, batch: int, width: int, like: Tensor) -> list[Tensor]:
+    def _masks(self, count: int, length: int, batch: int, width: int, like: Tensor) -> Sequence[Tensor | None]:
         """What each dropout of a step multiplies with, in their order: 0, or 1 over the share that is kept.
 
         Of one draw of 16 bits each, so that the dropout is that asked for within 1e-5.
@@ -119,7 +120,7 @@ class TokenTransformerNetwork(nn.Module):
         draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
         bits = draws.view(torch.int16)[: sum(sizes)]
         kept = (bits >= round(self._dropout * 2**16) - 2**15).to(like.dtype).div_(1 - self._dropout)
-        return [mask.view(shape) for mask, shape in zip(kept.split(sizes), shapes, strict=True)]
+        return [mask.view(shape) for mask, shape in zip(torch.split(kept, sizes), shapes, strict=True)]
 
 
 def _within(parameters: Stack, prefix: str) -> Stack:
@@ -129,7 +130,7 @@ def _within(parameters: Stack, prefix: str) -> Stack:
 
 def _linear(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """Linear maps (S, M, N) with biases (S, M) of x (S, N, T, B)."""
-    return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+    return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).view(*weight.shape[:2], *x.shape[2:])
 
 
 def _dropped(x: Tensor, mask: Tensor | None) -> Tensor:

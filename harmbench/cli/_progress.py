@@ -42,11 +42,12 @@ def line_for(record: TrialRecord) -> str:
     return f"{record.status:8} {record.spec}: {result}, {seconds:.1f} s"
 
 
-def names(job: dict[str, Any]) -> str:
-    """What a running trial is called."""
-    spec, seeds = job["spec"], [one["spec"]["seed"] for one in (job, *job.get("beside", ()))]
-    place = f"{spec['dataset']} {spec['backbone']} {spec['distance'] or 'linear'} {spec['loss']} {spec['setting']}"
-    return f"{place.strip()} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+def names(job: dict[str, Any]) -> list[str]:
+    """What the trials of a running process are called."""
+    spec = job["spec"]
+    cell = (spec["dataset"], spec["backbone"], spec["distance"] or "linear", spec["loss"], spec["setting"])
+    seeds = [one["spec"]["seed"] for one in (job, *job["beside"])]
+    return [" ".join(filter(None, (*cell, f"seed {seed}"))) for seed in seeds]
 
 
 class PlainDisplay:
@@ -110,15 +111,16 @@ class LiveDisplay:
             self._all = self._progress.add_task("trials", total=summary.planned, completed=summary.reused)
 
     def happened(self, event: Any) -> None:
-        name = names(event.job)
-        if name not in self._running:
-            self._running[name] = self._progress.add_task(name, total=None)
+        first, *others = names(event.job)
+        if first not in self._running:
+            more = f" and {len(others)} more seed(s), together" if others else ""
+            self._running |= dict.fromkeys([first, *others], self._progress.add_task(first + more, total=None))
         if hasattr(event, "steps"):
-            self._progress.update(self._running[name], total=event.steps, completed=event.step)
+            self._progress.update(self._running[first], total=event.steps, completed=event.step)
 
     def finished(self, record: TrialRecord) -> None:
         task = self._running.pop(str(record.spec), None)
-        if task is not None:
+        if task is not None and task not in self._running.values():
             self._progress.remove_task(task)
         if record.status != "ok":
             self._progress.console.print(line_for(record), markup=False, highlight=False)

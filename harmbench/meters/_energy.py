@@ -21,6 +21,7 @@ def joules_of_window(
     windows: int = 1,
     coverage: float | None = None,
     reason: str = UNREAD,
+    together: int = 1,
 ) -> Measurement:
     """Joules with all that says how they were come by, or missing with the reason.
 
@@ -36,6 +37,8 @@ def joules_of_window(
         windows: number of parts.
         coverage: share of the seconds that readings stand for.
         reason: why there are no joules, if there are none.
+        together: trials whose joules these are. What several took is no measure of one: equal shares have no spread,
+            and would pass for replicates that agree.
     """
     facts = EnergyFacts(
         component=component, method=origin.method, scope=origin.scope, period_s=origin.period_s, coverage=coverage
@@ -44,6 +47,9 @@ def joules_of_window(
         return Measurement.of(name, None, "J", "lower", origin.detail, energy=facts)
     if joules is None:
         return Measurement.of(name, None, "J", "lower", reason, energy=facts)
+    if together > 1:
+        note = f"{together} seeds were trained together; an equal share of their joules ({origin.method}) is"
+        return Measurement.of(name, None, "J", "lower", f"{note} {joules / together:.4g} J", energy=facts)
     if origin.method == "model":
         note = f"model: {origin.detail}{_smoothing(seconds / windows, origin)}"
         return Measurement.of(name, joules, "J", "lower", note, origin="modelled", energy=facts)

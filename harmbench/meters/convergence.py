@@ -68,11 +68,16 @@ class Convergence(Meter):
 
 class _ConvergenceWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        return to_target(outcome.curve, outcome.energy_origins, Target.of(outcome.protocol), LATER)
+        target = Target.of(outcome.protocol)
+        return to_target(outcome.curve, outcome.energy_origins, target, LATER, outcome.together)
 
 
 def to_target(
-    curve: Sequence[CurvePoint], origins: Mapping[Component, EnergyOrigin], target: Target | None, unknown: str
+    curve: Sequence[CurvePoint],
+    origins: Mapping[Component, EnergyOrigin],
+    target: Target | None,
+    unknown: str,
+    together: int = 1,
 ) -> list[Measurement]:
     """Steps, seconds and joules of training up to the first validation at the target.
 
@@ -81,13 +86,17 @@ def to_target(
         origins: of its joules.
         target: accuracy or loss to reach; None where it is not known.
         unknown: why.
+        together: trials that shared the time and energy of the curve: then those to the target are nobody's.
     """
     hit = next((point for point in curve if target is not None and target.is_met(point)), None)
     reason = "" if hit else unknown if target is None else _missed(curve, target)
+    seconds, why = hit.train_seconds if hit else None, reason
+    if hit and together > 1:
+        seconds, why = None, f"{together} seeds were trained together; an equal share is {hit.train_seconds:.4g} s"
     return [
         Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
-        Measurement.of("seconds_to_target", hit.train_seconds if hit else None, "s", "lower", reason),
-        *(_joules(curve, hit, component, origins[component], reason) for component in COMPONENTS),
+        Measurement.of("seconds_to_target", seconds, "s", "lower", why),
+        *(_joules(curve, hit, component, origins[component], reason, together) for component in COMPONENTS),
     ]
 
 
@@ -98,11 +107,18 @@ def _missed(curve: Sequence[CurvePoint], target: Target) -> str:
 
 
 def _joules(
-    curve: Sequence[CurvePoint], hit: CurvePoint | None, component: Component, origin: EnergyOrigin, reason: str
+    curve: Sequence[CurvePoint],
+    hit: CurvePoint | None,
+    component: Component,
+    origin: EnergyOrigin,
+    reason: str,
+    together: int,
 ) -> Measurement:
     name = f"{component}_joules_to_target"
     if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
     windows = 1 + curve.index(hit) if hit else 1
-    return joules_of_window(name, component, joules, seconds, origin, windows=windows)
+    if joules is not None and together > 1:  # the curve holds shares
+        joules = together * joules
+    return joules_of_window(name, component, joules, seconds, origin, windows=windows, together=together)

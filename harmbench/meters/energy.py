@@ -41,10 +41,11 @@ class _EnergyWatcher(Watcher):
                 windows=train.windows,
                 coverage=train.coverage.get(component),
                 reason=train.reasons.get(component, UNREAD),
+                together=outcome.together,
             )
             found.append(total)
             found += [_each(total, what, count) for what, count in shares.items()]
-            found += _direct(component, train, origin)
+            found += _direct(component, train, origin, outcome.together)
         return found
 
 
@@ -55,11 +56,14 @@ def _each(total: Measurement, what: str, count: int) -> Measurement:
     return Measurement.of(name, value, f"J/{what}", "lower", total.reason, **more)
 
 
-def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin) -> list[Measurement]:
+def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin, together: int) -> list[Measurement]:
     """The same joules by the counter that harmbench reads itself, where there is one."""
     if component not in train.direct:
         return []
     counter = EnergyOrigin(method="counter", scope=origin.scope, detail="read directly")
     name, joules = f"{component}_joules_direct", train.direct[component]
     reason = train.direct_reasons.get(component, UNREAD)
-    return [joules_of_window(name, component, joules, train.seconds, counter, windows=train.windows, reason=reason)]
+    found = joules_of_window(
+        name, component, joules, train.seconds, counter, windows=train.windows, reason=reason, together=together
+    )
+    return [found]

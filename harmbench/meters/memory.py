@@ -69,6 +69,11 @@ class _MemoryWatcher(Watcher):
                 setattr(self, name, value)
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
+        if outcome.shared:
+            return [
+                Measurement.of(name, None, "B", "lower", outcome.shared)
+                for name in ("peak_memory", "peak_memory_total")
+            ]
         is_seen = self._is_reset or self._peak > self._mark
         growth = max(0, self._peak - self._base) if is_seen else None
         how = "torch's allocator" if self._device else "resident size of the process"

@@ -31,6 +31,8 @@ class Throughput(Meter):
 
 class _ThroughputWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
+        if outcome.shared:
+            return _of_stack(outcome)
         seconds = steady(outcome.step_seconds)
         waited = sum(steady(outcome.batch_seconds)) / sum(seconds)
         few = f"of {len(seconds)} steps" if len(seconds) < 100 else ""
@@ -45,6 +47,26 @@ class _ThroughputWatcher(Watcher):
             Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
             *_flops(outcome, sum(seconds) / len(seconds)),
         ]
+
+
+def _of_stack(outcome: Outcome) -> list[Measurement]:
+    """What can be said of a trial that had no steps of its own: its operations."""
+    missing = [
+        ("throughput", "sample/s", "higher"),
+        *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
+        ("data_wait_share", "1", "lower"),
+    ]
+    rate = outcome.together * outcome.batch_size / percentile(steady(outcome.step_seconds), 50)
+    reasons = {"throughput": f"{outcome.shared}; all of them {rate:.4g} sample/s by the median step"}
+    warm = f"of {outcome.together} seeds together" + ("" if outcome.warm_up.settled else "; step time had not settled")
+    return [
+        *(
+            Measurement.of(name, None, unit, better, reasons.get(name, outcome.shared))
+            for name, unit, better in missing
+        ),
+        Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
+        *(found for found in _flops(outcome, None)),
+    ]
 
 
 def _tokens(outcome: Outcome, seconds: Sequence[float]) -> Iterator[Measurement]:
@@ -68,14 +90,17 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
     return quantiles(seconds, n=100, method="inclusive")[percent - 1] if len(seconds) > 1 else seconds[0]
 
 
-def _flops(outcome: Outcome, step_seconds: float) -> Iterator[Measurement]:
-    """Operations of the head and of the whole step, and their rate over the device's peak."""
+def _flops(outcome: Outcome, step_seconds: float | None) -> Iterator[Measurement]:
+    """Operations of the head and of the whole step, and their rate over the device's peak; None seconds for no rate."""
     flops = outcome.count_flops()
     total = None if flops.head is None else flops.trunk + flops.head
     origin = "measured" if flops.is_counted else "modelled"
     for name, value in (("head_flops_per_step", flops.head), ("flops_per_step", total)):
         more = {} if value is None else {"origin": origin}
         yield Measurement.of(name, value, "FLOP", "lower", flops.how, **more)
+    if step_seconds is None:
+        yield Measurement.of("mfu", None, "1", "higher", outcome.shared)
+        return
     peak = peak_flops(outcome.device_name, outcome.protocol.precision)
     if total is None or isinstance(peak, str):
         yield Measurement.of("mfu", None, "1", "higher", flops.how if total is None else str(peak))

@@ -236,7 +236,8 @@ def stacked_step(
 def clip(stack: Stack, most: float) -> Tensor:
     """Scale each model's gradients to a norm of at most `most`, as `clip_grad_norm_` does; the norms before, (S,)."""
     gradients = [p.grad for p in stack.parameters.values() if p.grad is not None]
-    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients], 1).norm(dim=1)
+    each = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(each, 1), dim=1)
     scale = (most / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
@@ -256,7 +257,8 @@ def warm_up(stack: Stack, data: Data, protocol: Protocol) -> WarmUp:
         synchronise(data.device)
         seconds.append(time.perf_counter() - start)
     if most:
-        marks(throwaway, *(part[:EVALUATION_BATCH] for part in data.validation), protocol)
+        inputs, targets = data.validation
+        marks(throwaway, inputs[:EVALUATION_BATCH], targets[:EVALUATION_BATCH], protocol)
     return WarmUp(len(seconds), is_settled(seconds))
 
 
@@ -274,7 +276,8 @@ def marks(stack: Stack, inputs: Tensor, targets: Tensor, protocol: Protocol) -> 
     stack.train(False)
     hits, nll = [], []
     with torch.no_grad(), precision(inputs, protocol):
-        for block, wanted in zip(inputs.split(EVALUATION_BATCH, 1), targets.split(EVALUATION_BATCH, 1), strict=True):
+        blocks = (torch.split(part, EVALUATION_BATCH, 1) for part in (inputs, targets))
+        for block, wanted in zip(*blocks, strict=True):
             logits = stack.logits(block)
             flat = torch.nn.functional.cross_entropy(logits.double().flatten(0, 1), wanted.flatten(), reduction="none")
             nll.append(flat.view(wanted.shape))

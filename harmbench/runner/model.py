@@ -33,7 +33,10 @@ class Classifier(nn.Module):
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar; of text, over the tokens that are asked for."""
-        features, targets = asked_for(self.backbone(inputs), targets)
+        return self.loss_of(*asked_for(self.backbone(inputs), targets))
+
+    def loss_of(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The same of features (B, N) and targets (B,)."""
         if isinstance(self.head, DistanceHead):
             return self.objective.of_pairs(self.head.pairs(features), targets)
         return self.objective(self.head(features), targets)  # type: ignore[no-any-return]

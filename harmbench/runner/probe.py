@@ -23,7 +23,7 @@ from harmbench.estimate import Group, Probe, Surroundings
 from harmbench.executors import Finished, LocalExecutor, Started
 from harmbench.plan import Plan
 from harmbench.records import IdleWindow, TrialRecord, TrialSpec
-from harmbench.runner.run import RunOptions, preload, prepare, say_source, task
+from harmbench.runner.run import RunOptions, in_stacks, preload, prepare, say_source, task
 
 FIRST_STEPS, FIRST_STRETCHES = 8, 2
 ROUNDS = 3
@@ -55,8 +55,10 @@ def run_probes(
     """
     prepare(plan, options)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    probing = _Probing(options, members, limit)
-    executor: LocalExecutor[Any, TrialRecord] = LocalExecutor(task, options.devices[:1], probing.opened, preload(plan))
+    probing = _Probing(plan, options, members, limit)
+    executor: LocalExecutor[Any, tuple[TrialRecord, ...]] = LocalExecutor(
+        task, options.devices[:1], probing.opened, preload(plan)
+    )
     probing.executor = executor
     planned = len(probing.jobs())
     stop = threading.Timer(limit, executor.stop)
@@ -89,15 +91,18 @@ class _Probing:
     """The state of the rounds.
 
     Args:
+        plan: of the run.
         options: of the run.
         members: one trial of each cell of each group.
         limit: seconds for all.
     """
 
-    def __init__(self, options: RunOptions, members: Mapping[Group, Sequence[TrialSpec]], limit: float) -> None:
-        self.executor: LocalExecutor[Any, TrialRecord] | None = None
+    def __init__(
+        self, plan: Plan, options: RunOptions, members: Mapping[Group, Sequence[TrialSpec]], limit: float
+    ) -> None:
+        self.executor: LocalExecutor[Any, tuple[TrialRecord, ...]] | None = None
         self.found: list[Probe] = []
-        self._options, self._members, self._limit = options, members, limit
+        self._plan, self._options, self._members, self._limit = plan, options, members, limit
         self._began = self._before = time.perf_counter()
         self._start: float | None = None
         self._idle: IdleWindow | None = None
@@ -131,10 +136,12 @@ class _Probing:
             its = self._members[group]
             spec = its[turn * len(its) // _rounds(its)]
             protocol = spec.protocol.model_copy(update={"steps": steps, "epochs": None, "evaluations": stretches})
+            short = [own.model_copy(update={"protocol": protocol}) for own in self._stack(spec)]
             self._order.append(group)
             return {
-                "spec": spec.model_copy(update={"protocol": protocol}).model_dump(),
+                "spec": short[0].model_dump(),
                 "order": 0,
+                "beside": [{"spec": own.model_dump(), "order": 0} for own in short[1:]],
                 "device": device,
                 "environment": "",
                 "data_dir": str(self._options.data_dir),
@@ -144,6 +151,11 @@ class _Probing:
 
         return make
 
+    def _stack(self, spec: TrialSpec) -> list[TrialSpec]:
+        """The planned trials that share a process with one, itself among them."""
+        stacks = in_stacks([(0, own) for own in self._plan.trials if own.cell == spec.cell])
+        return next([own for _, own in stack] for stack in stacks if (0, spec) in stack)
+
     def _more(self, group: Group, source: EnergySource) -> tuple[int, int]:
         """Steps and validations of a group's second probe; 0 where the time is up."""
         assert self.executor
@@ -152,10 +164,10 @@ class _Probing:
                 return 0, 0
         first = next(probe for probe in self.found if probe.group == group)
         last = first.record.curve[-1]
-        step = last.train_seconds / last.step
+        step = first.record.together * last.train_seconds / last.step
         to_come = len(self.jobs()) - len(self.found)
         share = (self._limit - (time.perf_counter() - self._began)) / to_come
-        affordable = (share - first.seconds) / step
+        affordable = (share - first.record.together * first.seconds) / step
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
         origins = source.origins()
         periods = [origins[c].period_s or 0.0 for c in charged(self._options.devices) if c in origins]
@@ -172,13 +184,14 @@ class _Probing:
             self._before = time.perf_counter()
             self._start = self._before - self._began - IDLE_SECONDS
 
-    def take(self, event: Finished[Any, TrialRecord]) -> None:
-        """Keep what a probe found."""
-        group, record, now = self._order[len(self.found)], event.result, time.perf_counter()
+    def take(self, event: Finished[Any, tuple[TrialRecord, ...]]) -> None:
+        """Keep what a probe found; of trials that ran together the first stands for all, each with an equal share."""
+        group, records, now = self._order[len(self.found)], event.result or (), time.perf_counter()
+        record = next(iter(records), None)
         if record is None or not record.curve:
             said = event.failure or (record.reason if record else "")
             raise MeasurementError(f"the probe of {group} failed: {said}; the run would fail there too")
-        self.found.append(Probe(group, record, now - self._before))
+        self.found.append(Probe(group, record, (now - self._before) / len(records)))
         self._before = now
         self._first[group].set()
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harmbench.heads import DistanceHead, LinearHead
-from harmbench.kernels import harmonic, native
+from harmbench.kernels import choice, harmonic, native
 from harmbench.losses.cross_entropy import CrossEntropy
 from harmbench.losses.harmonic import Harmonic
 from harmbench.runner.model import Classifier
@@ -45,7 +45,9 @@ class Stack:
                 parameter.data = row
             self.parameters[name], names[id(of_first)] = stacked, name
         first = models[0]
-        self._backbone = {name: self.parameters[names[id(p)]] for name, p in first.backbone.named_parameters()}
+        self._backbone: dict[str, Tensor] = {
+            name: self.parameters[names[id(p)]] for name, p in first.backbone.named_parameters()
+        }
         self._head = [self.parameters[names[id(p)]] for p in _of_head(first)]
         self._weight = self.parameters[names[id(first.head.weight)]]
 
@@ -63,7 +65,7 @@ class Stack:
 
     def features(self, inputs: Tensor) -> Tensor:
         """Features (S, B, N) of inputs (S, B, ...)."""
-        backbone = self.models[0].backbone
+        backbone: Any = self.models[0].backbone
         if hasattr(backbone, "stacked"):
             found: Tensor = backbone.stacked(self._backbone, inputs)
             return found
@@ -113,11 +115,14 @@ class Stack:
     @cached_property
     def one_call(self) -> tuple[native.Step, bool] | None:
         """The kernel's one call for head and loss, where it is all of it; and whether it wants numbers near 1."""
-        first = self.models[0]
-        if not isinstance(first.head, DistanceHead) or type(first.objective.loss) is not Harmonic:
+        head, objective = self.models[0].head, self.models[0].objective
+        if not isinstance(head, DistanceHead) or type(objective.loss) is not Harmonic:
             return None
-        blank = first.head.weight.detach().new_zeros(1, first.objective.in_features)
-        return harmonic.one_call(first.head.pairs(blank))
+        weight, parameters = head.weight.detach(), dict(head.distance_parameters.items())
+        # Beside one head the formula is as quick where there is little to do, and beside many it is not.
+        blank = weight.new_zeros(choice.SMALL // weight.numel() + 1, objective.in_features)
+        # As in evaluation: a noisy distance would draw here.
+        return harmonic.one_call(head.distance.pairs(blank, weight, parameters, training=False))
 
     def _exponents(self) -> Tensor:
         """n of each model, (S,)."""
@@ -136,21 +141,17 @@ class Stack:
             n: harmonic exponent, where gradients are to be those by features, centres and it.
         """
         model = self.models[place]
+        head: Any = model.head
         with torch.enable_grad():
             own = features.detach().requires_grad_()
             if n is None:
                 wanted = [own, *_of_head(model)]
-                scores = None if isinstance(model.head, DistanceHead) else model.head(own)
-                loss = (
-                    model.objective.of_pairs(model.head.pairs(own), targets)
-                    if scores is None
-                    else model.objective(scores, targets)
-                )
+                loss = model.loss_of(own, targets)
             else:
                 n = n.detach().requires_grad_()
-                wanted = [own, model.head.weight, n]
+                wanted = [own, head.weight, n]
                 task = harmonic.Task(targets.contiguous(), 1.0 / max(len(targets), 1))
-                loss = harmonic.loss(model.head.pairs(own), n, task)
+                loss = harmonic.loss(head.pairs(own), n, task)
             gradients = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
         return loss.detach(), *gradients
 

@@ -1,0 +1,233 @@
+"""What training seeds together saves: seed-steps a second, against a plain DataLoader loop and against trials alone.
+
+    python -m benchmarks.lockstep                            prints benchmarks/lockstep.md; some minutes on two cores
+    python -m benchmarks.lockstep --out benchmarks/lockstep  writes it, and the figures as JSON
+
+Three ways to train the same models on modular addition, by the protocol of the suite `algorithmic`, all with the same
+model, loss, batch size and optimiser, on the same number of threads:
+
+    plain      DataLoader(TensorDataset, shuffle=True), a step of torch for each batch, one seed after another
+    alone      harmbench's training of one trial, one seed after another
+    together   harmbench's training of all seeds as one stack
+
+They take turns of a window of steps in one process, every other time in the opposite order: `plain` and `alone` with
+one seed, `together` with all. Told is how many times as many seed-steps a second: the median over pairs of windows, its
+bootstrap interval, and the quartiles. A second is one of the clock on the wall; beside it, one of the processor, which
+other work on the machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.harness import interval, paired
+from harmbench import bench
+from harmbench.datasets import DATASETS, Splits
+from harmbench.meters import METERS
+from harmbench.records import EnergyReading, TrialSpec
+from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.lockstep import Data, LockstepTraining, stack_of
+from harmbench.runner.model import build
+from harmbench.runner.stack import Stack
+from harmbench.runner.train import Training
+from harmbench.runner.trial import settle
+from harmbench.suite import load
+
+CELLS = (
+    ("token_mlp", None, "cross_entropy"),
+    ("token_mlp", "euclidean", "harmonic"),
+    ("token_transformer", None, "cross_entropy"),
+    ("token_transformer", "euclidean", "harmonic"),
+)
+SEEDS = (5, 10, 20)
+DATASET = "modular_addition"
+STEPS = 50  # of a window, as the suite `grokking` has between validations
+
+Windows = Iterator[None]  # takes the steps of a window at each turn
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times as many seed-steps a second training together takes.
+
+    Attributes:
+        over: the other way.
+        wall: median ratio, by the wall clock; `low` to `high` is its 95 % bootstrap interval.
+        quartiles: of the ratios.
+        processor: median ratio, by processor time.
+        microseconds: of a seed-step together, by the wall clock: median.
+        other_microseconds: the other way.
+    """
+
+    cell: str
+    seeds: int
+    threads: int
+    over: str
+    wall: float
+    low: float
+    high: float
+    quartiles: tuple[float, float]
+    processor: float
+    pairs: int
+    microseconds: float
+    other_microseconds: float
+
+
+def plain(spec: TrialSpec, splits: Splits) -> Windows:
+    """A loop as one writes it by hand."""
+    model = build(spec, splits.input_shape, splits.num_classes)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay)
+    parts = TensorDataset(splits.train_inputs, splits.train_targets)
+    loader = DataLoader(parts, batch_size=spec.protocol.batch_size, shuffle=True)
+    taken = 0
+    while True:
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = model.loss(inputs, targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            taken += 1
+            if taken % STEPS == 0:
+                yield
+
+
+def ledger() -> PhaseLedger:
+    """Books no joules: reading them is the same for one trial and for many."""
+    return PhaseLedger(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+
+
+def alone(spec: TrialSpec, splits: Splits) -> Windows:
+    """harmbench's training of one trial, which validates after each window."""
+    model = build(spec, splits.input_shape, splits.num_classes)
+    watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
+    for _ in Training(spec, model, splits, watchers, ledger(), lambda *_: None).windows():
+        yield
+
+
+def together(spec: TrialSpec, splits: Splits) -> Windows:
+    """All seeds as one stack; validates them after each window."""
+    specs = stack_of(spec)
+    stack = Stack([build(own, splits.input_shape, splits.num_classes) for own in specs])
+    watchers = {place: [METERS.parse(meter).watcher() for meter in spec.meters] for place in range(len(specs))}
+    data = Data([splits] * len(specs))
+    for _ in LockstepTraining(specs, stack, data, watchers, ledger(), lambda *_: None).windows():
+        yield
+
+
+WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "together": together}
+
+
+def gains(cell: tuple[str, str | None, str], seeds: int, threads: int, pairs: int) -> Iterator[Gain]:
+    """Side by side, for one cell and number of seeds."""
+    suite, (backbone, distance, loss) = load("algorithmic"), cell
+    windows = 2 * pairs + 2
+    protocol = suite.protocol.model_copy(
+        update={"threads": threads, "seeds_together": seeds, "steps": STEPS * windows, "evaluations": windows}
+    )
+    spec = TrialSpec(
+        dataset=DATASET,
+        backbone=backbone,
+        distance=distance,
+        loss=loss,
+        seed=0,
+        protocol=protocol,
+        meters=(),  # what they do at a validation is no part of a step
+        device_kind="cpu",
+        versions={},
+    )
+    settle(spec, torch.device("cpu"))
+    splits = DATASETS.parse(DATASET).load(Path("data"), download=False, seed=0)
+    trainings = {way: make(spec, splits) for way, make in WAYS.items()}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    for window in range(windows):
+        for way in reversed(WAYS) if window % 2 else WAYS:
+            wall, processor = time.perf_counter(), time.process_time()
+            next(trainings[way])
+            took = time.perf_counter() - wall, time.process_time() - processor
+            if window > 1:
+                steps = STEPS * (seeds if way == "together" else 1)
+                found[way].append((took[0] / steps, took[1] / steps))
+    mine = np.array(found["together"])
+    for over in ("plain", "alone"):
+        other = np.array(found[over])
+        walls, processors = (paired(other[:, clock], mine[:, clock]) for clock in (0, 1))
+        low, high = interval(walls)
+        first, middle, third = np.quantile(walls, [0.25, 0.5, 0.75]).tolist()
+        yield Gain(
+            f"{backbone}, {distance or 'linear'} + {loss}",
+            seeds,
+            threads,
+            over,
+            middle,
+            low,
+            high,
+            (first, third),
+            float(np.median(processors)),
+            len(walls),
+            1e6 * float(np.median(mine[:, 0])),
+            1e6 * float(np.median(other[:, 0])),
+        )
+
+
+def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
+    """The whole page."""
+    lines = [
+        "# What training seeds together saves",
+        "",
+        "<!-- Written by benchmarks/lockstep.py; edits here are lost. -->",
+        "",
+        "Seed-steps a second on modular addition by the protocol of the suite `algorithmic`, seeds trained as one",
+        "stack, over those of a plain DataLoader loop of the same model, loss, batch size and optimiser, and over",
+        f"those of harmbench's trials alone. The three take turns of {STEPS} steps in one process; in harmbench's ways",
+        "a validation comes after each window and is counted, in the plain loop there is none. Median [its 95 %",
+        "bootstrap interval] (quartiles) by the wall clock, and the median by processor time.",
+        "",
+        "| model | seeds | threads | over | times as many | by processor | µs a seed-step | the other way | pairs |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {g.cell} | {g.seeds} | {g.threads} | {g.over} | {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] "
+            f"({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) | {g.processor:.1f} | {g.microseconds:.0f} | "
+            f"{g.other_microseconds:.0f} | {g.pairs} |"
+            for g in found
+        ),
+        "",
+        *(f"- {name}: {value}" for name, value in about.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--threads", type=int, nargs="+", default=(1,))
+    parser.add_argument("--pairs", type=int, default=20, help="of windows, for each ratio")
+    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json instead of printing")
+    asked = parser.parse_args()
+    found = [
+        gain
+        for threads in asked.threads
+        for cell in CELLS
+        for seeds in asked.seeds
+        for gain in gains(cell, seeds, threads, asked.pairs)
+    ]
+    about = bench.machine() | {"command": " ".join(["python -m benchmarks.lockstep", *sys.argv[1:]])}
+    if asked.out is None:
+        sys.stdout.write(as_markdown(found, about))
+        return
+    asked.out.with_suffix(".md").write_text(as_markdown(found, about), encoding="utf-8")
+    figures = json.dumps({"about": about, "gains": [asdict(gain) for gain in found]}, indent=1) + "\n"
+    asked.out.with_suffix(".json").write_text(figures, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
