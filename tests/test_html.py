@@ -19,7 +19,7 @@ from harmbench.cli import app
 from harmbench.formats import FORMATS, Column, Report, Section, Table
 from harmbench.formats.html._pictures import inline
 from harmbench.formats.html._tables import number, verdict_key
-from harmbench.formats.html._verdicts import decided
+from harmbench.formats.html._verdicts import decided, tally
 from tests.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.contracts.test_formats import DECIDED, RUNS, composed
 
@@ -205,6 +205,16 @@ def test_the_summary_shows_what_is_decided_and_nothing_else():
     assert {row[2]: row[1] for row in rows} == DECIDED
     tile = Page(re.search(r'<div class="tile">.*?</div>', text, re.DOTALL)[0]).text.split()
     assert " ".join(tile).startswith("1 better 1 worse 4 not decided 1 n/a of 7 comparisons")
+
+
+def test_claims_of_which_none_is_decided_are_counted_as_claims():
+    columns = (Column(label="verdict", numeric=False), Column(label="claim", numeric=False))
+    table = Table(title="Claims", columns=columns, rows=(("not decided", "a"), ("not decided", "b")))
+    assert [(share.verdict, share.number) for share in tally([table]).shares] == [
+        ("supported", 0),
+        ("refuted", 0),
+        ("not decided", 2),
+    ]
 
 
 def test_decided_rows_of_unlike_tables_are_all_there():

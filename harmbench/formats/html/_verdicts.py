@@ -42,18 +42,17 @@ def compares(section: Section) -> Table | None:
 
 
 def tally(tables: Sequence[Table]) -> Tally:
-    """Verdicts counted."""
+    """Verdicts counted; of claims, where they are what the tables state."""
     counts: Counter[str] = Counter()
     for table in tables:
         counts.update(verdict for row in table.rows if (verdict := _verdict(table, row)) not in _NO_COMPARISON)
     total = sum(counts.values())
-    return Tally(total, tuple(_shares(counts, total)))
+    family = ("supported", "refuted") if any(map(states_verdicts, tables)) else ("better", "worse")
+    return Tally(total, tuple(_shares(counts, total, family)))
 
 
-def _shares(counts: Counter[str], total: int) -> Iterator[Share]:
-    """In the order of good, bad, open, none; better and worse are told even where there are none."""
-    are_claims = {"supported", "refuted", "not testable here"} & set(counts)
-    family = ("supported", "refuted") if are_claims else ("better", "worse")
+def _shares(counts: Counter[str], total: int, family: tuple[str, str]) -> Iterator[Share]:
+    """In the order of good, bad, open, none; those of the family are told even where there are none."""
     known = [v for v in CHIPS if v in counts or v in family]
     start = 0.0
     for verdict in known:
