@@ -14,7 +14,8 @@ bit for bit:
 A machine's speed drifts by more than what is looked for, over seconds. So the three train side by side in one process,
 a window of about 30 steps each by turns, and the next windows in the opposite order (bare, harness, meters, meters,
 harness, bare). A ratio is that of two ways over two such windows, between which an even drift cancels; told are the
-median of the ratios, with its bootstrap interval, and their quartiles.
+median of the ratios, with its bootstrap interval, and their quartiles. Where others use the machine too, `--threads 1
+--clock processor` counts the processor time of the training thread, and leaves out what it waited for them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import copy
 import gc
 import json
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -51,8 +53,10 @@ from harmbench.suite import load
 
 HEADS: tuple[tuple[str | None, str], ...] = ((None, "cross_entropy"), ("euclidean", "harmonic"))
 THREADS = (1, 2)
+CLOCKS = {"wall": time.perf_counter, "processor": time.thread_time}
 RESAMPLES = 9999  # of the bootstrap
 
+Clock = Callable[[], float]
 Windows = Iterator[float]  # trains a window at each turn; gives the seconds that its steps took, without the validation
 
 
@@ -88,7 +92,7 @@ class Ratio:
         return f"{self.ratio:.3f} [{self.low:.3f}, {self.high:.3f}] ({self.quartiles[0]:.2f}, {self.quartiles[1]:.2f})"
 
 
-def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
+def by_hand(trial: TrialSpec, model: Classifier, splits: Splits, clock: Clock) -> Windows:
     """The loop that one would write without harmbench."""
     protocol, size = trial.protocol, len(splits.train_targets)
     steps = protocol.budget(size)
@@ -98,7 +102,7 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
     torch.manual_seed(derived_seed(trial, "train"))
     model.train()
     total = 0.0
-    start = time.perf_counter()
+    start = clock()
     for step, rows in enumerate(batch_indices(size, protocol.batch_size, steps, derived_seed(trial, "order")), start=1):
         inputs, targets = splits.train_inputs[rows], splits.train_targets[rows]
         optimizer.zero_grad()
@@ -112,13 +116,13 @@ def by_hand(trial: TrialSpec, model: Classifier, splits: Splits) -> Windows:
         schedule.step()
         total += loss.item()
         if step in stops:
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
             accuracy = validated(model, splits)
             if accuracy > best:
                 best, _ = accuracy, copy.deepcopy(model.state_dict())
             yield seconds
             total = 0.0
-            start = time.perf_counter()
+            start = clock()
 
 
 def validated(model: Classifier, splits: Splits) -> float:
@@ -132,10 +136,10 @@ def validated(model: Classifier, splits: Splits) -> float:
 
 
 def by_harmbench(
-    trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading]
+    trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading], clock: Clock
 ) -> Windows:
     """The same through harmbench, with the trial's meters."""
-    ledger = PhaseLedger(time.perf_counter, read_energy, lambda: None)
+    ledger = PhaseLedger(clock, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
     spent = 0.0
     for point in Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).windows():
@@ -144,7 +148,9 @@ def by_harmbench(
     ledger.close()
 
 
-def compare(head: tuple[str | None, str], threads: int, seconds: float, splits: Splits) -> Iterator[Ratio]:
+def compare(
+    head: tuple[str | None, str], threads: int, seconds: float, splits: Splits, clock: Clock
+) -> Iterator[Ratio]:
     """Ratios of one head."""
     suite = load("vision")
     trial = TrialSpec(
@@ -162,11 +168,11 @@ def compare(head: tuple[str | None, str], threads: int, seconds: float, splits: 
     start, unmetered = build(trial, (1, 8, 8), 10), trial.model_copy(update={"meters": ()})
     with instruments_for(["cpu"]) as source:
         ways: dict[str, Callable[[Classifier], Windows]] = {
-            "bare": lambda model: by_hand(trial, model, splits),
-            "harness": lambda model: by_harmbench(unmetered, model, splits, source.read),
-            "meters": lambda model: by_harmbench(trial, model, splits, source.read),
+            "bare": lambda model: by_hand(trial, model, splits, clock),
+            "harness": lambda model: by_harmbench(unmetered, model, splits, source.read, clock),
+            "meters": lambda model: by_harmbench(trial, model, splits, source.read, clock),
         }
-        found = side_by_side(ways, start, trial.protocol.evaluations, seconds)
+        found = side_by_side(ways, start, trial.protocol.evaluations, seconds, clock)
     window = trial.protocol.budget(len(splits.train_targets)) / trial.protocol.evaluations
     usual = 1e6 * float(np.median([times.steps for times in found["bare"]])) / window
     for what, over, under, field in (
@@ -199,7 +205,7 @@ def interval(ratios: np.ndarray) -> tuple[float, float]:
 
 
 def side_by_side(
-    ways: dict[str, Callable[[Classifier], Windows]], start: Classifier, windows: int, seconds: float
+    ways: dict[str, Callable[[Classifier], Windows]], start: Classifier, windows: int, seconds: float, clock: Clock
 ) -> dict[str, list[Times]]:
     """Times of each way's windows, of whole trainings for about so many seconds; the first training only warms up.
 
@@ -216,10 +222,10 @@ def side_by_side(
         gc.collect()
         for window in range(windows):
             for way in reversed(names) if window % 2 else tuple(names):
-                begun = time.perf_counter()
+                begun = clock()
                 steps = next(trainings[way])
                 if end < math.inf:
-                    found[way].append(Times(steps, time.perf_counter() - begun))
+                    found[way].append(Times(steps, clock() - begun))
             names.rotate(window % 2)
         ends = zip(*(model.parameters() for model in models.values()), strict=True)
         if not all(torch.equal(one, same[0]) for same in ends for one in same):
@@ -263,14 +269,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=15, help="for each head and number of threads")
     parser.add_argument("--threads", type=int, nargs="+", default=THREADS)
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="`processor`: time of the training thread alone, for --threads 1 on a machine that others use too",
+    )
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json instead of printing")
     asked = parser.parse_args()
     splits = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
     ratios = [
-        ratio for threads in asked.threads for head in HEADS for ratio in compare(head, threads, asked.seconds, splits)
+        ratio
+        for threads in asked.threads
+        for head in HEADS
+        for ratio in compare(head, threads, asked.seconds, splits, CLOCKS[asked.clock])
     ]
     about = bench.machine() | {
         "threads": " and ".join(map(str, asked.threads)),
+        "clock": asked.clock,
+        "load average": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
         "command": " ".join(["python -m benchmarks.harness", *sys.argv[1:]]),
     }
     if asked.out is None:

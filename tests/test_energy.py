@@ -260,6 +260,8 @@ def test_settings_from_outside_do_not_change_what_is_ours(clean):
     (clean / ".codecarbon.config").write_text("\n".join(["[codecarbon]", *lines]))
     with CodeCarbonSource() as opened:
         told, tracker = opened.describe(), opened._tracker
+    assert set(CHANGES) - set(SETTINGS) == {"gpu_ids", "save_to_api", "co2_signal_api_token"}, "given in other ways"
+    assert (told["pue"], told["tracking_mode"], told["reading_period_s"], told["gpu_indices"]) == (1, "machine", 1, [])
     assert told["settings"] == {n: v for n, v in SETTINGS.items() if n != "electricitymaps_api_token"}
     assert (tracker._electricitymaps_api_token, tracker._emissions_endpoint, tracker._output_handlers) == (
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from harmbench.cli import _options as o
 if TYPE_CHECKING:
     from harmbench.doctor import Diagnosis
     from harmbench.energy.selftest import SelfTest
+    from harmbench.records import Component, EnergyOrigin
 
 
 def doctor(
@@ -79,7 +80,8 @@ def _machine_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"GPU: {gpu['name']}, {gpu['memory_bytes'] / 2**30:.0f} GiB, driver {gpu['driver']}"
     if not here["gpus"]:
         yield "GPU: none that NVML sees"
-    yield "kernels: " + ", ".join(f"{what} {value}" for what, value in found["kernels"].items())
+    kernels = dict(found["kernels"])
+    yield f"kernels: {', '.join([kernels.pop('kernels'), *(f'{what} {value}' for what, value in kernels.items())])}"
     ready = [name for name, reason in found["datasets"].items() if not reason]
     absent = [name for name, reason in found["datasets"].items() if reason]
     yield f"data sets ready: {', '.join(ready)}"
@@ -96,7 +98,7 @@ def _energy_lines(diagnosis: Diagnosis) -> Iterator[str]:
         what = f"a counter ({origin.detail})" if origin.method == "counter" else f"no counter: {origin.detail}"
         yield f"read directly, {component}: {what}"
     for test in diagnosis.tests:
-        yield _test_line(test)
+        yield _test_line(test, diagnosis.origins)
     for component, ratio in diagnosis.agreement.items():
         yield f"agreement, {component}: CodeCarbon says {ratio:.3f} times what the counter says"
     start = diagnosis.instruments["codecarbon"]["start_s"]
@@ -110,12 +112,15 @@ def _outside(diagnosis: Diagnosis) -> str:
     return ", ".join(diagnosis.instruments["codecarbon"]["settings_from_outside"]) or "none"
 
 
-def _test_line(test: SelfTest) -> str:
-    """What one source did while it was watched."""
+def _test_line(test: SelfTest, origins: Mapping[Component, EnergyOrigin]) -> str:
+    """What one source did while it was watched; a model's power has no noise and no steps but our own looks."""
     cost = f"a reading costs {test.read_microseconds:.0f} us (worst {test.read_microseconds_worst:.0f})"
     told = [f"{test.name}: {cost}"]
     for component, watts in test.watts.items():
         parts = [f"{component} {watts:.2f} W"]
+        if test.name == "CodeCarbon" and origins[component].method == "model":
+            told.append(f"{parts[0]} by its model")
+            continue
         if component in test.noise:
             parts.append(f"±{test.noise[component]:.1%}")
         if component in test.renewal_s:
