@@ -74,6 +74,10 @@ class Hf(TransformersBackbone):
 
     def _loaded(self, kind: Any) -> Any:
         """What the library's `kind` loads of the name."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # its bars and remarks would run through the display of the run
+        logging.set_verbosity_error()
         try:
             return kind.from_pretrained(str(found_here(self.path)))
         except _FAILURES as error:
