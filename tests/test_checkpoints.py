@@ -294,13 +294,11 @@ def test_kill_9_in_the_middle_of_a_language_trial(tmp_path: Path, monkeypatch: p
     assert not (whole / "checkpoints").exists()
 
     arguments = ("run", "cut.yaml", "--out", cut, "--checkpoint", 0.005)
-    reached = 0
-    for _ in range(2):
-        process = start(*arguments, cwd=tmp_path)
-        reached = wait_for_a_step(cut, reached + 1, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (cut / "trials.jsonl").exists(), "the trial was done before it was killed"
+    process = start(*arguments, cwd=tmp_path)
+    wait_for_a_step(cut, 20, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (cut / "trials.jsonl").exists(), "the trial was done before it was killed"
     said = harmbench(*arguments, cwd=tmp_path)
     assert said.returncode == 0, said.stdout + said.stderr
 
@@ -309,7 +307,7 @@ def test_kill_9_in_the_middle_of_a_language_trial(tmp_path: Path, monkeypatch: p
     assert curves(other) == curves(one)
     assert other.phases[0].windows >= 2, "load is not summed over the parts"
     (caveat,) = [caveat for caveat in other.caveats if caveat.startswith("went on after an interruption")]
-    assert caveat.count(", ") >= 2
+    assert "seconds and joules are the sum of the parts" in caveat
     seconds = sum(phase.seconds for phase in other.phases)
     assert other.wall_seconds is not None
     assert seconds == pytest.approx(other.wall_seconds, rel=0.02)
@@ -322,13 +320,12 @@ def curves(record: TrialRecord) -> list[dict[str, Any]]:
     return [curve.model_dump() for curve in record.curves]
 
 
-def wait_for_a_step(folder: Path, least: int, process: Any) -> int:
-    """The step of a checkpoint at that step or later, as soon as there is one."""
+def wait_for_a_step(folder: Path, least: int, process: Any) -> None:
+    """Until there is a checkpoint at that step or later."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         for path in (folder / "checkpoints").glob("*.json"):
-            step = int(json.loads(path.read_text())["step"])
-            if step >= least:
-                return step
+            if int(json.loads(path.read_text())["step"]) >= least:
+                return
         time.sleep(0.01)
     pytest.fail(f"no checkpoint; the run said: {process.communicate()[0]}")

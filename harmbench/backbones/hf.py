@@ -74,6 +74,11 @@ class Hf(TransformersBackbone):
 
     def _loaded(self, kind: Any) -> Any:
         """What the library's `kind` loads of the name."""
+        from transformers.utils import logging
+
+        # Its bars and remarks would run through the display of the run.
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             return kind.from_pretrained(str(found_here(self.path)))
         except _FAILURES as error:
