@@ -290,6 +290,7 @@ OTHER_PROTOCOL = {
     "target": 0.5,
     "select": "last",
     "deterministic": False,
+    "seeds_together": 2,
     "threads": 2,
 }
 

@@ -237,7 +237,7 @@ def clip(stack: Stack, most: float) -> Tensor:
     """Scale each model's gradients to a norm of at most `most`, as `clip_grad_norm_` does; the norms before, (S,)."""
     gradients = [p.grad for p in stack.parameters.values() if p.grad is not None]
     each = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
-    norms = torch.linalg.vector_norm(torch.stack(each, 1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(each, 1), dim=1)
     scale = (most / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))

@@ -80,11 +80,13 @@ class Stack:
         features = self.features(inputs)
         if self.has_products:
             return self._by_products(features, targets)
-        step = self.one_call if features.dtype == torch.float32 else None
-        if step is None:
-            found: Tensor = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
-            return found
-        return _OneCall.apply(features, self._weight, self._exponents(), self, targets, *step)  # type: ignore[no-untyped-call, no-any-return]
+        found: Tensor
+        if self.one_call is None:
+            found = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
+        else:
+            known = (self._weight, self._exponents(), self, targets)
+            found = _OneCall.apply(features.float(), *known, *self.one_call)  # type: ignore[no-untyped-call]
+        return found
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits (S, B, K) of inputs (S, B, ...), float32; head after head."""
