@@ -297,6 +297,7 @@ OTHER_PROTOCOL = {
     "target_nll": 2.0,
     "select": "last",
     "deterministic": False,
+    "seeds_together": 2,
     "threads": 2,
 }
 

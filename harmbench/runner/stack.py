@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from harmbench.errors import UsageError
 from harmbench.heads import DistanceHead, LinearHead
 from harmbench.kernels import choice, harmonic, native
 from harmbench.losses.cross_entropy import CrossEntropy
@@ -32,9 +33,16 @@ class Stack:
 
     Args:
         models: of one architecture; from here on their parameters are views of the stack's.
+
+    Raises:
+        UsageError: where they hold buffers, such as the statistics of a batch normalisation.
     """
 
     def __init__(self, models: Sequence[Classifier]) -> None:
+        if held := [name for name, _ in models[0].named_buffers()]:
+            raise UsageError(
+                f"models with buffers ({held[0]}) cannot be stacked, as all would share them; set seeds_together: 1"
+            )
         self.models = models
         self.parameters: dict[str, nn.Parameter] = {}
         names: dict[int, str] = {}
@@ -80,11 +88,13 @@ class Stack:
         features = self.features(inputs)
         if self.has_products:
             return self._by_products(features, targets)
-        step = self.one_call if features.dtype == torch.float32 else None
-        if step is None:
-            found: Tensor = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
-            return found
-        return _OneCall.apply(features, self._weight, self._exponents(), self, targets, *step)  # type: ignore[no-untyped-call, no-any-return]
+        found: Tensor
+        if self.one_call is None:
+            found = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
+        else:
+            known = (self._weight, self._exponents(), self, targets)
+            found = _OneCall.apply(features.float(), *known, *self.one_call)  # type: ignore[no-untyped-call]
+        return found
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits (S, B, K) of inputs (S, B, ...), float32; head after head."""
