@@ -25,6 +25,9 @@ PACKAGES = (
     "pandas",
     "codecarbon",
     "nvidia-ml-py",
+    "transformers",
+    "tokenizers",
+    "datasets",
 )
 # Settings of the process that can change results or measurements.
 VARIABLES = (

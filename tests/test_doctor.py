@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -27,6 +28,7 @@ from harmbench.errors import MeasurementError
 from harmbench.executors import LocalExecutor
 from harmbench.records import BlockRecord, BoardState, EnergyOrigin, EnergyReading, IdleWindow
 from harmbench.runner import RunOptions, run
+from harmbench.runner.run import _order as order_of
 from harmbench.store import read
 from tests.machines import Machine, Scripted
 from tests.samples import record
@@ -320,6 +322,19 @@ def test_boards_are_numbered_as_nvml_does_unless_you_say(own, found, tmp_path, m
     next(started)
     started.close()
     assert os.environ["CUDA_DEVICE_ORDER"] == found
+
+
+@pytest.mark.parametrize(("devices", "method"), [(("cuda:0",), "counter"), (("cuda:0", "cuda:1"), "missing")])
+def test_several_devices_leave_processor_and_memory_without_an_origin(devices, method, tmp_path):
+    source = SimpleNamespace(origins=lambda: {"cpu": COUNTER, "gpu": COUNTER, "ram": COUNTER})
+    block = SimpleNamespace(spending=None, environment="here", id="block")
+    options = RunOptions(tmp_path, devices, tmp_path)
+    origins = order_of(0, record().spec, (), block, options, "cuda:0", source)["energy_origins"]
+    assert {part: origin["method"] for part, origin in origins.items()} == {
+        "cpu": method,
+        "gpu": "counter",
+        "ram": method,
+    }
 
 
 # --- doctor and --strict ---------------------------------------------------------------------------------------
