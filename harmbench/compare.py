@@ -183,7 +183,7 @@ def _differences_of_setting(a: RunData, b: RunData, pairs: Sequence[tuple[Cell, 
             yield f"{name} ({', '.join(sorted(one - other)) or 'less'}; {', '.join(sorted(other - one)) or 'less'})"
 
 
-_SETTINGS = ("device", "protocol", "data", "kernels")
+_SETTINGS = ("device", "protocol", "data or model", "kernels")
 
 
 def _settings(run: RunData, trials: Sequence[TrialRecord]) -> tuple[set[str], set[str], set[str], set[str]]:
@@ -191,8 +191,8 @@ def _settings(run: RunData, trials: Sequence[TrialRecord]) -> tuple[set[str], se
     for trial in trials:
         device.add(_machine(run.environments.get(trial.environment, {}), trial.spec.device_kind))
         protocol |= {f"{field} {value}" for field, value in trial.spec.protocol.model_dump().items()}
-        if trial.spec.data_content:
-            data.add(f"{trial.spec.dataset} with content {trial.spec.data_content}")
+        contents = {trial.spec.dataset: trial.spec.data_content, trial.spec.backbone: trial.spec.backbone_content}
+        data |= {f"{name} with content {content}" for name, content in contents.items() if content}
         kernels |= {f"{what} {trial.kernels[what]}" for what in ("kernels", "instruction set") if what in trial.kernels}
     return device, protocol, data, kernels
 

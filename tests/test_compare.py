@@ -202,6 +202,10 @@ def of_content(trial):
     return trial.model_copy(update={"spec": trial.spec.model_copy(update={"data_content": "abc"})})
 
 
+def of_weights(trial):
+    return trial.model_copy(update={"spec": trial.spec.model_copy(update={"backbone_content": "def"})})
+
+
 def of_kernels(trial):
     return trial.model_copy(update={"kernels": {**KERNELS, "instruction set": "avx512", "library": "b.so"}})
 
@@ -209,7 +213,8 @@ def of_kernels(trial):
 UNLIKE = {
     "device": (lambda t: t, {**HERE, "cpu": "Other CPU"}, "device (Some CPU with 2 threads; Other CPU with 2 threads)"),
     "protocol": (of_protocol, HERE, "protocol (lr 0.001; lr 0.5)"),
-    "data": (of_content, HERE, "data (less; digits with content abc)"),
+    "data": (of_content, HERE, "data or model (less; digits with content abc)"),
+    "model": (of_weights, HERE, "data or model (less; mlp with content def)"),
     "kernels": (of_kernels, HERE, "kernels (instruction set avx2; instruction set avx512)"),
 }
 
