@@ -57,7 +57,7 @@ class Examined:
     Attributes:
         features: (M, N), as the head reads them, in evaluation mode.
         targets: (M,), classes 0..K-1.
-        logits: (M, K).
+        predicted: the most probable class of each, (M,).
         weights: (K, N): class centres of a distance head, rows of a linear one.
         has_centres: whether the weights are centres.
         image_shape: (C, H, W), where the features are the pixels of the inputs themselves.
@@ -66,7 +66,7 @@ class Examined:
 
     features: Tensor
     targets: Tensor
-    logits: Tensor
+    predicted: Tensor
     weights: Tensor
     has_centres: bool
     image_shape: tuple[int, ...] | None = None

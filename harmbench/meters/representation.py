@@ -111,7 +111,7 @@ class Geometry:
 
     def __init__(self, examined: Examined) -> None:
         self._seen = examined
-        self._classes = examined.logits.shape[1]
+        self._classes = len(examined.weights)
 
     @property
     def problem(self) -> str:
@@ -226,7 +226,7 @@ class Geometry:
         if self._class_problem:
             return self._class_problem
         nearest = torch.cdist(self._seen.features, self._means).argmin(1)
-        return (nearest == self._seen.logits.argmax(1)).double().mean().item()
+        return (nearest == self._seen.predicted).double().mean().item()
 
     def class_separation(self) -> Value:
         """Share of the variance between classes, the R^2 of the class means."""
@@ -278,7 +278,7 @@ class Geometry:
 
     def signs_of_collapse(self) -> list[str]:
         """What shows that the model does not tell the classes apart; empty where nothing does."""
-        targets, predicted = self._seen.targets, self._seen.logits.argmax(1)
+        targets, predicted = self._seen.targets, self._seen.predicted
         accuracy = (predicted == targets).double().mean().item()
         chance = self._counts.max().item() / len(targets)
         margin = CHANCE_ERRORS * (chance * (1 - chance) / len(targets)) ** 0.5

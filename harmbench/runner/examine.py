@@ -60,12 +60,12 @@ def _chosen(targets: Tensor, count: int) -> Tensor:
 
 
 def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
-    """Features, logits and weights for `examine_samples` samples of the test part, in evaluation mode."""
+    """Features, predictions and weights for `examine_samples` samples of the test part, in evaluation mode."""
     chosen = _chosen(splits.test_targets, protocol.examine_samples)
     wanted = splits.test_targets[chosen]
     device, was_training = splits.test_inputs.device.type, model.training
     model.eval()
-    features, logits, targets = [], [], []
+    features, predicted, targets = [], [], []
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
         size = EVALUATION_BATCH if wanted.ndim == 1 else EVALUATION_BATCH // wanted.shape[1] or 1
         for block, answers in zip(
@@ -74,7 +74,7 @@ def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
             rows, asked = asked_for(model.backbone(block), answers)
             features.append(rows)
             targets.append(asked)
-            logits.append(model.objective.logits(model.head(rows)))
+            predicted.append(model.objective.logits(model.head(rows)).argmax(-1))
     model.train(was_training)
     most = protocol.examine_samples
     weights: Tensor = model.head.weight  # type: ignore[assignment]
@@ -83,7 +83,7 @@ def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
     return Examined(
         features=seen[:most].double().cpu(),
         targets=torch.cat(targets)[:most].cpu(),
-        logits=torch.cat(logits)[:most].double().cpu(),
+        predicted=torch.cat(predicted)[:most].cpu(),
         weights=weights.detach().double().cpu(),
         has_centres=isinstance(model.head, DistanceHead),
         image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,

@@ -62,7 +62,7 @@ def examined(**more) -> Examined:
     fields = {
         "features": torch.from_numpy(RNG.normal(size=(40, 6))),
         "targets": torch.arange(40) % 4,
-        "logits": torch.from_numpy(RNG.normal(size=(40, 4))),
+        "predicted": torch.from_numpy(RNG.integers(0, 4, size=40)),
         "weights": torch.from_numpy(RNG.normal(size=(4, 6))),
         "has_centres": True,
     }

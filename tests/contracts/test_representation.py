@@ -28,8 +28,8 @@ def data(samples: int, features: int, classes: int, spread: float = 1.0) -> tupl
 
 
 def seen(x: np.ndarray, targets: np.ndarray, weights: np.ndarray, has_centres=False, predicted=None) -> Examined:
-    logits = np.eye(len(weights))[targets if predicted is None else predicted]
-    parts = (torch.from_numpy(np.ascontiguousarray(part)) for part in (x, targets, logits, weights))
+    predicted = targets if predicted is None else predicted
+    parts = (torch.from_numpy(np.ascontiguousarray(part)) for part in (x, targets, predicted, weights))
     return Examined(*parts, has_centres=has_centres)
 
 
