@@ -98,6 +98,14 @@ class WarmUp:
     settled: bool
 
 
+def shared(together: int) -> str:
+    """Why what several trials took together is no measure of one.
+
+    Equal shares have no spread: statistics would take them for replicates that agree.
+    """
+    return f"{together} seeds were trained together, which share it; the record's phases have an equal share"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a finished trial is measured from.
@@ -156,7 +164,7 @@ class Outcome:
     @property
     def shared(self) -> str:
         """Why a measure of time, energy or memory is missing; empty where the trial had the machine alone."""
-        return "" if self.together == 1 else f"{self.together} seeds were trained together, which share it"
+        return "" if self.together == 1 else shared(self.together)
 
 
 class Watcher:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from harmbench.meters._base import shared
 from harmbench.records import Component, EnergyFacts, EnergyOrigin, Measurement
 
 MIN_COUNTER_SECONDS = 1.0
@@ -37,8 +38,7 @@ def joules_of_window(
         windows: number of parts.
         coverage: share of the seconds that readings stand for.
         reason: why there are no joules, if there are none.
-        together: trials whose joules these are. What several took is no measure of one: equal shares have no spread,
-            and would pass for replicates that agree.
+        together: trials whose joules these are.
     """
     facts = EnergyFacts(
         component=component, method=origin.method, scope=origin.scope, period_s=origin.period_s, coverage=coverage
@@ -48,8 +48,7 @@ def joules_of_window(
     if joules is None:
         return Measurement.of(name, None, "J", "lower", reason, energy=facts)
     if together > 1:
-        note = f"{together} seeds were trained together; an equal share of their joules ({origin.method}) is"
-        return Measurement.of(name, None, "J", "lower", f"{note} {joules / together:.4g} J", energy=facts)
+        return Measurement.of(name, None, "J", "lower", shared(together), energy=facts)
     if origin.method == "model":
         note = f"model: {origin.detail}{_smoothing(seconds / windows, origin)}"
         return Measurement.of(name, joules, "J", "lower", note, origin="modelled", energy=facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
-from harmbench.meters._base import Meter, Outcome, Watcher
+from harmbench.meters._base import Meter, Outcome, Watcher, shared
 from harmbench.meters._energy import joules_of_window
 from harmbench.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
 
@@ -92,7 +92,7 @@ def to_target(
     reason = "" if hit else unknown if target is None else _missed(curve, target)
     seconds, why = hit.train_seconds if hit else None, reason
     if hit and together > 1:
-        seconds, why = None, f"{together} seeds were trained together; an equal share is {hit.train_seconds:.4g} s"
+        seconds, why = None, shared(together)
     return [
         Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
         Measurement.of("seconds_to_target", seconds, "s", "lower", why),
@@ -119,6 +119,4 @@ def _joules(
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
     windows = 1 + curve.index(hit) if hit else 1
-    if joules is not None and together > 1:  # the curve holds shares
-        joules = together * joules
     return joules_of_window(name, component, joules, seconds, origin, windows=windows, together=together)

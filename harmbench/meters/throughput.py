@@ -56,16 +56,11 @@ def _of_stack(outcome: Outcome) -> list[Measurement]:
         *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
         ("data_wait_share", "1", "lower"),
     ]
-    rate = outcome.together * outcome.batch_size / percentile(steady(outcome.step_seconds), 50)
-    reasons = {"throughput": f"{outcome.shared}; all of them {rate:.4g} sample/s by the median step"}
     warm = f"of {outcome.together} seeds together" + ("" if outcome.warm_up.settled else "; step time had not settled")
     return [
-        *(
-            Measurement.of(name, None, unit, better, reasons.get(name, outcome.shared))
-            for name, unit, better in missing
-        ),
+        *(Measurement.of(name, None, unit, better, outcome.shared) for name, unit, better in missing),
         Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
-        *(found for found in _flops(outcome, None)),
+        *_flops(outcome, None),
     ]
 
 
