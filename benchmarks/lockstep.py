@@ -50,6 +50,7 @@ CELLS = (
     ("token_transformer", "euclidean", "harmonic"),
 )
 SEEDS = (5, 10, 20)
+BATCH_SIZES = (32, 128)  # of arXiv 2502.01628, and of the suites
 DATASET = "modular_addition"
 STEPS = 50  # of a window, as the suite `grokking` has between validations
 
@@ -70,6 +71,7 @@ class Gain:
     """
 
     cell: str
+    batch_size: int
     seeds: int
     threads: int
     over: str
@@ -127,13 +129,14 @@ def together(spec: TrialSpec, splits: Splits) -> Windows:
 WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "together": together}
 
 
-def gains(cell: tuple[str, str | None, str], seeds: int, threads: int, pairs: int) -> Iterator[Gain]:
-    """Side by side, for one cell and number of seeds."""
+def gains(
+    cell: tuple[str, str | None, str], batch_size: int, seeds: int, threads: int, pairs: int
+) -> Iterator[Gain]:
+    """Side by side, for one cell, batch size and number of seeds."""
     suite, (backbone, distance, loss) = load("algorithmic"), cell
     windows = 2 * pairs + 2
-    protocol = suite.protocol.model_copy(
-        update={"threads": threads, "seeds_together": seeds, "steps": STEPS * windows, "evaluations": windows}
-    )
+    changes = {"batch_size": batch_size, "threads": threads, "seeds_together": seeds}
+    protocol = suite.protocol.model_copy(update=changes | {"steps": STEPS * windows, "evaluations": windows})
     spec = TrialSpec(
         dataset=DATASET,
         backbone=backbone,
@@ -165,6 +168,7 @@ def gains(cell: tuple[str, str | None, str], seeds: int, threads: int, pairs: in
         first, middle, third = np.quantile(walls, [0.25, 0.5, 0.75]).tolist()
         yield Gain(
             f"{backbone}, {distance or 'linear'} + {loss}",
+            batch_size,
             seeds,
             threads,
             over,
@@ -192,10 +196,10 @@ def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
         "a validation comes after each window and is counted, in the plain loop there is none. Median [its 95 %",
         "bootstrap interval] (quartiles) by the wall clock, and the median by processor time.",
         "",
-        "| model | seeds | threads | over | times as many | by processor | µs a seed-step | the other way | pairs |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | batch | seeds | threads | over | times as many | by processor | µs a seed-step | the other way | pairs |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {g.cell} | {g.seeds} | {g.threads} | {g.over} | {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] "
+            f"| {g.cell} | {g.batch_size} | {g.seeds} | {g.threads} | {g.over} | {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] "
             f"({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) | {g.processor:.1f} | {g.microseconds:.0f} | "
             f"{g.other_microseconds:.0f} | {g.pairs} |"
             for g in found
@@ -209,6 +213,7 @@ def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES)
     parser.add_argument("--threads", type=int, nargs="+", default=(1,))
     parser.add_argument("--pairs", type=int, default=20, help="of windows, for each ratio")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json instead of printing")
@@ -217,8 +222,9 @@ def main() -> None:
         gain
         for threads in asked.threads
         for cell in CELLS
+        for batch_size in asked.batch_sizes
         for seeds in asked.seeds
-        for gain in gains(cell, seeds, threads, asked.pairs)
+        for gain in gains(cell, batch_size, seeds, threads, asked.pairs)
     ]
     about = bench.machine() | {"command": " ".join(["python -m benchmarks.lockstep", *sys.argv[1:]])}
     if asked.out is None:
