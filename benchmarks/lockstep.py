@@ -129,9 +129,7 @@ def together(spec: TrialSpec, splits: Splits) -> Windows:
 WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "together": together}
 
 
-def gains(
-    cell: tuple[str, str | None, str], batch_size: int, seeds: int, threads: int, pairs: int
-) -> Iterator[Gain]:
+def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, threads: int, pairs: int) -> Iterator[Gain]:
     """Side by side, for one cell, batch size and number of seeds."""
     suite, (backbone, distance, loss) = load("algorithmic"), cell
     windows = 2 * pairs + 2
@@ -196,11 +194,11 @@ def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
         "a validation comes after each window and is counted, in the plain loop there is none. Median [its 95 %",
         "bootstrap interval] (quartiles) by the wall clock, and the median by processor time.",
         "",
-        "| model | batch | seeds | threads | over | times as many | by processor | µs a seed-step | the other way | pairs |",
+        "| model | batch | seeds | threads | over | times as many | by processor | µs a seed-step | other way | pairs |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {g.cell} | {g.batch_size} | {g.seeds} | {g.threads} | {g.over} | {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] "
-            f"({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) | {g.processor:.1f} | {g.microseconds:.0f} | "
+            f"| {g.cell} | {g.batch_size} | {g.seeds} | {g.threads} | {g.over} "
+            f"| {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] ({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) | {g.processor:.1f} | {g.microseconds:.0f} | "
             f"{g.other_microseconds:.0f} | {g.pairs} |"
             for g in found
         ),
