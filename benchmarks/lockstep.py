@@ -194,12 +194,12 @@ def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
         "a validation comes after each window and is counted, in the plain loop there is none. Median [its 95 %",
         "bootstrap interval] (quartiles) by the wall clock, and the median by processor time.",
         "",
-        "| model | batch | seeds | threads | over | times as many | by processor | µs a seed-step | other way | pairs |",
+        "| model | batch | seeds | threads | over | times as many | by processor | µs a seed-step | other | pairs |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {g.cell} | {g.batch_size} | {g.seeds} | {g.threads} | {g.over} "
-            f"| {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] ({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) | {g.processor:.1f} | {g.microseconds:.0f} | "
-            f"{g.other_microseconds:.0f} | {g.pairs} |"
+            f"| {g.wall:.1f} [{g.low:.1f}, {g.high:.1f}] ({g.quartiles[0]:.1f}, {g.quartiles[1]:.1f}) "
+            f"| {g.processor:.1f} | {g.microseconds:.0f} | {g.other_microseconds:.0f} | {g.pairs} |"
             for g in found
         ),
         "",
