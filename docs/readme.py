@@ -20,7 +20,7 @@ from harmbench.formats.md import table_lines
 from harmbench.generalisation import train_fraction
 from harmbench.report import Group, group_cells
 from harmbench.report.groups import relative_to
-from harmbench.report.numbers import MISSING, percent
+from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.report.overview import headline
 from harmbench.store import RunData
 
@@ -133,7 +133,7 @@ def _rank(cells: Sequence[Cell]) -> tuple[bool, float]:
 
 
 def _accuracy(group: Group, cell: Cell) -> str:
-    text = percent(cell.interval("test_accuracy"))
+    text = plain(scaled(cell.interval("test_accuracy"), 100))
     unsound = f" ({cell.unsound})" if cell.unsound else ""
     return f"**{text}**" if group.verdict(cell) == "better" else text + unsound
 
