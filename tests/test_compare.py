@@ -79,7 +79,7 @@ def changes(before: Path, after: Path, gates: str = "", **more):
 
 
 def say(*arguments) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["compare", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["compare", *map(str, arguments)], env={"COLUMNS": "200"})
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output

@@ -329,7 +329,7 @@ def test_several_devices_leave_processor_and_memory_without_an_origin(devices, m
     source = SimpleNamespace(origins=lambda: {"cpu": COUNTER, "gpu": COUNTER, "ram": COUNTER})
     block = SimpleNamespace(spending=None, environment="here", id="block")
     options = RunOptions(tmp_path, devices, tmp_path)
-    origins = order_of(0, record().spec, (), block, options, "cuda:0", source)["energy_origins"]
+    origins = order_of(((0, record().spec),), (), block, options, "cuda:0", source)["energy_origins"]
     assert {part: origin["method"] for part, origin in origins.items()} == {
         "cpu": method,
         "gpu": "counter",

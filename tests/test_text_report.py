@@ -94,7 +94,7 @@ def test_the_first_table_has_perplexity_and_bits_per_byte_first():
     assert found["cosine"]["verdict"] == "better"
     assert found["linear"]["tokens per second"].startswith("10,001")
     assert rows(report, "Steps and memory")["linear"]["CPU energy"] == "2"
-    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.summary)
+    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.places)
     assert "test loss by seed" in " ".join(report.notes)
     assert "the lowest validation loss was kept" in " ".join(report.notes)
 
