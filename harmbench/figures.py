@@ -43,6 +43,7 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     b'<?xml'
     """
     import matplotlib
+    from matplotlib.backend_bases import get_registered_canvas_class
 
     kind = kind or (target.suffix.lstrip(".") if isinstance(target, Path) else "svg")
     if kind not in KINDS:
@@ -50,7 +51,10 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     undated = {"svg": dict.fromkeys(("Date", "Creator", "Format", "Type")), "pdf": {"CreationDate": None}}.get(kind)
     buffer = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
-        figure.paint().savefig(buffer, format=kind, metadata=undated, dpi=150)
+        painted = figure.paint()
+        painted.set_dpi(150)
+        canvas = get_registered_canvas_class(kind)(painted)
+        getattr(canvas, f"print_{kind}")(buffer, metadata=undated)  # `savefig` would draw all twice, once for the layout
     content = _slim(buffer.getvalue().decode()).encode() if kind == "svg" else buffer.getvalue()
     if isinstance(target, Path):
         target.write_bytes(content)

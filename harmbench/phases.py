@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harmbench.formats import Column, Section, Table
-from harmbench.records import COMPONENTS, PHASES, Component, TrialRecord
+from harmbench.records import COMPONENTS, PHASES, Component, PhaseTotal, TrialRecord
 from harmbench.store import RunData
 
 MISSING = "n/a"
@@ -40,10 +41,13 @@ def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
 
 
 def _phase_rows(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> Iterator[tuple[str, ...]]:
+    by_name: dict[str, list[PhaseTotal]] = defaultdict(list)
+    for trial in trials:
+        for phase in trial.phases:
+            by_name[phase.phase].append(phase)
     whole = sum(phase.seconds for trial in trials for phase in trial.phases)
     for name in PHASES:
-        found = [phase for trial in trials for phase in trial.phases if phase.phase == name]
-        if found:
+        if found := by_name[name]:
             seconds = sum(phase.seconds for phase in found)
             joules = (_summed([phase.joules.get(c) for phase in found]) for c in shown)
             yield name, _amount(seconds), f"{100 * seconds / whole:.1f}", *joules

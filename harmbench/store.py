@@ -18,7 +18,6 @@ reading.
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import os
@@ -33,6 +32,7 @@ from typing import Any, TypeVar
 import filelock
 from pydantic import ValidationError
 
+from harmbench._garbage import nothing_to_collect
 from harmbench.errors import RunFolderError
 from harmbench.records import BlockRecord, BudgetRecord, Record, TrialRecord
 from harmbench.targets import with_targets
@@ -149,7 +149,7 @@ def read(folder: Path) -> RunData:
     header = _read_header(folder)
     if header is None:
         raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
-    with _nothing_to_collect():
+    with nothing_to_collect():
         trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
@@ -253,18 +253,6 @@ def _lines(path: Path) -> list[bytes]:
         except (OSError, EOFError, zlib.error) as error:
             raise RunFolderError(f"{path}: cannot be unpacked ({error}); restore it from a copy") from None
     return [line for line in content.split(b"\n") if line.strip()]
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Without the garbage collector, which would look again and again at millions of values that all stay."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _append_line(path: Path, line: str) -> None:

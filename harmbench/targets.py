@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, median_low
 
 from harmbench.cells import Cell, charged_components
 from harmbench.formats import Column, Table
 from harmbench.meters.convergence import Target, to_target
 from harmbench.records import TrialRecord
-from harmbench.stats import censored_median
 
 Place = tuple[str, str, str]  # data set, backbone, setting
 SUFFIX = "_to_target"
@@ -104,7 +103,7 @@ def typical(cell: Cell, what: str) -> str:
     never = [math.inf] * (cell.count("ok") + cell.count("diverged") - len(there))
     if len(values) < len(there):
         return "n/a"
-    middle = censored_median(values, never).value
-    if middle is None or len(values) <= len(never):
+    if len(values) <= len(never):
         return "-"
+    middle = median_low([*values, *never])  # Kaplan and Meier's, where nobody is censored before the end
     return f"{middle:.0f}" if what == "steps" else f"{middle:.3g}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harmbench._garbage import nothing_to_collect
 from harmbench.cli import _options as o
 
 RunFolder = Annotated[
@@ -19,6 +19,7 @@ RunFolders = Annotated[
 ]
 
 
+@nothing_to_collect()
 def report(
     runs: RunFolders = None,
     format: Annotated[str, typer.Option("--format", help="md, html, latex, csv or json.")] = "md",  # noqa: A002
@@ -45,7 +46,6 @@ def report(
     grid = carbon.grid(region, pue, intensity)
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
     data = [store.read(folder) for folder in folders]
-    gc.freeze()  # what was read stays to the end: the collector need not look at it again
     composed = reports.compose_together(data, grid, raw=form.raw)
     if form.holds_drawings:
         from harmbench import figures

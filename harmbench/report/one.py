@@ -63,6 +63,8 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
 
 def _likeness(run: RunData) -> Iterator[Section]:
     """How alike the heads' features are, where the run kept them."""
+    if not (Path(run.folder) / artifacts.FOLDER).is_dir():
+        return
     kept = {trial.id: artifacts.load(Path(run.folder), trial.id).get("features") for trial in run.trials}
     features = {trial: array for trial, array in kept.items() if array is not None}
     tables = tuple(likeness.tables(pictures.places_of(run), features)) if features else ()

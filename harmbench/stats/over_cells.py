@@ -116,17 +116,20 @@ def probability_of_improvement(
     >>> probability_of_improvement([[2.0, 3.0]], [[1.0, 2.0]], np.random.default_rng(0)).value
     0.875
     """
-    pairs = list(zip(_arrays(ours), _arrays(theirs), strict=True))
-    value = np.mean([_superiority(x[None], y[None]) for x, y in pairs])
-    redrawn = [_superiority(_redraw([x], rng, repetitions), _redraw([y], rng, repetitions)) for x, y in pairs]
-    low, high = _bounds(value, np.mean(redrawn, axis=0), [*ours, *theirs], level)
+    above = [_superiority(x, y) for x, y in zip(_arrays(ours), _arrays(theirs), strict=True)]
+    value = np.mean([pairs.mean() for pairs in above])
+    redrawn = np.zeros(repetitions)
+    for pairs in above:  # a pair counts as often as both of its values were drawn
+        x, y = (_times_drawn(size, rng, repetitions) for size in pairs.shape)
+        redrawn += np.einsum("ri,ri->r", x @ pairs, y) / pairs.size
+    low, high = _bounds(value, redrawn / len(above), [*ours, *theirs], level)
     return Bracket(float(value), float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
 
 
 def _superiority(x: Array, y: Array) -> Array:
-    """Share of pairs in which x is above y, ties half: the U statistic of each row over its greatest value."""
-    difference = x[:, :, None] - y[:, None, :]
-    return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean((1, 2)))
+    """(len(x), len(y)): 1 where x is above y, a half for ties; its mean is the U statistic over its greatest value."""
+    difference = x[:, None] - y[None, :]
+    return np.asarray((difference > 0) + 0.5 * (difference == 0))
 
 
 def _arrays(cells: Sequence[ArrayLike]) -> list[Array]:
@@ -135,8 +138,18 @@ def _arrays(cells: Sequence[ArrayLike]) -> list[Array]:
 
 def _redraw(cells: Sequence[ArrayLike], rng: np.random.Generator, repetitions: int) -> Array:
     """(repetitions, values of all cells): each cell drawn from itself with replacement."""
-    drawn = [array[rng.integers(len(array), size=(repetitions, len(array)))] for array in _arrays(cells)]
-    return np.concatenate(drawn, axis=1)
+    return np.concatenate([array[_drawn(len(array), rng, repetitions)] for array in _arrays(cells)], axis=1)
+
+
+def _times_drawn(size: int, rng: np.random.Generator, repetitions: int) -> Array:
+    """(repetitions, size): how often each of `size` values is among as many drawn with replacement."""
+    places = _drawn(size, rng, repetitions) + size * np.arange(repetitions)[:, None]
+    return np.bincount(places.ravel(), minlength=repetitions * size).reshape(repetitions, size).astype(float)
+
+
+def _drawn(size: int, rng: np.random.Generator, repetitions: int) -> NDArray[np.int64]:
+    """(repetitions, size): places drawn with replacement."""
+    return rng.integers(size, size=(repetitions, size))
 
 
 def _bounds(value: ArrayLike, draws: Array, cells: Sequence[ArrayLike], level: float) -> tuple[Array, Array]:
