@@ -54,7 +54,7 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
         painted = figure.paint()
         painted.set_dpi(150)
         canvas = get_registered_canvas_class(kind)(painted)
-        getattr(canvas, f"print_{kind}")(buffer, metadata=undated)  # `savefig` would draw all twice, once for the layout
+        getattr(canvas, f"print_{kind}")(buffer, metadata=undated)  # `savefig` would draw it all twice
     content = _slim(buffer.getvalue().decode()).encode() if kind == "svg" else buffer.getvalue()
     if isinstance(target, Path):
         target.write_bytes(content)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harmbench.formats import Column, Section, Table
-from harmbench.records import COMPONENTS, PHASES, Component, PhaseTotal, TrialRecord
+from harmbench.records import COMPONENTS, PHASES, Component, TrialRecord
 from harmbench.store import RunData
 
 MISSING = "n/a"
@@ -25,7 +25,7 @@ def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
     """
     methods = {c: origin.method for trial in trials for c, origin in trial.energy_origins.items()}
     shown = [component for component in COMPONENTS if methods.get(component, "missing") != "missing"]
-    rows = [*_phase_rows(trials, shown), _sum_row(trials, shown), _whole_row(trials, shown), *_idle_row(run, shown)]
+    rows = [*_phase_rows(trials, shown), _whole_row(trials, shown), *_idle_row(run, shown)]
     return Table(
         title="Phases and components",
         caption="All trials together. Joules lie between two readings at the borders of a phase. The phases' seconds "
@@ -41,22 +41,25 @@ def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
 
 
 def _phase_rows(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> Iterator[tuple[str, ...]]:
-    by_name: dict[str, list[PhaseTotal]] = defaultdict(list)
+    """A row for each phase that there is, and one of their sums; in one pass over what may be very many phases."""
+    seconds: dict[str, float] = defaultdict(float)
+    joules: dict[str, dict[Component, list[float | None]]] = defaultdict(lambda: {c: [] for c in shown})
+    of_trials: dict[Component, list[float | None]] = {c: [] for c in shown}
     for trial in trials:
+        sums: dict[Component, float | None] = dict.fromkeys(shown, 0.0)
         for phase in trial.phases:
-            by_name[phase.phase].append(phase)
-    whole = sum(phase.seconds for trial in trials for phase in trial.phases)
-    for name in PHASES:
-        if found := by_name[name]:
-            seconds = sum(phase.seconds for phase in found)
-            joules = (_summed([phase.joules.get(c) for phase in found]) for c in shown)
-            yield name, _amount(seconds), f"{100 * seconds / whole:.1f}", *joules
-
-
-def _sum_row(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> tuple[str, ...]:
-    seconds = sum(phase.seconds for trial in trials for phase in trial.phases)
-    joules = (_summed([_trial_joules(trial, c) for trial in trials]) for c in shown)
-    return "sum of the phases", _amount(seconds), "100", *joules
+            seconds[phase.phase] += phase.seconds
+            for component, values in joules[phase.phase].items():
+                values.append(value := phase.joules.get(component))
+                known = sums[component]
+                sums[component] = None if known is None or value is None else known + value  # a part is no sum
+        for component, values in of_trials.items():
+            values.append(sums[component])
+    whole = sum(seconds.values())
+    for name in (name for name in PHASES if name in seconds):
+        share = f"{100 * seconds[name] / whole:.1f}"
+        yield name, _amount(seconds[name]), share, *map(_summed, joules[name].values())
+    yield "sum of the phases", _amount(whole), "100", *map(_summed, of_trials.values())
 
 
 def _whole_row(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> tuple[str, ...]:
@@ -76,13 +79,6 @@ def _idle_row(run: RunData, shown: Sequence[Component]) -> Iterator[tuple[str, .
         seconds = sum(window.seconds for window in idle)
         joules = (_summed([window.joules.get(c) for window in idle]) for c in shown)
         yield "idle, outside the trials", _amount(seconds), "", *joules
-
-
-def _trial_joules(trial: TrialRecord, component: Component) -> float | None:
-    """Of all phases; None where one is missing, since a part is no sum."""
-    values = [phase.joules.get(component) for phase in trial.phases]
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 def _summed(values: Sequence[float | None]) -> str:

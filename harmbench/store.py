@@ -19,6 +19,7 @@ reading.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import threading
@@ -27,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import filelock
 from pydantic import ValidationError
@@ -238,21 +239,23 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     return objects, torn
 
 
-def _lines(path: Path) -> list[bytes]:
+def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file that are not blank; none where there is no file.
 
     Raises:
         RunFolderError: for a packed file that is broken.
     """
     if not path.exists():
-        return []
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise RunFolderError(f"{path}: cannot be unpacked ({error}); restore it from a copy") from None
-    return [line for line in content.split(b"\n") if line.strip()]
+        return
+    with path.open("rb") as file:
+        yield from (line for line in (_unpacked(file, path) if path.suffix == ".gz" else file) if not line.isspace())
+
+
+def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
+    try:
+        return io.BytesIO(gzip.decompress(file.read()))
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunFolderError(f"{path}: cannot be unpacked ({error}); restore it from a copy") from None
 
 
 def _append_line(path: Path, line: str) -> None:

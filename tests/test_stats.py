@@ -306,6 +306,19 @@ def test_interquartile_mean_is_scipys(size):
     assert interquartile_mean(values) == pytest.approx(scipy_stats.trim_mean(values, 0.25, axis=1))
 
 
+def test_improvement_draws_seeds_again_value_by_value():
+    """The bounds, found by counts of draws, are those of the drawn values themselves."""
+    ours, theirs = [0.2, 0.5, 0.5, 0.9], [0.1, 0.5, 0.6]
+    found = probability_of_improvement([ours], [theirs], np.random.default_rng(3), repetitions=500)
+    rng = np.random.default_rng(3)
+    x, y = (np.array(of)[rng.integers(len(of), size=(500, len(of)))] for of in (ours, theirs))
+    above = x[:, :, None] - y[:, None, :]
+    low, high = np.quantile(((above > 0) + 0.5 * (above == 0)).mean((1, 2)), [0.025, 0.975])
+    stretch = math.sqrt(7 / 5) * scipy_stats.t.ppf(0.975, 5) / scipy_stats.norm.ppf(0.975)
+    expected = [found.value + (bound - found.value) * stretch for bound in (low, high)]
+    np.testing.assert_allclose([found.low, found.high], np.clip(expected, 0, 1))
+
+
 def test_probability_of_improvement_is_mann_whitney():
     ours, theirs = np.round(RNG.normal(size=(4, 6)), 1), np.round(RNG.normal(size=(4, 5)), 1)
     expected = np.mean([scipy_stats.mannwhitneyu(x, y).statistic / 30 for x, y in zip(ours, theirs, strict=True)])

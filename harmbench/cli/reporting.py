@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def report(
     grid = carbon.grid(region, pue, intensity)
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
     data = [store.read(folder) for folder in folders]
+    gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
     composed = reports.compose_together(data, grid, raw=form.raw)
     if form.holds_drawings:
         from harmbench import figures

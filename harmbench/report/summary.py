@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harmbench.carbon import Grid
-from harmbench.cells import BY_LOSS, Cell, Lead, charged_components, is_collapsed
+from harmbench.cells import BY_LOSS, Cell, Lead, charged_components
 from harmbench.energy.net import unsteady_idle
 from harmbench.records import Component, Measurement
 from harmbench.report.groups import Group, relative_to
@@ -24,7 +24,7 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from headline(groups)
     statuses = [trial.status for trial in run.trials]
     diverged, failed = statuses.count("diverged"), statuses.count("failed")
-    collapsed = sum(is_collapsed(trial) for trial in run.trials)
+    collapsed = sum(cell.collapsed for group in groups for cell in group.cells)
     yield (
         f"{len(run.trials)} of {run.planned} planned trials have a result: "
         f"{statuses.count('ok')} ended well, {diverged} diverged, {failed} failed."
@@ -38,16 +38,17 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _energy_summary(run, grid)
     yield from _machine_summary(run)
     yield from _energy_caveats(run)
-    gone = sorted({f"{m.name} ({m.reason})" for t in run.trials for m in t.measurements if _unmeasurable(m)})
+    missing = (m for t in run.trials for m in t.measurements if m.value is None)
+    gone = sorted({f"{m.name} ({m.reason})" for m in missing if _is_of_the_machine(m)})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:
         yield f"{run.unreadable_lines} unreadable line(s) of the results were skipped (a crash tears at most the last)."
 
 
-def _unmeasurable(measurement: Measurement) -> bool:
+def _is_of_the_machine(missing: Measurement) -> bool:
     """Missing for a reason of the machine's, and not of the trial's."""
-    return measurement.value is None and measurement.name.endswith("_joules")
+    return missing.name.endswith("_joules")
 
 
 def said_of(group: Group) -> str:

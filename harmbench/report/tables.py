@@ -258,6 +258,9 @@ def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, 
 
 def _energy_table(group: Group) -> Iterator[Table]:
     """Joules above idle, and by the counters themselves, where either was measured."""
+    known = {name for cell in group.cells for name in cell.measures}
+    if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
+        return
     trials = [trial for cell in group.cells for trial in cell.trials]
     names = {m.name: m for trial in trials for m in trial.measurements if m.value is not None}
     shown = [
