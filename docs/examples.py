@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ("vision", "algorithmic", "grokking", "pixels", "language")
 COPIED = ("run.json", "environments.jsonl", "blocks.jsonl")
-LARGEST = 5_000_000  # bytes of an example
+LARGEST = 7_000_000  # bytes of an example
 
 
 def main(arguments: list[str]) -> int:
