@@ -3,8 +3,8 @@
     python docs/examples.py                          run all suites, each into build/, and keep them
     python docs/examples.py vision pixels=FOLDER     run one, and keep another that was run before
 
-A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of pictures,
-and the md and html reports with their pictures; an older example of the suite is replaced. README.md is written too.
+A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of pictures
+where they are small, and the md and html reports with their pictures; an older example of the suite is replaced. README.md is written too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITES = ("vision", "algorithmic", "grokking", "pixels", "language")
 COPIED = ("run.json", "environments.jsonl", "blocks.jsonl")
 LARGEST = 7_000_000  # bytes of an example
+LARGEST_ARRAYS = 2_000_000  # bytes of the arrays of its pictures
 
 
 def main(arguments: list[str]) -> int:
@@ -52,10 +53,18 @@ def keep(run: Path, example: Path) -> None:
         shutil.copytree(run / "artifacts", example / "artifacts")
     for form in ("md", "html"):
         _harmbench("report", str(example), "--format", form)
-    size = sum(path.stat().st_size for path in example.rglob("*") if path.is_file())
+    if _size(example / "artifacts") > LARGEST_ARRAYS:
+        shutil.rmtree(example / "artifacts")
+        sys.stdout.write(f"{example.name}: the arrays of its pictures are too large to be kept; the reports have them\n")
+    size = _size(example)
     sys.stdout.write(f"{example.name}: {size / 1e6:.1f} MB\n")
     if size > LARGEST:
         raise SystemExit(f"{example}: {size / 1e6:.1f} MB are too much for an example")
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _harmbench(*arguments: str) -> None:
