@@ -293,8 +293,9 @@ class _GradientWatcher(Watcher):
 class _Gradients:
     """Norms of gradients, and their products with those of the step before.
 
-    Beside a small step calls are dear, not numbers: one call takes all norms, and squares and sums wait for the
-    transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh memory.
+    Beside a small step all of it is dear: squares are inner products too, which read memory faster than norms do, and
+    sums wait for the transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh
+    memory.
     """
 
     def __init__(
@@ -303,7 +304,7 @@ class _Gradients:
         in_head = {id(parameter) for parameter in head}
         trunk = [parameter for parameter in parameters if id(parameter) not in in_head]
         self._parameters, self._cut = [*trunk, *head], len(trunk)
-        self._copies = [torch.empty_like(parameter, requires_grad=False) for parameter in self._parameters]
+        self._copies = [parameter.detach().new_empty(parameter.numel()) for parameter in self._parameters]
         self._copied: set[int] = set()  # places in the lists
         self._pending: list[_Pending] = []
         for place, copied in carried.items():
@@ -322,11 +323,11 @@ class _Gradients:
             clip_norm: norm before clipping, if the protocol clips.
             keep: whether the next step is looked at too.
         """
-        now = {place: p.grad for place, p in enumerate(self._parameters) if p.grad is not None}
+        now = {place: p.grad.reshape(-1) for place, p in enumerate(self._parameters) if p.grad is not None}
         shared = [place for place in now if place in self._copied]
-        products = [torch.dot(now[place].reshape(-1), self._copies[place].reshape(-1)) for place in shared]
-        norms = torch._foreach_norm(list(now.values())) if now else []
-        numbers = [*norms, *products, *([] if clip_norm is None else [clip_norm])]
+        squares = [torch.dot(gradient, gradient) for gradient in now.values()]
+        products = [torch.dot(now[place], self._copies[place]) for place in shared]
+        numbers = [*squares, *products, *([] if clip_norm is None else [clip_norm])]
         self._pending.append(_Pending(step, list(now), shared, bool(self._copied), numbers))
         self._copied = set(now) if keep else set()
         if self._copied:
@@ -343,7 +344,7 @@ class _Gradients:
     def _assembled(self, pending: _Pending, values: Iterator[float]) -> _Look:
         squares, products = [0.0, 0.0], [0.0, 0.0]
         for place in pending.places:
-            squares[place >= self._cut] += next(values) ** 2
+            squares[place >= self._cut] += next(values)
         for place in pending.shared:
             products[place >= self._cut] += next(values)
         has_clip = len(pending.numbers) > len(pending.places) + len(pending.shared)
@@ -356,10 +357,10 @@ class _Pending(NamedTuple):
     """Numbers of a look that wait on the device.
 
     Attributes:
-        places: of the parameters that have a gradient, whose norms come first.
+        places: of the parameters that have a gradient, whose squares come first.
         shared: those that had one at the step before too, whose products follow.
         follows: whether the step before was looked at.
-        numbers: norms, products, and the norm before clipping where the protocol clips.
+        numbers: squares, products, and the norm before clipping where the protocol clips.
     """
 
     step: int
