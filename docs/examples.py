@@ -4,7 +4,8 @@
     python docs/examples.py vision pixels=FOLDER     run one, and keep another that was run before
 
 A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of pictures
-where they are small, and the md and html reports with their pictures; an older example of the suite is replaced. README.md is written too.
+where they are small, and the md and html reports with their pictures; an older example of the suite is replaced.
+README.md is written too.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def keep(run: Path, example: Path) -> None:
         _harmbench("report", str(example), "--format", form)
     if _size(example / "artifacts") > LARGEST_ARRAYS:
         shutil.rmtree(example / "artifacts")
-        sys.stdout.write(f"{example.name}: the arrays of its pictures are too large to be kept; the reports have them\n")
+        sys.stdout.write(f"{example.name}: the arrays of its pictures are too large to keep; the reports have them\n")
     size = _size(example)
     sys.stdout.write(f"{example.name}: {size / 1e6:.1f} MB\n")
     if size > LARGEST:

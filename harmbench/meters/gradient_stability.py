@@ -293,8 +293,8 @@ class _GradientWatcher(Watcher):
 class _Gradients:
     """Norms of gradients, and their products with those of the step before.
 
-    Beside a small step all of it is dear: squares are inner products too, which read memory faster than norms do, and
-    sums wait for the transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh
+    Beside a small step all of it is dear: squares are inner products, which read memory faster than norms do, and sums
+    wait for the transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh
     memory.
     """
 
