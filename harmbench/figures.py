@@ -65,7 +65,7 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
 def _slim(svg: str) -> str:
     r"""An SVG without what nobody sees: places finer than a hundredth of a point, and fonts that few have.
 
-    >>> print(_slim("<text x=\"1.23456\" style=\"font: 8px 'DejaVu Sans'\">0.1234</text>"))
+    >>> print(_slim('<text x="1.23456" style="font: 8px \'DejaVu Sans\'">0.1234</text>'))
     <text x="1.23" style="font: 8px 'DejaVu Sans', Verdana, sans-serif">0.1234</text>
     """
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
