@@ -76,3 +76,13 @@ def test_the_command_writes_both_files_and_names_itself(tmp_path):
     assert ended.exit_code == 0, ended.output
     assert "| cosine | fast |" in out.with_suffix(".md").read_text()
     assert json.loads(out.with_suffix(".json").read_text())["about"]["command"]
+
+
+def test_the_papers_distances_have_one_name():
+    said = CliRunner().invoke(
+        app, ["heads", "--metrics", "paper", "--shapes", "8x8x4", "--forms", "fast", "--seconds", "0"]
+    )
+    assert said.exit_code == 0, said.output
+    assert {address for address in map(str, DISTANCES.every_variant()) if f"| {address} | fast |" in said.output} == {
+        str(distance) for distance in DISTANCES.every_variant() if distance.is_in_papers
+    }

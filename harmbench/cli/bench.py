@@ -21,7 +21,9 @@ def _bench() -> None:
 
 @app.command("heads")
 def bench_heads(
-    metrics: Annotated[list[str] | None, typer.Option(help="Distances; all by default.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="Distances, or paper for those of the papers; all by default.")
+    ] = None,
     shapes: Annotated[list[str] | None, typer.Option(help="ROWSxFEATURESxCLASSES, commas or repeats.")] = None,
     forms: Annotated[list[str] | None, typer.Option(help="fast, cdist, reference.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
@@ -38,15 +40,17 @@ def bench_heads(
     from harmbench import bench
     from harmbench.distances import DISTANCES
     from harmbench.registry import split_names
+    from harmbench.suite import expand_name
 
     asked = split_names(forms or ["fast", "cdist"])
     if unknown := [form for form in asked if form not in bench.FORMS]:
         raise OptionError(f"--forms {unknown[0]}: write {', '.join(bench.FORMS)}")
     if threads:
         torch.set_num_threads(threads)
-    distances = [DISTANCES.parse(name) for name in split_names(metrics)] if metrics else bench.every_distance()
+    named = [address for name in split_names(metrics or []) for address in expand_name("metrics", name)]
+    distances = [DISTANCES.parse(address) for address in dict.fromkeys(named)] if metrics else bench.every_distance()
     sizes = [bench.Shape.parse(text) for text in split_names(shapes)] if shapes else bench.SHAPES
-    about = {**bench.machine(device), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    about = {**bench.machine(device), "command": shlex.join(["harmbench", *sys.argv[1:]])}
     lines: list[bench.Cost | bench.Skipped] = []
     for line in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
         lines.append(line)
