@@ -301,3 +301,21 @@ def test_a_large_vocabulary_never_writes_rows_by_classes() -> None:
         harmonic_loss(x.requires_grad_(), w.requires_grad_(), y, distance="manhattan").backward()
     largest = max(event.self_cpu_memory_usage for event in watched.events())
     assert largest < 40e6
+
+
+@pytest.mark.parametrize("distance", [str(distance) for distance in DISTANCES.every_variant()])
+def test_vectors_may_lie_anywhere_in_memory(distance: str) -> None:
+    """Expanded features and transposed centres count as their copies do; reading past them met what lay there."""
+    rng = torch.Generator().manual_seed(4)
+    bias, turned = torch.rand(16, generator=rng), torch.rand(16, 10, generator=rng)
+    y = torch.arange(64) % 10
+
+    def results(x: Tensor, w: Tensor) -> list[Tensor]:
+        leaves = [x.detach().requires_grad_(), w.detach().requires_grad_()]
+        torch.manual_seed(0)  # noisy distances draw
+        loss = harmonic_loss(*leaves, y, distance=distance, n=4)
+        return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+    found, copied = results(bias.expand(64, -1), turned.T), results(bias.repeat(64, 1), turned.T.contiguous())
+    for one, other in zip(found, copied, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)

@@ -123,6 +123,7 @@ def _row_stats(kind: int, v: Tensor) -> Tensor:
 
 def largest(v: Tensor) -> float:
     """Largest |v|; NaN may be missed."""
+    v = v.detach().contiguous()  # callers ask before they lay vectors out: those that are expanded lie elsewhere
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
 
