@@ -1,7 +1,7 @@
 """How smoothly a trial trains.
 
 on_step: keep the loss, and at two successive steps of every few: copy the gradient, four or six inner products
-every 32 steps: fetch the numbers in one transfer, and fold them in: stops at the first loss that is not finite
+on_validation: fetch the numbers in one transfer, and fold them in: stops at the first loss that is not finite
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from harmbench._torch import torch
-from harmbench.meters._base import Meter, Outcome, Step, Watcher
+from harmbench.meters._base import Meter, Outcome, Step, Validation, Watcher
 from harmbench.meters._curve import CurveKeeper
 from harmbench.records import Curve, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FLUSH_STEPS = 32  # steps kept on the device before one transfer: a transfer each step would stall a GPU
+MOST_WAITING = 512  # steps kept on the device where no validation comes: a transfer each step would stall a GPU
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
 FEW = 10  # looks that a spike is compared with, at least
 
@@ -205,11 +205,15 @@ class _GradientWatcher(Watcher):
                 self._clips, self._has_head = step.clip_norm is not None, bool(step.head)
             keep = self._is_looked_at(self._taken + 1)
             self._gradients.look(self._taken, step.clip_norm, keep=keep)
-        if len(self._losses) == FLUSH_STEPS:
+        if len(self._losses) == MOST_WAITING:
             self._flush()
 
+    def on_validation(self, seen: Validation) -> None:
+        self._flush()  # off the clock of training
+
     def _is_looked_at(self, step: int) -> bool:
-        return (step - 1) % self._meter.every < 2
+        """The last two of every `every`; the memory of the first steps, which has a meter too, is the training's own."""
+        return -step % self._meter.every < 2
 
     def _flush(self) -> None:
         """Fetch what waits on the device, and fold it in, step by step."""

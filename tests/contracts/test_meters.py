@@ -16,8 +16,8 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 
 from harmbench.datasets import DATASETS
-from harmbench.meters import METERS, Examined, Flops, Outcome, Step, WarmUp, Watcher
-from harmbench.records import COMPONENTS, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
+from harmbench.meters import METERS, Examined, Flops, Outcome, Step, Validation, WarmUp, Watcher
+from harmbench.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build
 from harmbench.runner.train import Training
@@ -432,7 +432,7 @@ def stability(recorded: Recorder, spike: float = 5.0, window: int = 101, every: 
     losses = np.array(recorded.losses)
     ended = np.flatnonzero(~np.isfinite(losses))
     steps = ended[0] + 1 if len(ended) else len(losses)
-    looked = [t for t in range(steps) if t % every in (0, 1)] if every > 2 else list(range(steps))
+    looked = [t for t in range(steps) if (t + 1) % every in (every - 1, 0)] if every > 2 else list(range(steps))
     norms = np.array([np.linalg.norm(g) for g in recorded.gradients])
     bad = {t for t in range(steps) if not np.isfinite(losses[t]) or (t in looked and not np.isfinite(norms[t]))}
     looked = [t for t in looked if t not in bad]
@@ -491,13 +491,20 @@ def test_gradient_stability_is_its_definition(protocol, meter):
 EVERY_STEP = "gradient_stability[every=1]"
 
 
-def feed(watcher: Watcher, gradients: np.ndarray, losses: Sequence[float]) -> None:
+POINT = CurvePoint(
+    step=1, epoch=1, train_seconds=1, train_joules={}, train_loss=1, validation_accuracy=0.5, validation_nll=1
+)
+
+
+def feed(watcher: Watcher, gradients: np.ndarray, losses: Sequence[float], validated_every: int = 10**9) -> None:
     """Steps of one parameter: the gradients (T, n), or (T,) for one of two numbers, of which the second is constant."""
     rows = np.stack([gradients, np.full_like(gradients, 0.1)], axis=1) if gradients.ndim == 1 else gradients
     parameter = nn.Parameter(torch.zeros(rows.shape[1]))
     for index, (row, loss) in enumerate(zip(rows, losses, strict=True), start=1):
         parameter.grad = torch.from_numpy(row).float()
         watcher.on_step(Step(index, torch.tensor(float(loss)), [parameter], None))
+        if index % validated_every == 0:
+            watcher.on_validation(Validation(POINT, [parameter], None, lambda: 0.5))
 
 
 def test_gradients_that_are_not_finite_count_and_disturb_nothing_else():
@@ -526,13 +533,22 @@ def test_what_follows_the_first_loss_that_is_not_finite_does_not_count(meter, en
     assert whole.curves() == cut.curves()
 
 
-@pytest.mark.parametrize(("meter", "chances"), [("gradient_stability", 4), (EVERY_STEP, 90)])
+@pytest.mark.parametrize(("meter", "chances"), [("gradient_stability", 2), (EVERY_STEP, 90)])
 def test_a_spike_is_counted_once(meter, chances):
     gradients = np.ones(100)
-    gradients[80] = 50.0  # step 81, which both look at
+    gradients[95] = 50.0  # step 96, which both look at
     watcher = METERS.parse(meter).watcher()
     feed(watcher, gradients, np.ones(100))
     assert values(watcher)["gradient_spike_rate"] == 1 / chances
+
+
+def test_validations_change_nothing_of_what_is_said():
+    gradients, losses = RNG.normal(size=(2, 1200))
+    plain, validated = METERS.parse("gradient_stability").watcher(), METERS.parse("gradient_stability").watcher()
+    feed(plain, gradients, losses)
+    feed(validated, gradients, losses, validated_every=7)
+    assert values(validated) == pytest.approx(values(plain), nan_ok=True)
+    assert validated.curves() == plain.curves()
 
 
 def test_a_spike_before_there_is_anything_to_compare_with_is_none():
