@@ -28,7 +28,16 @@ TOGETHER = 3
 TASK = "modular_addition[p=11]"
 # What the trials took is not part of what they found.
 TIMED = ("second", "joules", "throughput", "memory", "wait", "warm_up", "mfu")
-METERS = ("quality", "convergence", "throughput", "energy", "memory", "gradient_stability[every=4]", "grokking", "structure")
+METERS = (
+    "quality",
+    "convergence",
+    "throughput",
+    "energy",
+    "memory",
+    "gradient_stability[every=4]",
+    "grokking",
+    "structure",
+)
 CELLS = (
     ("token_mlp", None, "cross_entropy"),
     ("token_mlp", "euclidean", "harmonic"),

@@ -53,7 +53,7 @@ class GradientStability(Meter):
 
     spike: float = Field(default=5.0, gt=1, allow_inf_nan=False)
     window: int = Field(default=101, ge=11)
-    every: int = Field(default=16, ge=1)
+    every: int = Field(default=24, ge=1)
 
     @property
     def sampling(self) -> str:
@@ -212,7 +212,7 @@ class _GradientWatcher(Watcher):
         self._flush()  # off the clock of training
 
     def _is_looked_at(self, step: int) -> bool:
-        """The last two of every `every`; the memory of the first steps, which has a meter too, is the training's own."""
+        """The last two of every `every`: the first steps, whose memory another meter measures, have no copies yet."""
         return -step % self._meter.every < 2
 
     def _flush(self) -> None:
