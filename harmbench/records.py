@@ -16,7 +16,9 @@ import math
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from harmbench._rows import Row
 
 SCHEMA_VERSION = 2
 
@@ -25,6 +27,7 @@ COMPONENTS: tuple[Component, ...] = ("cpu", "gpu", "ram")
 CHARGED: tuple[Component, ...] = ("cpu", "gpu")  # memory's joules are a guess everywhere, and left out of verdicts
 Phase = Literal["load", "warm-up", "train", "evaluate", "examine"]
 PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "examine")
+Direction = Literal["higher", "lower", "neither"]
 Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
 Inputs = Literal["images", "tokens", "text"]
@@ -229,7 +232,7 @@ class EnergyOrigin(Record):
     period_s: float | None = None
 
 
-class EnergyFacts(Record):
+class EnergyFacts(Row, frozen=True, kw_only=True):
     """How a figure in joules was come by.
 
     Attributes:
@@ -259,25 +262,23 @@ class BoardState(Record):
     other_processes: int | None = None
 
 
-class Measurement(Record):
+class Measurement(Row, frozen=True, kw_only=True):
     """A value with its unit, direction and origin; or None with the reason."""
 
     name: str
     value: float | None
     unit: str
-    better: Literal["higher", "lower", "neither"]
+    better: Direction
     origin: Origin = "measured"
     reason: str = ""
     energy: EnergyFacts | None = None
 
-    @model_validator(mode="after")
-    def _none_has_a_reason(self) -> Self:
+    def __post_init__(self) -> None:
         if (self.value is None) != (self.origin == "missing") or (self.value is None and not self.reason):
             raise ValueError(f"{self.name}: a missing value has origin 'missing' and a reason, any other a number")
-        return self
 
     @classmethod
-    def of(cls, name: str, value: float | None, unit: str, better: str, reason: str = "", **more: Any) -> Self:
+    def of(cls, name: str, value: float | None, unit: str, better: Direction, reason: str = "", **more: Any) -> Self:
         """A measurement; None or a non-finite number becomes a missing one with the reason."""
         if value is None or not math.isfinite(value):
             reason = reason or ("undefined" if value is None else f"not finite ({value})")
@@ -304,7 +305,7 @@ class EnergyReading(Record):
     board: BoardState | None = None
 
 
-class PhaseTotal(Record):
+class PhaseTotal(Row, frozen=True, kw_only=True):
     """Seconds and joules of one phase, all its windows together.
 
     Attributes:
@@ -318,10 +319,10 @@ class PhaseTotal(Record):
     seconds: float
     joules: dict[Component, float | None]
     windows: int
-    coverage: dict[Component, float] = Field(default_factory=dict)
-    reasons: dict[Component, str] = Field(default_factory=dict)
-    direct: dict[Component, float | None] = Field(default_factory=dict)
-    direct_reasons: dict[Component, str] = Field(default_factory=dict)
+    coverage: dict[Component, float] = {}
+    reasons: dict[Component, str] = {}
+    direct: dict[Component, float | None] = {}
+    direct_reasons: dict[Component, str] = {}
 
 
 class Telemetry(Record):
@@ -402,7 +403,7 @@ class BudgetRecord(Record):
     incomplete: dict[int, int] = Field(default_factory=dict)
 
 
-class CurvePoint(Record):
+class CurvePoint(Row, frozen=True, kw_only=True):
     """The state of a trial at one validation."""
 
     step: int
@@ -414,7 +415,7 @@ class CurvePoint(Record):
     validation_nll: float | None
 
 
-class Curve(Record):
+class Curve(Row, frozen=True, kw_only=True):
     """A value over the steps: each point is a mean since the point before, up to and with its step."""
 
     name: str
@@ -440,7 +441,7 @@ class MachineState(Record):
     cores: int
 
 
-class TrialRecord(Record):
+class TrialRecord(Row, frozen=True, kw_only=True):
     """What became of one trial.
 
     Attributes:
@@ -460,11 +461,11 @@ class TrialRecord(Record):
     started: str
     environment: str
     device: str
-    kernels: dict[str, str] = Field(default_factory=dict)
-    sizes: dict[str, int] = Field(default_factory=dict)
+    kernels: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     measurements: tuple[Measurement, ...] = ()
     phases: tuple[PhaseTotal, ...] = ()
-    energy_origins: dict[Component, EnergyOrigin] = Field(default_factory=dict)
+    energy_origins: dict[Component, EnergyOrigin] = {}
     telemetry: Telemetry | None = None
     caveats: tuple[str, ...] = ()
     block: str = ""

@@ -24,26 +24,28 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import filelock
-from pydantic import ValidationError
+from pydantic import ConfigDict
 
 from harmbench._garbage import nothing_to_collect
 from harmbench.errors import RunFolderError
 from harmbench.records import BlockRecord, BudgetRecord, Record, TrialRecord
 from harmbench.targets import with_targets
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 PACKED = "trials.jsonl.gz"
 
 
 class RunData(Record):
     """All that a run folder holds."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     folder: str
     header: dict[str, Any]
@@ -119,7 +121,7 @@ class RunStore:
 
     def append(self, record: TrialRecord) -> None:
         """Put one record on disk."""
-        _append_line(self.folder / "trials.jsonl", record.model_dump_json())
+        _append_line(self.folder / "trials.jsonl", record.to_json())
         self.done.add(record.id)
 
     def append_environment(self, environment: dict[str, Any]) -> None:
@@ -154,8 +156,8 @@ def read(folder: Path) -> RunData:
         trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
-    blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord)
-    budgets, torn_budgets = _read_records(folder / "budgets.jsonl", BudgetRecord)
+    blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord.model_validate_json)
+    budgets, torn_budgets = _read_records(folder / "budgets.jsonl", BudgetRecord.model_validate_json)
     return RunData(
         folder=str(folder),
         header=header,
@@ -207,19 +209,19 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
     """The trials of a run, packed ones first, and how many lines hold none."""
-    packed, torn = _read_records(folder / PACKED, TrialRecord)
-    trials, more_torn = _read_records(folder / "trials.jsonl", TrialRecord)
+    packed, torn = _read_records(folder / PACKED, TrialRecord.from_json)
+    trials, more_torn = _read_records(folder / "trials.jsonl", TrialRecord.from_json)
     return packed + trials, torn + more_torn
 
 
-def _read_records(path: Path, kind: type[R]) -> tuple[list[R], int]:
+def _read_records(path: Path, read: Callable[[bytes], R]) -> tuple[list[R], int]:
     """The records in a file of JSON lines, and how many lines hold none."""
     records: list[R] = []
     torn = 0
     for line in _lines(path):
         try:
-            records.append(kind.model_validate_json(line))
-        except ValidationError:
+            records.append(read(line))
+        except ValueError:
             torn += 1
     return records, torn
 

@@ -57,7 +57,7 @@ def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
         return trial
     unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
     made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown, trial.together)}
-    return trial.model_copy(update={"measurements": tuple(made.get(m.name, m) for m in trial.measurements)})
+    return trial.but(measurements=tuple(made.get(m.name, m) for m in trial.measurements))
 
 
 def table(cells: Sequence[Cell]) -> Table:

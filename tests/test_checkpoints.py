@@ -97,11 +97,8 @@ def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, An
     return {
         "weights": {name: tensor.tolist() for name, tensor in model.state_dict().items()},
         "best": {name: tensor.tolist() for name, tensor in trained.best_state.items()},
-        "curve": [point.model_dump(exclude={"train_seconds"}) for point in trained.curve],
-        "watched": [
-            [m.model_dump() for m in watcher.partial()] + [c.model_dump() for c in watcher.curves()]
-            for watcher in watchers
-        ],
+        "curve": [point.but(train_seconds=0.0) for point in trained.curve],
+        "watched": [[*watcher.partial(), *watcher.curves()] for watcher in watchers],
         "steps": [len(trained.step_seconds), len(trained.batch_seconds)],
     }
 
@@ -317,7 +314,7 @@ def test_kill_9_in_the_middle_of_a_language_trial(tmp_path: Path, monkeypatch: p
 
 
 def curves(record: TrialRecord) -> list[dict[str, Any]]:
-    return [curve.model_dump() for curve in record.curves]
+    return [curve.to_plain() for curve in record.curves]
 
 
 def wait_for_a_step(folder: Path, least: int, process: Any) -> None:

@@ -182,12 +182,9 @@ def test_no_verdict_rests_on_modelled_energy(measure):
 
 
 def test_energy_of_a_counted_and_a_modelled_part_is_not_measured():
-    mixed = [
-        t.model_copy(update={"energy_origins": {**t.energy_origins, "gpu": METERED["cpu"]}})
-        for t in energy("modelled", "model")
-    ]
+    mixed = [t.but(energy_origins={**t.energy_origins, "gpu": METERED["cpu"]}) for t in energy("modelled", "model")]
     gpu = Measurement.of("gpu_joules", 5.0, "J", "lower")
-    mixed = [t.model_copy(update={"measurements": (*t.measurements, gpu)}) for t in mixed]
+    mixed = [t.but(measurements=(*t.measurements, gpu)) for t in mixed]
     (whole, part) = judge([claim(measure="joules"), claim(measure="gpu_joules")], mixed)
     assert whole.verdict == "not testable here"
     assert part.verdict == "not decided"
@@ -223,7 +220,7 @@ def test_a_measure_without_a_better_side_needs_a_direction():
 
 def test_a_missing_value_gives_its_reason():
     given = [
-        t.model_copy(update={"measurements": (Measurement.of("gpu_joules", None, "J", "lower", "no GPU takes part"),)})
+        t.but(measurements=(Measurement.of("gpu_joules", None, "J", "lower", "no GPU takes part"),))
         for t in trials(ONE)
     ]
     (verdict,) = judge([claim(measure="gpu_joules")], given)
@@ -258,15 +255,11 @@ def test_survivors_support_nothing():
 
 def test_a_collapsed_head_counts_for_nothing():
     low = [
-        t.model_copy(
-            update={
-                "measurements": (
-                    *t.measurements,
-                    Measurement.of(
-                        "pca_variance_2", 0.9 if t.spec.distance else 0.3 + t.spec.seed / 1000, "1", "neither"
-                    ),
-                )
-            }
+        t.but(
+            measurements=(
+                *t.measurements,
+                Measurement.of("pca_variance_2", 0.9 if t.spec.distance else 0.3 + t.spec.seed / 1000, "1", "neither"),
+            )
         )
         for t in trials({("cosine", "digits"): -0.4})
     ]

@@ -51,10 +51,10 @@ def scale(name: str, factor: float, head: str | None = "cosine", noise: float = 
         if trial.spec.distance != head:
             return trial
         changed = tuple(
-            m.model_copy(update={"value": m.value * factor * (1 + rng.uniform(-noise, noise))}) if m.name == name else m
+            m.but(value=m.value * factor * (1 + rng.uniform(-noise, noise))) if m.name == name else m
             for m in trial.measurements
         )
-        return trial.model_copy(update={"measurements": changed})
+        return trial.but(measurements=changed)
 
     return change
 
@@ -195,19 +195,19 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def of_protocol(trial):
     protocol = trial.spec.protocol.model_copy(update={"lr": 0.5})
-    return trial.model_copy(update={"spec": trial.spec.model_copy(update={"protocol": protocol})})
+    return trial.but(spec=trial.spec.model_copy(update={"protocol": protocol}))
 
 
 def of_content(trial):
-    return trial.model_copy(update={"spec": trial.spec.model_copy(update={"data_content": "abc"})})
+    return trial.but(spec=trial.spec.model_copy(update={"data_content": "abc"}))
 
 
 def of_weights(trial):
-    return trial.model_copy(update={"spec": trial.spec.model_copy(update={"backbone_content": "def"})})
+    return trial.but(spec=trial.spec.model_copy(update={"backbone_content": "def"}))
 
 
 def of_kernels(trial):
-    return trial.model_copy(update={"kernels": {**KERNELS, "instruction set": "avx512", "library": "b.so"}})
+    return trial.but(kernels={**KERNELS, "instruction set": "avx512", "library": "b.so"})
 
 
 UNLIKE = {
@@ -232,7 +232,7 @@ def test_unlike_runs_are_refused_by_name(before, tmp_path, change, here, said):
 
 def test_another_gpu_is_another_device(tmp_path):
     def on_gpu(trial):
-        return trial.model_copy(update={"spec": trial.spec.model_copy(update={"device_kind": "cuda"})})
+        return trial.but(spec=trial.spec.model_copy(update={"device_kind": "cuda"}))
 
     runs = [run(tmp_path / gpu, on_gpu, {**HERE, "gpus": [{"name": gpu}]}) for gpu in ("A100", "H200")]
     with pytest.raises(IncomparableError, match=r"device \(A100; H200\)"):
@@ -243,7 +243,7 @@ def test_another_library_or_version_is_what_one_compares(before, tmp_path):
     def newer(trial):
         versions = {**trial.spec.versions, "harmbench": "1"}
         changed = trial.spec.model_copy(update={"versions": versions})
-        return trial.model_copy(update={"spec": changed, "kernels": {**KERNELS, "library": "b.so"}})
+        return trial.but(spec=changed, kernels={**KERNELS, "library": "b.so"})
 
     found = changes(before, run(tmp_path / "after", newer))
     assert found.summary == "16 comparisons: no difference."
@@ -304,9 +304,9 @@ def test_modelled_energy_is_shown_and_decides_nothing(before, tmp_path):
 
 def counted(trial):
     """As if a hardware counter had been there."""
-    values = tuple(m.model_copy(update={"origin": "measured"}) for m in trial.measurements)
+    values = tuple(m.but(origin="measured") for m in trial.measurements)
     origins = {**trial.energy_origins, "cpu": COUNTED["gpu"]}
-    return trial.model_copy(update={"measurements": values, "energy_origins": origins})
+    return trial.but(measurements=values, energy_origins=origins)
 
 
 def test_what_machines_read(before, tmp_path):

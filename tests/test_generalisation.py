@@ -125,7 +125,7 @@ def test_a_trial_that_never_gets_there_is_later_than_it_was_watched():
     assert watched_for(grokked(0, 40, None), "steps_to_lasting_validation") == 100
     assert watched_for(grokked(0, 40, None), "grokking_gap") == 60
     assert watched_for(grokked(0, None, None), "grokking_gap") == -math.inf
-    diverged = grokked(0, None, None).model_copy(update={"status": "diverged"})
+    diverged = grokked(0, None, None).but(status="diverged")
     assert watched_for(diverged, "grokking_gap") == math.inf
 
 
@@ -193,7 +193,7 @@ def test_data_needed_is_a_median_over_seeds_with_those_that_never_get_there():
 def test_the_smallest_share_is_a_bound_and_a_head_without_every_share_needs_none():
     found = shares({0.1: [0.99, 0.99], 0.2: [0.99, 0.99]})
     other = [
-        trial.model_copy(update={"spec": trial.spec.model_copy(update={"loss": "distance_softmax"})})
+        trial.but(spec=trial.spec.model_copy(update={"loss": "distance_softmax"}))
         for trial in shares({0.2: [0.99, 0.99]})
     ]
     (table,) = generalisation.data_tables(cells_of([*found, *other]))

@@ -146,7 +146,7 @@ def test_a_collapsed_model_is_flagged_and_wins_nothing(folder: Path) -> None:
     assert {(trial.status, trial.value("collapsed")) for trial in found} == {("ok", 1.0)}
     assert all(trial.value("effective_rank") is None and trial.value("steps_to_target") is None for trial in found)
     assert not any(is_collapsed(trial) for trial in trials_of(run, "mlp on digits"))
-    without = [t.model_copy(update={"measurements": t.measurements[:1]}) for t in found]
+    without = [t.but(measurements=t.measurements[:1]) for t in found]
     assert all(map(is_collapsed, without)), "chance shows in the accuracy too, where the meter was not on"
     text = text_of(run)
     assert "4 of those that ended well collapsed" in text
@@ -217,7 +217,7 @@ def made_up(bad: int = 0, collapsed: int = 0, ours: float = 0.95, whose: str = "
             signs = Measurement.of("collapsed", float(is_it and seed < collapsed), "1", "neither")
             speed = Measurement.of("cheapness", (2.0 if head else 1.0) + seed / 1000, "1/J", "higher")
             more = (*made.measurements, signs, speed) if status == "ok" else ()
-            found.append(made.model_copy(update={"measurements": more}))
+            found.append(made.but(measurements=more))
     suite = {"name": "made-up", "datasets": ["digits"], "backbones": ["mlp"], "claims": []}
     header = {"suite": {**suite, "protocol": found[0].spec.protocol.model_dump()}, "planned": len(found)}
     return RunData(folder="made-up", header=header, trials=tuple(found), environments={}, unreadable_lines=0)

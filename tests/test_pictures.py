@@ -86,9 +86,7 @@ def read_as_text(run: RunData) -> RunData:
     """The run, as if its answers were tokens of a text."""
     perplexity, bits = (Measurement.of(f"test_{name}", 7.0, unit, "lower") for name, unit in TEXT.items())
     trials = tuple(
-        t.model_copy(
-            update={"measurements": (*t.measurements, perplexity, bits), "sizes": t.sizes | {"test_tokens": 100}}
-        )
+        t.but(measurements=(*t.measurements, perplexity, bits), sizes=t.sizes | {"test_tokens": 100})
         for t in run.trials
     )
     return run.model_copy(update={"trials": trials})
@@ -135,11 +133,7 @@ def without_files(run: RunData) -> RunData:
 def crippled(run: RunData) -> RunData:
     """No measurements and no curves, as if every meter had failed."""
     return run.model_copy(
-        update={
-            "trials": tuple(
-                trial.model_copy(update={"measurements": (), "curves": (), "curve": ()}) for trial in run.trials
-            )
-        }
+        update={"trials": tuple(trial.but(measurements=(), curves=(), curve=()) for trial in run.trials)}
     )
 
 
@@ -231,7 +225,7 @@ def test_the_front_is_what_no_sound_head_beats_in_both() -> None:
         record(
             spec(f"minkowski[p={i + 2}]", backbone="mlp"),
             accuracy=float(quality) / 10,
-            phases=(record().phases[0].model_copy(update={"seconds": float(cost)}),),
+            phases=(record().phases[0].but(seconds=float(cost)),),
         )
         for i, (cost, quality) in enumerate(values)
     )

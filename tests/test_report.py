@@ -32,7 +32,7 @@ def two_groups() -> RunData:
         for seed, accuracy in enumerate(values):
             one = spec(distance, "harmonic" if distance else "cross_entropy", seed=seed, meters=("quality",))
             found.append(record(one.model_copy(update={"backbone": backbone}), accuracy=accuracy, order=len(found)))
-    run = run_of([t.model_copy(update={"id": t.spec.id}) for t in found])
+    run = run_of([t.but(id=t.spec.id) for t in found])
     run.header["suite"]["backbones"] = ["mlp", "cnn"]
     return run
 
@@ -98,6 +98,6 @@ def test_one_run_together_is_that_run():
 
 
 def test_a_later_schema_is_refused():
-    later = RUN.model_copy(update={"trials": (RUN.trials[0].model_copy(update={"schema_version": 3}),)})
+    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=3),)})
     with pytest.raises(RunFolderError, match="schema 3, and this harmbench reads up to 2; update"):
         reports.compose_together([RUN, later], grid())

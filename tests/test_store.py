@@ -163,7 +163,7 @@ def test_a_torn_record_takes_no_other_with_it(run, monkeypatch):
 
 def naively(run: Path, last: TrialRecord) -> None:
     with (run / "trials.jsonl").open("a") as file:
-        file.write(last.model_dump_json() + "\n")
+        file.write(last.to_json() + "\n")
 
 
 def test_a_store_that_appends_to_a_torn_line_is_caught(run):
@@ -184,7 +184,7 @@ def test_a_record_is_on_disk_before_it_counts(run, monkeypatch):
     with opened(run) as store:
         monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((run / "trials.jsonl").read_text()))
         store.append(record())
-    assert synced == [record().model_dump_json() + "\n"]
+    assert synced == [record().to_json() + "\n"]
 
 
 def test_a_crash_while_the_folder_is_made_does_not_bar_it(run):

@@ -145,9 +145,9 @@ def test_a_loss_to_reach_may_be_given_but_not_beside_an_accuracy():
 def test_chance_is_judged_by_tokens_and_not_by_windows():
     just = trial(None, 0, 7.0)
     values = (Measurement.of("test_accuracy", 0.005, "1", "higher"),)
-    assert not is_collapsed(just.model_copy(update={"measurements": values}))
+    assert not is_collapsed(just.but(measurements=values))
     windows = {name: size for name, size in SIZES.items() if not name.endswith("_tokens")}
-    assert is_collapsed(just.model_copy(update={"measurements": values, "sizes": windows}))
+    assert is_collapsed(just.but(measurements=values, sizes=windows))
 
 
 def test_the_state_of_the_lowest_loss_is_kept_of_text():

@@ -17,7 +17,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Step, Validation, Watcher
 from harmbench.meters._curve import CurveKeeper
-from harmbench.records import Curve, Measurement
+from harmbench.records import Curve, Direction, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -275,7 +275,7 @@ class _GradientWatcher(Watcher):
     def _of_group(self, group: Group, few: str) -> list[Measurement]:
         own, sampling = self._groups[group], self._meter.sampling
         spike = f"above {self._meter.spike:g} times the median of up to {self._meter.window} looks before; {sampling}"
-        values = {
+        values: dict[str, tuple[float | None, Direction, str]] = {
             "gradient_norm_cv": (own.norms.variation, "lower", sampling),
             "gradient_spike_rate": (_share(own.spikes, own.chances), "lower", spike),
             "gradient_cosine": (own.cosines.mean if own.cosines.count else None, "neither", sampling),

@@ -11,13 +11,13 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Validation, Watcher
 from harmbench.meters.structure import explained
-from harmbench.records import Curve, CurvePoint, Measurement
+from harmbench.records import Curve, CurvePoint, Direction, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-MEASURES = (
+MEASURES: tuple[tuple[str, str, Direction], ...] = (
     ("steps_to_lasting_train", "step", "lower"),
     ("steps_to_lasting_validation", "step", "lower"),
     ("grokking_gap", "step", "lower"),
@@ -64,11 +64,11 @@ class _GrokkingWatcher(Watcher):
             self._variances.append(_if_number(explained(seen.embedding.detach().double().cpu(), 2)))
 
     def state(self) -> dict[str, Any]:
-        points = [point.model_dump() for point in self._points]
+        points = [point.to_plain() for point in self._points]
         return {"points": points, "train": self._train, "norms": self._norms, "variances": self._variances}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._points = [CurvePoint.model_validate(point) for point in state["points"]]
+        self._points = [CurvePoint.from_plain(point) for point in state["points"]]
         self._train, self._norms, self._variances = state["train"], state["norms"], state["variances"]
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import Measurement, Shape, Structure
+from harmbench.records import Direction, Measurement, Shape, Structure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -225,7 +225,11 @@ SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], Value]]] = {
     "tree_line_defect": ("tree", tree_line_defect),
     "permutation_symmetry": ("permutation", lambda rows, _: permutation_symmetry(rows)),
 }
-BETTER = dict.fromkeys(SCORES, "lower") | {"permutation_symmetry": "higher", "structure_correlation": "higher"}
+BETTER: dict[str, Direction] = {
+    **dict.fromkeys(SCORES, "lower"),
+    "permutation_symmetry": "higher",
+    "structure_correlation": "higher",
+}
 
 
 # --- one score for all shapes ----------------------------------------------------------------------------------

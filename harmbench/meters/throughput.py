@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
 from harmbench.meters._peaks import peak_flops
-from harmbench.records import Measurement
+from harmbench.records import Direction, Measurement
 
 
 class Throughput(Meter):
@@ -51,7 +51,7 @@ class _ThroughputWatcher(Watcher):
 
 def _of_stack(outcome: Outcome) -> list[Measurement]:
     """What can be said of a trial that had no steps of its own: its operations."""
-    missing = [
+    missing: list[tuple[str, str, Direction]] = [
         ("throughput", "sample/s", "higher"),
         *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
         ("data_wait_share", "1", "lower"),

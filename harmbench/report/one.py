@@ -76,10 +76,7 @@ def _with_net(run: RunData) -> RunData:
     """The run, with energy above idle among each trial's measurements, where idle power was measured."""
     if not any(block.idle for block in run.blocks):
         return run
-    trials = [
-        trial.model_copy(update={"measurements": trial.measurements + net_of_idle(trial, run.blocks)})
-        for trial in run.trials
-    ]
+    trials = [trial.but(measurements=trial.measurements + net_of_idle(trial, run.blocks)) for trial in run.trials]
     return run.model_copy(update={"trials": tuple(trials)})
 
 

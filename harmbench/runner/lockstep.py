@@ -151,7 +151,7 @@ def run_together(
         ),
         "wall_seconds": (clock() - begun) / together,
     }
-    return tuple(TrialRecord(**known, **one) for one in found)
+    return tuple(TrialRecord(**known, **one).checked() for one in found)
 
 
 def said_of_shares(together: int, count: int) -> Iterator[str]:
@@ -162,12 +162,10 @@ def said_of_shares(together: int, count: int) -> Iterator[str]:
 
 def share(phase: PhaseTotal, together: int) -> PhaseTotal:
     """An equal part of a phase that trials spent together."""
-    return phase.model_copy(
-        update={
-            "seconds": phase.seconds / together,
-            "joules": _shared(phase.joules, together),
-            "direct": _shared(phase.direct, together),
-        }
+    return phase.but(
+        seconds=phase.seconds / together,
+        joules=_shared(phase.joules, together),
+        direct=_shared(phase.direct, together),
     )
 
 

@@ -210,8 +210,8 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "generators": generators(device),
             "losses": torch.stack(self._losses).tolist() if self._losses else [],
-            "curve": [point.model_dump() for point in self._trained.curve],
-            "best": best and best.model_dump(),
+            "curve": [point.to_plain() for point in self._trained.curve],
+            "best": best and best.to_plain(),
             "best_state": self._trained.best_state if is_kept else {},
             "step_seconds": seconds,
             "batch_seconds": waits,
@@ -230,8 +230,8 @@ class Training:
         device = self._splits.train_inputs.device
         self._losses = list(torch.tensor(state["losses"], dtype=torch.float32, device=device))
         self._checked = len(self._losses)
-        self._trained.curve = [CurvePoint.model_validate(point) for point in state["curve"]]
-        self._trained.best = CurvePoint.model_validate(state["best"]) if state["best"] else None
+        self._trained.curve = [CurvePoint.from_plain(point) for point in state["curve"]]
+        self._trained.best = CurvePoint.from_plain(state["best"]) if state["best"] else None
         self._trained.best_state = {name: tensor.to(device) for name, tensor in state["best_state"].items()}
         self._ledger.take_in(state["ledger"])
         self._carried = state

@@ -163,7 +163,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     known |= spent(ledger, order)
     if keeper:
         known["caveats"] += tuple(keeper.caveats(blind(watchers, spec.meters)))
-    return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun)
+    return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun).checked()
 
 
 def keeper_of(order: TrialOrder) -> Keeper | None:

@@ -55,7 +55,7 @@ def trials() -> list[TrialRecord]:
                 found.append(record(trial, extra or "diverged"))
             else:
                 found.append(record(trial, accuracy=(right + extra) / IMAGES))
-    return [trial.model_copy(update={"order": order}) for order, trial in enumerate(found)]
+    return [trial.but(order=order) for order, trial in enumerate(found)]
 
 
 def run_of(found: list[TrialRecord]) -> RunData:
@@ -326,7 +326,7 @@ def test_modelled_energy_is_called_modelled():
 
 
 def test_energy_of_a_counter_is_not_called_modelled():
-    found = [trial.model_copy(update={"energy_origins": COUNTED}) for trial in RUN.trials]
+    found = [trial.but(energy_origins=COUNTED) for trial in RUN.trials]
     assert not any("modelled, not measured" in sentence for sentence in composed(run_of(found)).summary)
 
 
@@ -340,7 +340,7 @@ def test_co2_is_that_of_processor_and_accelerator():
     trial = record(spec(None, "cross_entropy"), energy_origins=COUNTED)
     gpu = Measurement.of("gpu_joules", 3600.0, "J", "lower")
     others = tuple(m for m in trial.measurements if m.name != "gpu_joules")
-    counted = trial.model_copy(update={"measurements": (*others, gpu)})
+    counted = trial.but(measurements=(*others, gpu))
     report = reports.compose(run_of([counted]), grid(intensity=1000.0))
     assert main_table(report)["CO2e given"][0] == "1,009"  # mg: (3600 + 100 / 3) J at 1000 g/kWh
 
@@ -385,7 +385,7 @@ def watched(seed: int, collapsed: float, variance: float, **machine: float) -> T
     state = {"before": 1.0, "after": 1.0, "load_average": 1.0, "busy_elsewhere": 0.0, "cores": 4, **machine}
     trial = record(spec(seed=seed), order=seed)
     measurements = (*trial.measurements, *found)
-    return trial.model_copy(update={"measurements": measurements, "machine": MachineState(**state)})
+    return trial.but(measurements=measurements, machine=MachineState(**state))
 
 
 def test_collapsed_trials_are_counted_and_left_out_of_the_representation():
