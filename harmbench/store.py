@@ -249,7 +249,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with path.open("rb", buffering=1 << 18) as file:  # a line has 20,000 bytes, more than a usual buffer
         yield from (line for line in (_unpacked(file, path) if path.suffix == ".gz" else file) if not line.isspace())
 
 
