@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from harmbench import claims, store
 from harmbench import suite as suites
@@ -55,7 +56,7 @@ def _lines(run: RunData, folder: Path) -> Iterator[str]:
     suite = run.header["suite"]
     yield from ("## What comes out", "")
     yield from _wrapped(
-        f"`harmbench run {suite['name']}` on {_machine(run)}: test accuracy in percent, mean ± half of the 95 % t "
+        f"`{_command(suite)}` on {_machine(run)}: test accuracy in percent, mean ± half of the 95 % t "
         f"interval over {suite['seeds']} seeds, of every distance with the harmonic loss beside linear + "
         "cross_entropy, the best mean over all columns first. Bold: decided to be better. Speed is training throughput "
         f"relative to the linear head, on the first data set. The whole report: [{folder}]({folder}/report.md)."
@@ -98,7 +99,13 @@ def _place(group: Group, run: RunData) -> tuple[int, int]:
 def _machine(run: RunData) -> str:
     here = next(iter(run.environments.values()))
     gpus = ", ".join(gpu["name"] for gpu in here["gpus"])
-    return gpus or f"{here['cpu_count']} threads of an {here['cpu']} (torch {here['versions']['torch']})"
+    threads = f"{run.header['suite']['protocol']['threads']} of {here['cpu_count']} threads"
+    return gpus or f"{threads} of an {here['cpu']} (torch {here['versions']['torch']})"
+
+
+def _command(suite: dict[str, Any]) -> str:
+    more = suite["seeds"] != suites.load(suite["name"]).seeds
+    return f"harmbench run {suite['name']}" + (f" --seeds {suite['seeds']}" if more else "")
 
 
 def _table(groups: Sequence[Group]) -> Table:
