@@ -70,7 +70,7 @@ def _slim(svg: str) -> str:
     """
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").replace('<g id="', '\n<g id="')
-    return re.sub(r'="(?!data:)[^"]*"', lambda value: re.sub(r"(\.\d\d)\d+", r"\1", value[0]), svg)
+    return re.sub(r"(>[^<]+<)|(\.\d\d)\d+", r"\1\2", svg)  # text between tags stays
 
 
 def drawn(report: Report) -> Report:
