@@ -15,6 +15,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "harmbench",  # the same data give the same file
     "svg.fonttype": "none",  # text stays text: found by a search, and a fifth of the size
     "pdf.fonttype": 42,  # text that can be searched
+    "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
     "axes.spines.top": False,

@@ -19,7 +19,10 @@ POINTS = 72  # to the inch; at so many dots to the inch, what is measured is in 
 BETWEEN, AROUND = 10.0, 5.0  # points between panels, and at the edges
 LABEL = 8.0  # font size of labels of axes
 UNDER_TICKS = 17.0  # points from a panel to the label under its ticks
-LEAST_TICK = 0.35  # inches between ticks
+MOST_TICKS = 6  # below a panel, about
+LEAST_TICK = 0.35  # inches between those on its left
+LETTER = 5.2  # points that a digit of a tick takes
+LEAST_WIDTH = 330.0  # points that a legend may take, however narrow the panels are
 
 
 def grid_of(count: int, most: int = 4) -> tuple[int, int]:
@@ -61,17 +64,16 @@ def panels_of(
         common = {f"share{which}": axes[0] for which in share if axes}
         place = divmod(i, rows)[::-1] if downwards else divmod(i, columns)
         axes.append(canvas.add_subplot(grid[place], projection=projection, **common))
-        _settle(axes[-1], size)
+        _settle(axes[-1], size[1])
     return canvas, axes
 
 
-def _settle(axis: Any, size: tuple[float, float]) -> None:
+def _settle(axis: Any, height: float) -> None:
     """Fix what matplotlib would look for anew at each drawing: how many ticks there are, and where the label stands."""
     from matplotlib.transforms import ScaledTranslation
 
     if axis.name == "rectilinear":
-        for which, length in zip((axis.xaxis, axis.yaxis), size, strict=True):
-            which.get_major_locator().set_params(nbins=max(2, min(6, int(length / LEAST_TICK))))
+        axis.yaxis.get_major_locator().set_params(nbins=max(2, min(6, int(height / LEAST_TICK))))
     below = axis.transAxes + ScaledTranslation(0, -UNDER_TICKS / POINTS, axis.figure.dpi_scale_trans)
     axis.xaxis.set_label_coords(0.5, 0, transform=below)
     axis.yaxis.set_label_coords(0, 0.5)
@@ -87,13 +89,15 @@ def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, leg
         legend: below all panels, unless `legend_on_top`.
         legend_on_top: whether it is above them.
     """
+    for axis in canvas.axes:
+        _thin(axis)
     rows, columns = canvas.axes[0].get_subplotspec().get_gridspec().get_geometry()
     width, height = canvas.bbox.width / columns, canvas.bbox.height / rows
     left, right, above, below = _rooms(canvas, rows, columns)
     lefts, panels_wide = _spread(left, width, right)
     tops, panels_high = _spread(above, height, below)
     beside, under = 1.5 * LABEL * bool(y), 1.5 * LABEL * bool(x)
-    explained = legend.fit(panels_wide) if legend else (0.0, 0.0)
+    explained = legend.fit(max(panels_wide, LEAST_WIDTH)) if legend else (0.0, 0.0)
     wide = max(beside + panels_wide, explained[0]) + 2 * AROUND
     high = panels_high + under + explained[1] + 2 * AROUND
     canvas.set_size_inches(wide / POINTS, high / POINTS)
@@ -116,11 +120,29 @@ def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, leg
     return canvas
 
 
+def _thin(axis: Any) -> None:
+    """Fewer ticks below a panel where their labels would touch."""
+    from matplotlib.ticker import MaxNLocator
+
+    which, (low, high) = axis.xaxis, axis.get_xlim()
+    locator = which.get_major_locator()
+    if axis.name != "rectilinear" or not isinstance(locator, MaxNLocator):
+        return
+    for most in range(MOST_TICKS, 1, -1):
+        locator.set_params(nbins=most)
+        places = [place for place in locator() if low <= place <= high]
+        letters = max(map(len, which.get_major_formatter().format_ticks(places)), default=0)
+        apart = abs(places[1] - places[0]) / (high - low) if len(places) > 1 else 1.0
+        if apart * axis.bbox.width > LETTER * (letters + 1):
+            return
+
+
 def _rooms(canvas: Any, rows: int, columns: int) -> tuple[list[float], list[float], list[float], list[float]]:
     """Points that texts need: left and right of the panels of each column, above and below those of each row."""
-    from matplotlib.backends.backend_svg import RendererSVG
+    from matplotlib.backends import backend_svg
 
-    renderer = RendererSVG(*canvas.bbox.size, io.StringIO())  # measures without drawing
+    svg: Any = backend_svg
+    renderer = svg.RendererSVG(*canvas.bbox.size, io.StringIO())  # measures without drawing
     left, right, above, below = [0.0] * columns, [0.0] * columns, [0.0] * rows, [0.0] * rows
     for axis in canvas.axes:
         row, column = divmod(axis.get_subplotspec().num1, columns)

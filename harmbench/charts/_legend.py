@@ -49,7 +49,8 @@ class Legend:
             place = (x + (self._sample + BESIDE) / 72, y - 0.36 * SIZE / 72)
             canvas.text(*place, name, fontsize=SIZE, transform=scale)
         if self._lines:
-            colours, styles = zip(*((look.colour, look.line) for look in self._entries.values()), strict=True)
+            looks = self._entries.values()
+            colours, styles = [look.colour for look in looks], [look.line for look in looks]
             canvas.add_artist(LineCollection(lines, colors=colours, linestyles=styles, linewidths=1.2, transform=scale))
         canvas.add_artist(markers(marks, MARKER, scale))
 

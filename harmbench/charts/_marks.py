@@ -20,9 +20,11 @@ def markers(marks: Sequence[tuple[float, float, Look, float]], size: float, plac
     from matplotlib.markers import MarkerStyle
     from matplotlib.transforms import IdentityTransform
 
+    made_of: Any = MarkerStyle
     paths, offsets, edges, faces = [], [], [], []
     for x, y, drawn, opacity in marks:
-        style, colour = MarkerStyle(drawn.marker, drawn.filling), (drawn.colour, opacity)
+        style = made_of(drawn.marker, drawn.filling)
+        colour = (drawn.colour, opacity)
         halves = [(style.get_path(), style.get_transform(), "none" if drawn.filling == "none" else colour)]
         if style.get_alt_path():  # the other half of one that is half filled
             halves.append((style.get_alt_path(), style.get_alt_transform(), ("white", opacity)))

@@ -40,7 +40,6 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and head
 _FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
 _LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
 SMALL, TINY = 8, 6.5  # font sizes
-LONG = 34  # characters of a title from which on it is broken
 
 Pair = tuple[str, str]  # head, loss
 
@@ -119,9 +118,10 @@ def entries(pairs: Iterable[Pair]) -> dict[str, Look]:
     return {head: drawn._replace(filling="full", line="-") for head, drawn in heads.items()} | losses
 
 
-def dress(axis: Any, title: str = "") -> None:
-    """Title, on several lines if it is long, grid and sizes that all panels share."""
-    axis.set_title(broken(title), fontsize=SMALL + 1, y=1)  # a fixed height; matplotlib would look for a free one
+def dress(axis: Any, title: str = "", size: float = SMALL + 1) -> None:
+    """Title of a font size, on several lines if it is long, and the grid and sizes that all panels share."""
+    letters = int(1.85 * axis.bbox.width / size)
+    axis.set_title(broken(title, letters), fontsize=size, y=1)  # a fixed height; matplotlib would look for a free one
     axis.grid(linewidth=0.3, color=GRID)
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=SMALL)
@@ -129,16 +129,18 @@ def dress(axis: Any, title: str = "") -> None:
     axis.yaxis.label.set_size(SMALL)
 
 
-def broken(title: str) -> str:
-    """A long title on several lines: before the data set, and between its options.
+def broken(title: str, letters: int) -> str:
+    """A title of more letters on several lines: before the data set or the loss, and between options.
 
-    >>> broken("gpt2 on stdlib[length=64,held_out=96,vocabulary=2048]").splitlines()
+    >>> broken("gpt2 on stdlib[length=64,held_out=96,vocabulary=2048]", 34).splitlines()
     ['gpt2', 'on stdlib[length=64,', 'held_out=96,vocabulary=2048]']
+    >>> broken("mahalanobis[variant=full] + distance_softmax", 30).splitlines()
+    ['mahalanobis[variant=full]', '+ distance_softmax']
     """
-    if len(title) <= LONG:
+    if len(title) <= letters:
         return title
-    lines = title.replace(" on ", "\non ").splitlines()
-    return "\n".join(line.replace(",", ",\n", 1) if len(line) > LONG else line for line in lines)
+    lines = title.replace(" on ", "\non ").replace(" + ", "\n+ ").splitlines()
+    return "\n".join(line.replace(",", ",\n", 1) if len(line) > letters else line for line in lines)
 
 
 def number(value: float | None) -> str:

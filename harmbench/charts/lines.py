@@ -15,7 +15,7 @@ from harmbench.records import Record
 
 Stroke = Literal["plain", "dashed", "background"]
 MOST_COLUMNS = 5
-_ASIDE, _FARTHEST = 2.5, 24  # points between the bars of two heads at the same place, and of the first and the last
+_ASIDE, _FARTHEST = 2.5, 36  # points between the bars of two heads at the same place, and of the first and the last
 
 
 class Line(Record):
@@ -98,8 +98,7 @@ class Lines(Figure):
             else:
                 for line in panel.lines:
                     _paint(axis, line)
-            dress(axis, panel.title)
-            axis.title.set_size(7.5 if columns > 3 else 9)
+            dress(axis, panel.title, 7.5 if columns > 3 else 9)
             if self.limits:
                 axis.set_ylim(self.limits)
             if "x" not in self.log and all(x == int(x) for line in panel.lines for x in line.x):

@@ -48,8 +48,7 @@ class Matrix(Figure):
     def paint(self) -> Any:
         canvas, axes = panels_of(len(self.panels), (1.9, 1.9), MOST_COLUMNS)
         for axis, panel in zip(axes, self.panels, strict=True):
-            dress(axis, panel.title)
-            axis.title.set_size(SMALL - 0.5)
+            dress(axis, panel.title, SMALL - 0.5)
             axis.grid(False)
             self._paint(axis, np.array(panel.counts))
         return fit(canvas, x=self.columns, y=self.rows)

@@ -13,7 +13,8 @@ from harmbench.charts._style import GREY, TINY, dress, entries, labels, look, nu
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
-MOST_LETTERS = 60  # of a line of small print under a panel
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+MOST_LETTERS = 66  # of a line of small print under a panel
 LOG_FROM = 10.0  # ratio of the largest cost to the least from which on the axis is logarithmic
 
 
@@ -92,7 +93,7 @@ class Tradeoff(Figure):
 
     def paint(self) -> Any:
         pairs = [(m.head, m.loss) for panel in self.panels for m in panel.marks]
-        canvas, axes = panels_of(len(self.panels), (3.0, 2.3), most=2)
+        canvas, axes = panels_of(len(self.panels), (3.0, 2.3) if len(self.panels) > 1 else (4.2, 2.5), most=2)
         for axis, panel in zip(axes, self.panels, strict=True):
             self._paint(axis, panel, labels(pairs))
         return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs)))
@@ -111,6 +112,7 @@ class Tradeoff(Figure):
         low, high = _limits(panel, self.bounds)
         axis.add_collection(strokes(_bars(panel), linewidths=0.5, zorder=1.5), autolim=False)
         axis.set(xlim=means, ylim=(low, high))
+        axis.ticklabel_format(axis="y", useOffset=False)
         axis.plot(
             [cost for cost, _ in steps],
             [quality for _, quality in steps],
@@ -123,8 +125,18 @@ class Tradeoff(Figure):
         )
         left_out = [m for m in panel.marks if m.quality < low]
         if left_out:
-            said = ", ".join(f"{named[m.head, m.loss]} {number(m.quality)}" for m in left_out)
-            axis.set_xlabel(textwrap.fill(f"below: {said}", MOST_LETTERS), fontsize=TINY - 0.5)
+            axis.set_xlabel(_beneath({named[m.head, m.loss]: m.quality for m in left_out}), fontsize=TINY - 0.5)
+
+
+def _beneath(values: dict[str, float]) -> str:
+    """What a panel leaves out, on lines that are broken between heads only.
+
+    >>> print(_beneath({"chebyshev + harmonic": 81.25, "hamming[variant=hard] + distance_softmax": 79}))
+    below: chebyshev + harmonic 81.25,
+    hamming[variant=hard] + distance_softmax 79
+    """
+    heads = ", ".join(f"{head} {number(value)}".replace(" ", HARD_SPACE) for head, value in values.items())
+    return textwrap.fill(f"below:{HARD_SPACE}{heads}", MOST_LETTERS).replace(HARD_SPACE, " ")
 
 
 def _bars(panel: TradeoffPanel) -> Iterator[tuple[Any, Any, Any, Any]]:
@@ -143,6 +155,6 @@ def _limits(panel: TradeoffPanel, bounds: tuple[float, float]) -> tuple[float, f
     values = sorted(m.quality for m in panel.marks)
     low, high = values[len(values) // 10], values[-1]
     widths = sorted(m.quality_half or 0.0 for m in panel.marks)
-    margin = 0.1 * max(high - low, 1e-9) + widths[len(widths) // 2] / 2
+    margin = 0.1 * max(high - low, 0.01 * abs(high), 1e-9) + widths[len(widths) // 2] / 2
     beyond = 0.03 * (bounds[1] - bounds[0])
     return max(low - margin, bounds[0] - beyond), min(high + margin, bounds[1] + beyond)
