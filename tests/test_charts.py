@@ -54,10 +54,11 @@ WORDS = {"name": "hard", "caption": "Hard."}
 
 
 def dots(panels: int = 5) -> Dots:
+    others = [(f"minkowski[p={p}]", "harmonic") for p in range(3, 13)]
     marks = tuple(
         Dot(head=head, loss=loss, mean=-1e6 if i in (3, 4) else 1e5 + i, half_width=2.0, values=(1e5 + i,) * 2)
-        for i, (head, loss) in enumerate(PAIRS * 2)
-    )[: len(PAIRS)]
+        for i, (head, loss) in enumerate(PAIRS + others)
+    )
     parts = tuple(DotPanel(title=PLACE, dots=marks, reference=1e5) for _ in range(panels))
     return Dots(**WORDS, axis="a measure with a long name (its unit)", panels=parts)
 
@@ -140,7 +141,7 @@ def texts_of(canvas: Any, spots: bool) -> Iterator[Any]:
         yield from (axis.title, axis._left_title)
         yield from axis.texts if spots else ()
         for which in (axis.xaxis, axis.yaxis) if axis.axison else ():
-            yield which.label
+            yield from (which.label, which.get_offset_text())
             yield from (tick.label1 for tick in which._update_ticks() if tick.label1.get_visible())
 
 
@@ -184,7 +185,8 @@ def test_the_check_finds_what_is_cut_off_and_what_lies_on_another() -> None:
 
         def paint(self) -> Any:
             canvas = super().paint()
-            canvas.text(self.where, 0.5, "a text that somebody adds", ha="left", transform=canvas.transFigure)
+            for text in ("a text that somebody adds", "and another"):
+                canvas.text(self.where, 0.5, text)
             return canvas
 
     made = dots(1).model_dump()

@@ -21,6 +21,7 @@ LABEL = 8.0  # font size of labels of axes
 UNDER_TICKS = 17.0  # points from a panel to the label under its ticks
 MOST_TICKS = 6  # below a panel, about
 LEAST_TICK = 0.35  # inches between those on its left
+OFFSET = 11.0  # points that a factor above an axis takes
 LETTER = 5.2  # points that a digit of a tick takes
 LEAST_WIDTH = 330.0  # points that a legend may take, however narrow the panels are
 
@@ -91,6 +92,7 @@ def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, leg
     """
     for axis in canvas.axes:
         _thin(axis)
+        _raise_title(axis)
     rows, columns = canvas.axes[0].get_subplotspec().get_gridspec().get_geometry()
     width, height = canvas.bbox.width / columns, canvas.bbox.height / rows
     left, right, above, below = _rooms(canvas, rows, columns)
@@ -101,23 +103,24 @@ def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, leg
     wide = max(beside + panels_wide, explained[0]) + 2 * AROUND
     high = panels_high + under + explained[1] + 2 * AROUND
     canvas.set_size_inches(wide / POINTS, high / POINTS)
-    start = (wide - beside - panels_wide) / 2 + beside
+    start = (wide + beside - panels_wide) / 2
     top = high - AROUND - (explained[1] if legend_on_top else 0)
     for axis in canvas.axes:
         row, column = divmod(axis.get_subplotspec().num1, columns)
-        bottom = top - tops[row] - height
-        axis.set_position(((start + lefts[column]) / wide, bottom / high, width / wide, height / high))
-    style = {"transform": canvas.dpi_scale_trans, "fontsize": LABEL, "ha": "center"}
-    if x:
-        middle = (start + lefts[0] + start + lefts[-1] + width) / 2
-        canvas.text(middle / POINTS, (top - panels_high - under) / POINTS, x, va="bottom", **style)
-    if y:
-        middle = top - (tops[0] + tops[-1] + height) / 2
-        canvas.text((start - 0.8 * beside) / POINTS, middle / POINTS, y, va="center", rotation="vertical", **style)
+        place = ((start + lefts[column]) / wide, (top - tops[row] - height) / high)
+        axis.set_position((*place, width / wide, height / high))
+    _write(canvas, x, start + (lefts[0] + lefts[-1] + width) / 2, top - panels_high - under, va="bottom")
+    _write(canvas, y, start - 0.8 * beside, top - (tops[0] + tops[-1] + height) / 2, va="center", rotation="vertical")
     if legend:
-        upper = high - AROUND if legend_on_top else AROUND + explained[1]
-        legend.draw(canvas, (wide - explained[0]) / 2, upper)
+        legend.draw(canvas, (wide - explained[0]) / 2, high - AROUND if legend_on_top else AROUND + explained[1])
     return canvas
+
+
+def _write(canvas: Any, text: str, x: float, y: float, **style: Any) -> None:
+    """A label at so many points from the figure's lower left corner, if there is one."""
+    if text:
+        place = (x / POINTS, y / POINTS)
+        canvas.text(*place, text, ha="center", fontsize=LABEL, transform=canvas.dpi_scale_trans, **style)
 
 
 def _thin(axis: Any) -> None:
@@ -135,6 +138,14 @@ def _thin(axis: Any) -> None:
         apart = abs(places[1] - places[0]) / (high - low) if len(places) > 1 else 1.0
         if apart * axis.bbox.width > LETTER * (letters + 1):
             return
+
+
+def _raise_title(axis: Any) -> None:
+    """Make room for what matplotlib writes above an upward axis of very large or small numbers, such as `1e6`."""
+    formatter = axis.yaxis.get_major_formatter()
+    formatter.set_locs(axis.get_yticks())
+    if formatter.get_offset():
+        axis.title.set_y(1 + OFFSET / axis.bbox.height)
 
 
 def _rooms(canvas: Any, rows: int, columns: int) -> tuple[list[float], list[float], list[float], list[float]]:

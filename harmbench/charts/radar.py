@@ -7,7 +7,7 @@ from typing import Any
 
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._legend import Legend
-from harmbench.charts._style import SMALL, entries, look, number
+from harmbench.charts._style import SMALL, broken, entries, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -81,4 +81,4 @@ def _paint(axis: Any, panel: RadarPanel) -> None:
     axis.set_yticks([2.5, 5, 7.5, 10], ["", "5", "", "10"], fontsize=SMALL - 2)
     axis.grid(linewidth=0.3)
     axis.spines["polar"].set_linewidth(0.3)
-    axis.set_title(panel.title, fontsize=SMALL + 1, pad=12)
+    axis.set_title(broken(panel.title, 40), fontsize=SMALL + 1, pad=12)
