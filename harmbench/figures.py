@@ -70,8 +70,10 @@ def _slim(svg: str) -> str:
     <text x="1.23" style="font: 8px 'DejaVu Sans', Verdana, sans-serif">0.1234</text>
     """
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").replace('<g id="', '\n<g id="')
-    return re.sub(r"(>[^<]+<)|(\.\d\d)\d+", r"\1\2", svg)  # text between tags stays
+    svg = " ".join(map(str.strip, svg.split("\n"))).replace("> <", "><").replace('<g id="', '\n<g id="')
+    parts = re.split(r"(>[^<]+<)", svg)  # tags; and between them texts, which stay as they are
+    parts[::2] = [re.sub(r"(?<=\.\d\d)\d+", "", tags) for tags in parts[::2]]
+    return "".join(parts)
 
 
 def drawn(report: Report) -> Report:
