@@ -8,6 +8,9 @@
     matrix      counts of pairs as heat maps
     radar       scores around a circle
     _style      one look for each head in all of them
+    _marks      many marks or lines as one artist
+    _layout     where panels and texts stand
+    _legend     what marks and lines mean
 
 What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is loaded when one is painted.
 """

@@ -6,12 +6,12 @@ in grey. A look depends on the head's and the loss's name alone, so it is the sa
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
-BLACK, GREY = "#000000", "#7F7F7F"
+BLACK, GREY, GRID = "#000000", "#7F7F7F", "#B0B0B0"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "8")
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and heads in the order of their markers
     "linear": (BLACK, ("linear",)),
@@ -40,7 +40,6 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and head
 _FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
 _LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
 SMALL, TINY = 8, 6.5  # font sizes
-LONG = 34  # characters of a title from which on it is broken
 
 Pair = tuple[str, str]  # head, loss
 
@@ -65,6 +64,7 @@ class Look(NamedTuple):
         }
 
 
+@cache
 def look(head: str, loss: str) -> Look:
     """The look of a head with its loss.
 
@@ -107,27 +107,8 @@ def labels(pairs: Iterable[Pair]) -> dict[Pair, str]:
     return {(head, loss): head if heads.count(head) == 1 else f"{head} + {loss}" for head, loss in distinct}
 
 
-def legend(canvas: Any, pairs: Iterable[Pair], lines: bool = False) -> None:
-    """A legend below all panels: the heads, and the losses too where a head has several of them."""
-    from matplotlib.lines import Line2D
-
-    entries = _entries(pairs)
-    handles = [
-        Line2D([], [], label=text, linewidth=1.2, **drawn.marker_options(), linestyle=drawn.line if lines else "")
-        for text, drawn in entries.items()
-    ]
-    columns = _columns(entries, canvas.get_size_inches()[0])
-    canvas.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=TINY + 0.5)
-
-
-def legend_height(pairs: Iterable[Pair], width: float) -> float:
-    """Inches that a legend of so many takes below panels of a width."""
-    entries = _entries(pairs)
-    return 0.15 * math.ceil(len(entries) / _columns(entries, width)) + 0.1
-
-
-def _entries(pairs: Iterable[Pair]) -> dict[str, Look]:
-    """What a legend explains."""
+def entries(pairs: Iterable[Pair]) -> dict[str, Look]:
+    """What a legend explains: the heads, and the losses too where a head has several of them."""
     named = labels(pairs)
     of_head = {head: look(head, loss) for head, loss in reversed(named)}
     heads = {head: of_head[head] for head, _ in named}
@@ -137,56 +118,29 @@ def _entries(pairs: Iterable[Pair]) -> dict[str, Look]:
     return {head: drawn._replace(filling="full", line="-") for head, drawn in heads.items()} | losses
 
 
-def _columns(texts: Collection[str], width: float) -> int:
-    return max(1, min(len(texts), int(width / (0.058 * max(map(len, texts), default=1) + 0.5))))
-
-
-def grid_of(count: int, most: int = 4) -> tuple[int, int]:
-    """Rows and columns for so many panels.
-
-    >>> grid_of(3), grid_of(6)
-    ((1, 3), (2, 3))
-    """
-    rows = math.ceil(count / most)
-    return rows, math.ceil(count / rows)
-
-
-def canvas_of(width: float, height: float) -> Any:
-    """An empty figure of so many inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def panels_of(canvas: Any, count: int, most: int = 4, **options: Any) -> list[Any]:
-    """Axes of `count` panels; places left over stay empty."""
-    rows, columns = grid_of(count, most)
-    axes = list(canvas.subplots(rows, columns, squeeze=False, **options).flat)
-    for spare in axes[count:]:
-        spare.set_axis_off()
-    return axes[:count]
-
-
-def dress(axis: Any, title: str = "") -> None:
-    """Title, on several lines if it is long, grid and sizes that all panels share."""
-    axis.set_title(broken(title), fontsize=SMALL + 1)
-    axis.grid(linewidth=0.3)
+def dress(axis: Any, title: str = "", size: float = SMALL + 1) -> None:
+    """Title of a font size, on several lines if it is long, and the grid and sizes that all panels share."""
+    letters = int(2.05 * axis.bbox.width / size)
+    axis.set_title(broken(title, letters), fontsize=size, y=1)  # a fixed height; matplotlib would look for a free one
+    axis.grid(linewidth=0.3, color=GRID)
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=SMALL)
     axis.xaxis.label.set_size(SMALL)
     axis.yaxis.label.set_size(SMALL)
 
 
-def broken(title: str) -> str:
-    """A long title on several lines: before the data set, and between its options.
+def broken(title: str, letters: int) -> str:
+    """A title of more letters on several lines: before the data set or the loss, and between options.
 
-    >>> broken("gpt2 on stdlib[length=64,held_out=96,vocabulary=2048]").splitlines()
+    >>> broken("gpt2 on stdlib[length=64,held_out=96,vocabulary=2048]", 34).splitlines()
     ['gpt2', 'on stdlib[length=64,', 'held_out=96,vocabulary=2048]']
+    >>> broken("mahalanobis[variant=full] + distance_softmax", 30).splitlines()
+    ['mahalanobis[variant=full]', '+ distance_softmax']
     """
-    if len(title) <= LONG:
+    if len(title) <= letters:
         return title
-    lines = title.replace(" on ", "\non ").splitlines()
-    return "\n".join(line.replace(",", ",\n", 1) if len(line) > LONG else line for line in lines)
+    lines = title.replace(" on ", "\non ").replace(" + ", "\n+ ").splitlines()
+    return "\n".join(line.replace(",", ",\n", 1) if len(line) > letters else line for line in lines)
 
 
 def number(value: float | None) -> str:

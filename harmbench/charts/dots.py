@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from harmbench.charts._style import BLACK, SMALL, TINY, canvas_of, dress, grid_of, labels, look, number, panels_of
+from harmbench.charts._layout import fit, grid_of, panels_of
+from harmbench.charts._legend import Legend
+from harmbench.charts._marks import markers, strokes
+from harmbench.charts._style import BLACK, GRID, SMALL, TINY, dress, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -71,59 +75,69 @@ class Dots(Figure):
         return Table(title=self.axis or self.name, caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        from matplotlib.lines import Line2D
+        heights, losses = self._heights(), sorted({dot.loss for panel in self.panels for dot in panel.dots})
+        units = {panel.axis or self.axis for panel in self.panels}
+        shared = units.pop() if len(units) == 1 else ""
+        _, columns = grid_of(len(self.panels))
+        canvas, axes = panels_of(len(self.panels), (2.1, 0.2 * len(self.rows) + 0.05))
+        for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
+            dress(axis, panel.title)
+            axis.set_xlabel("" if shared else panel.axis or self.axis)
+            self._paint(axis, panel, heights)
+            _paint_rows(axis, self.rows, named=place % columns == 0)
+        legend = None
+        if len(losses) > 2 or len(heights) > len(self.rows):
+            legend = Legend({loss: look("linear", loss)._replace(marker="o") for loss in losses})
+        return fit(canvas, x=shared, legend=legend, legend_on_top=True)
 
-        losses = sorted({dot.loss for panel in self.panels for dot in panel.dots})
-        longest = max(map(len, self.rows), default=0)
-        rows, columns = grid_of(len(self.panels))
-        width = 0.07 * longest + 2.4 * columns + 0.2
-        canvas = canvas_of(max(width, 4), rows * (0.75 + 0.05 * len(losses) + 0.19 * len(self.rows)) + 0.2)
-        axes = panels_of(canvas, len(self.panels), sharey=True)
-        for axis, panel in zip(axes, self.panels, strict=True):
-            self._paint(axis, panel, losses)
-        axes[0].set_yticks(range(len(self.rows)), self.rows)
-        axes[0].set_ylim(len(self.rows) - 0.4, -0.6)
-        if len(losses) > 2 or len(labels((d.head, d.loss) for p in self.panels for d in p.dots)) > len(self.rows):
-            handles = [
-                Line2D([], [], linestyle="", label=loss, **look("linear", loss)._replace(marker="o").marker_options())
-                for loss in losses
-            ]
-            canvas.legend(
-                handles=handles, loc="outside upper center", ncols=min(4, len(losses)), frameon=False, fontsize=TINY + 1
-            )
-        return canvas
+    def _heights(self) -> dict[tuple[str, str], float]:
+        """Of each head and loss, from the top down: losses of one head lie side by side in its row."""
+        pairs = {(dot.head, dot.loss) for panel in self.panels for dot in panel.dots}
+        found = {}
+        for row, head in enumerate(self.rows):
+            losses = sorted(loss for other, loss in pairs if other == head)
+            for i, loss in enumerate(losses):
+                found[head, loss] = row + (i - (len(losses) - 1) / 2) * 0.6 / len(losses)
+        return found
 
-    def _paint(self, axis: Any, panel: DotPanel, losses: list[str]) -> None:
-        dress(axis, panel.title)
-        axis.set_xlabel(panel.axis or self.axis)
+    def _paint(self, axis: Any, panel: DotPanel, heights: dict[tuple[str, str], float]) -> None:
         if panel.reference is not None:
             axis.axvline(panel.reference, color=BLACK, linewidth=0.8, linestyle="--", zorder=0)
         left, right = self.limits or _limits(panel)
-        heights = {(dot.head, dot.loss): self._height(dot, losses) for dot in panel.dots}
-        shown = [dot for dot in panel.dots if left is None or dot.mean >= left]
-        # One collection for all bars, and one for all ticks: a line each would take most of the time.
-        marks = [(heights[dot.head, dot.loss], look(dot.head, dot.loss).colour, dot) for dot in shown]
-        bars = [(y, dot.mean - dot.half_width, dot.mean + dot.half_width, c) for y, c, dot in marks if dot.half_width]
-        ticks = [(value, y - 0.14, y + 0.14, colour) for y, colour, dot in marks for value in dot.values[:MOST_TICKS]]
-        for collect, lines, style in ((axis.hlines, bars, {"lw": 1}), (axis.vlines, ticks, {"lw": 0.8, "alpha": 0.45})):
-            if lines:
-                *places, colours = map(list, zip(*lines, strict=True))
-                collect(*places, colors=colours, zorder=1.5, **style)
-        for y, _, dot in marks:
-            axis.plot(dot.mean, y, linestyle="", **look(dot.head, dot.loss).marker_options(4))
-        for dot in (dot for dot in panel.dots if dot not in shown):
-            place, colour = (left, heights[dot.head, dot.loss]), look(dot.head, dot.loss).colour
-            axis.annotate(f"◂ {number(dot.mean)}", place, fontsize=TINY, va="center", color=colour)
+        lows = [dot for dot in panel.dots if left is not None and dot.mean < left]
+        marks = [(heights[d.head, d.loss], look(d.head, d.loss), d) for d in panel.dots if d not in lows]
+        bars = [
+            (drawn.colour, (dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y), drawn.colour)
+            for y, drawn, dot in marks
+            if dot.half_width
+        ]
+        ticks = [  # in groups by seed: where two seeds are equal, the tick is darker
+            ((drawn.colour, seed), (value, y - 0.14), (value, y + 0.14), drawn.colour)
+            for y, drawn, dot in marks
+            for seed, value in enumerate(dot.values[:MOST_TICKS])
+        ]
+        dots = [(dot.mean, y, drawn, 1.0) for y, drawn, dot in marks]
+        axis.add_collection(strokes(bars, linewidths=1, zorder=1.5), autolim=False)
+        axis.add_collection(strokes(ticks, linewidths=0.8, alpha=0.45, zorder=1.5), autolim=False)
+        axis.add_collection(markers(dots, 4, axis.transData), autolim=False)
         axis.set_xlim(left, right)
         axis.ticklabel_format(axis="x", useOffset=False)
-        axis.tick_params(axis="y", labelsize=SMALL - 0.5)
+        for head in dict.fromkeys(dot.head for dot in lows):  # one text for each: two would lie on each other
+            means = {heights[d.head, d.loss]: number(d.mean) for d in lows if d.head == head}
+            place, colour = (left, sum(means) / len(means)), look(head, "").colour
+            said = "◂ " + ", ".join(means[y] for y in sorted(means))
+            axis.text(*place, said, fontsize=TINY, va="center", color=colour)
 
-    def _height(self, dot: Dot, losses: list[str]) -> float:
-        """Losses of one head lie side by side in its row."""
-        of_head = [
-            loss for loss in losses if any((d.head, d.loss) == (dot.head, loss) for p in self.panels for d in p.dots)
-        ]
-        return self.rows.index(dot.head) + (of_head.index(dot.loss) - (len(of_head) - 1) / 2) * 0.6 / len(of_head)
+
+def _paint_rows(axis: Any, rows: Sequence[str], named: bool) -> None:
+    """A grey line through each row, all as one artist, and its head beside it if it is named."""
+    axis.set_yticks(())
+    across = axis.get_yaxis_transform()  # x in shares of the panel
+    lines = [("", (0, row), (1, row), GRID) for row in range(len(rows))]
+    axis.add_collection(strokes(lines, linewidths=0.3, zorder=0.5, transform=across), autolim=False)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    for row, head in enumerate(rows if named else ()):
+        axis.text(-0.03, row, head, fontsize=SMALL - 0.5, ha="right", va="center_baseline", transform=across)
 
 
 def _limits(panel: DotPanel) -> tuple[float | None, float | None]:

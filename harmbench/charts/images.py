@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harmbench.charts._style import SMALL, canvas_of, look, number
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._style import SMALL, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -66,14 +67,11 @@ class Images(Figure):
     def paint(self) -> Any:
         shown = min(len(self.names), MOST_IMAGES)
         blocks = math.ceil(len(self.strips) / MOST_ROWS)
-        rows = math.ceil(len(self.strips) / blocks)
-        canvas = canvas_of(blocks * (0.42 * shown + 0.2), rows * 0.6 + 0.15)
-        axes = canvas.subplots(rows, blocks, squeeze=False)
-        for place, axis in enumerate(axes.T.flat):
+        canvas, axes = panels_of(len(self.strips), (0.42 * shown, 0.4), most=blocks, downwards=True)
+        for axis, strip in zip(axes, self.strips, strict=True):
             axis.set_axis_off()
-            if place < len(self.strips):
-                self._paint(axis, self.strips[place], shown)
-        return canvas
+            self._paint(axis, strip, shown)
+        return fit(canvas)
 
     def _paint(self, axis: Any, strip: Strip, shown: int) -> None:
         from matplotlib.transforms import ScaledTranslation

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from harmbench.charts._style import canvas_of, dress, grid_of, legend, legend_height, look, number, panels_of
+from harmbench.charts._layout import fit, grid_of, panels_of
+from harmbench.charts._legend import Legend
+from harmbench.charts._marks import strokes
+from harmbench.charts._style import dress, entries, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 Stroke = Literal["plain", "dashed", "background"]
 MOST_COLUMNS = 5
-_ASIDE = 2.5  # points between the bars of two heads at the same place
+_ASIDE, _FARTHEST = 2.5, 36  # points between the bars of two heads at the same place, and of the first and the last
 
 
 class Line(Record):
@@ -85,51 +89,65 @@ class Lines(Figure):
     def paint(self) -> Any:
         pairs = [(line.head, line.loss) for panel in self.panels for line in panel.lines]
         most = 3 if self.has_legend else MOST_COLUMNS
-        rows, columns = grid_of(len(self.panels), most)
-        side = 3.2 if self.has_legend else 1.9 if columns > 3 else 2.6
-        width = max(side * columns + 0.5, 3.5)
-        below = legend_height(pairs, width) if self.has_legend else 0
-        canvas = canvas_of(width, 0.85 * side * rows + 0.35 + below)
-        axes = panels_of(canvas, len(self.panels), most, sharex=not self.has_legend, sharey=True)
+        _, columns = grid_of(len(self.panels), most)
+        size = (3.0, 2.4) if self.has_legend else (1.7, 1.3) if columns > 3 else (2.4, 1.9)
+        canvas, axes = panels_of(len(self.panels), size, most, share="y" if self.has_legend else "xy")
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            for rank, line in enumerate(panel.lines):
-                _paint(axis, line, _ASIDE * (rank - (len(panel.lines) - 1) / 2) if self.has_legend else None)
-            dress(axis, panel.title)
-            axis.title.set_size(7.5 if columns > 3 else 9)
+            if self.has_legend:
+                _paint_aside(axis, panel)
+            else:
+                for line in panel.lines:
+                    _paint(axis, line)
+            dress(axis, panel.title, 7.5 if columns > 3 else 9)
             if self.limits:
                 axis.set_ylim(self.limits)
             if "x" not in self.log and all(x == int(x) for line in panel.lines for x in line.x):
                 axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set(xscale="log" if "x" in self.log else "linear", yscale="log" if "y" in self.log else "linear")
-            if place + columns >= len(self.panels):
-                axis.tick_params(labelbottom=True)
-        canvas.supxlabel(self.x, fontsize=8) if not self.has_legend else [axis.set_xlabel(self.x) for axis in axes]
-        canvas.supylabel(self.y, fontsize=8)
-        if self.has_legend:
-            legend(canvas, pairs, lines=True)
-        return canvas
+            axis.tick_params(labelleft=place % columns == 0)
+            if not self.has_legend:
+                axis.tick_params(labelbottom=place + columns >= len(self.panels))
+        return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
 
 
-def _paint(axis: Any, line: Line, aside: float | None) -> None:
-    """One line; with markers, and so many points to the right lest bars hide each other, unless `aside` is None."""
-    from matplotlib.transforms import ScaledTranslation
-
-    drawn = look(line.head, line.loss)
-    values = [float("nan") if y is None else y for y in line.y]
+def _paint(axis: Any, line: Line) -> None:
+    values = _values(line)
     if line.stroke == "background":
         axis.plot(line.x, values, color="black", lw=0.6, alpha=0.6, zorder=1.5)
-        return
-    style: dict[str, Any] = {"color": drawn.colour, "linestyle": ":" if line.stroke == "dashed" else "-"}
-    if aside is not None:
-        moved = axis.transData + ScaledTranslation(aside / 72, 0, axis.figure.dpi_scale_trans)
-        style = {**drawn.marker_options(4), "linestyle": drawn.line, "transform": moved}
-        shown = [(x, y, half) for x, y, half in zip(line.x, values, line.half, strict=True) if half is not None]
-        for x, y, half in shown:
-            axis.plot([x, x], [y - half, y + half], color=drawn.colour, lw=0.8, alpha=0.6, transform=moved)
+    else:
+        colour = look(line.head, line.loss).colour
+        axis.plot(line.x, values, lw=1, color=colour, linestyle=":" if line.stroke == "dashed" else "-", zorder=2)
+
+
+def _paint_aside(axis: Any, panel: LinePanel) -> None:
+    """Lines with markers and intervals, each a little to the right of the one before, lest bars hide each other."""
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import ScaledTranslation
+
+    inches = axis.figure.dpi_scale_trans
+    step = min(_ASIDE, _FARTHEST / len(panel.lines)) / 72
+    asides = [step * (rank - (len(panel.lines) - 1) / 2) for rank in range(len(panel.lines))]
+    bars = []
+    for line, aside in zip(panel.lines, asides, strict=True):
+        drawn, values = look(line.head, line.loss), _values(line)
+        moved = axis.transData + ScaledTranslation(aside, 0, inches)
+        style = drawn.marker_options(4) | {"linestyle": drawn.line, "transform": moved}
+        axis.add_line(Line2D(line.x, values, linewidth=1, zorder=2, **style))
+        bars += [
+            (aside, (x, y - half), (x, y + half), drawn.colour)
+            for x, y, half in zip(line.x, values, line.half, strict=True)
+            if half is not None
+        ]
         axis.update_datalim([(x, y) for x, y in zip(line.x, values, strict=True) if y == y])  # what is moved has none
-        axis.set_xmargin(0.12)  # room for what is moved
-        axis.autoscale_view()
-    axis.plot(line.x, values, lw=1, zorder=2, **style)
+    moves = [(aside, 0) for aside in dict.fromkeys(group for group, *_ in bars)]
+    style = {"transform": axis.transData, "offsets": moves, "offset_transform": inches}
+    axis.add_collection(strokes(bars, linewidths=0.8, alpha=0.6, zorder=1.5, **style), autolim=False)
+    axis.set_xmargin(0.12)  # room for what is moved
+    axis.autoscale_view()
+
+
+def _values(line: Line) -> list[float]:
+    return [math.nan if y is None else y for y in line.y]
 
 
 def limits_of_shares(panels: Iterable[LinePanel]) -> tuple[float, float]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from harmbench.charts._style import SMALL, canvas_of, dress, grid_of, panels_of
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._style import SMALL, dress
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -45,16 +46,12 @@ class Matrix(Figure):
         return Table(title=f"{self.columns} by {self.rows}", caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        rows, columns = grid_of(len(self.panels), MOST_COLUMNS)
-        canvas = canvas_of(max(2.3 * columns, 4), 2.5 * rows + 0.2)
-        for axis, panel in zip(panels_of(canvas, len(self.panels), MOST_COLUMNS), self.panels, strict=True):
-            dress(axis, panel.title)
-            axis.title.set_size(SMALL - 0.5)
+        canvas, axes = panels_of(len(self.panels), (1.9, 1.9), MOST_COLUMNS)
+        for axis, panel in zip(axes, self.panels, strict=True):
+            dress(axis, panel.title, SMALL - 0.5)
             axis.grid(False)
             self._paint(axis, np.array(panel.counts))
-        canvas.supxlabel(self.columns, fontsize=SMALL)
-        canvas.supylabel(self.rows, fontsize=SMALL)
-        return canvas
+        return fit(canvas, x=self.columns, y=self.rows)
 
     def _paint(self, axis: Any, counts: Any) -> None:
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

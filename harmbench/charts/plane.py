@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harmbench.charts._style import SMALL, canvas_of, grid_of, number, panels_of
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._style import SMALL, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -51,11 +52,10 @@ class Plane(Figure):
         return Table(title=f"{self.y} against {self.x}", caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        rows, columns = grid_of(len(self.panels), MOST_COLUMNS)
-        canvas = canvas_of(max(3.1 * columns, 4), 3.3 * rows)
-        for axis, panel in zip(panels_of(canvas, len(self.panels), MOST_COLUMNS), self.panels, strict=True):
+        canvas, axes = panels_of(len(self.panels), (2.6, 2.7), MOST_COLUMNS)
+        for axis, panel in zip(axes, self.panels, strict=True):
             self._paint(axis, panel)
-        return canvas
+        return fit(canvas, x=self.x, y=self.y)
 
     def _paint(self, axis: Any, panel: PlanePanel) -> None:
         x, y = [spot.x for spot in panel.spots], [spot.y for spot in panel.spots]
@@ -68,9 +68,7 @@ class Plane(Figure):
             axis.annotate(
                 spot.label, (spot.x, spot.y), xytext=offset, textcoords="offset points", fontsize=size, zorder=3
             )
-        axis.set_title(panel.title, fontsize=SMALL)
-        axis.set_xlabel(self.x, fontsize=SMALL)
-        axis.set_ylabel(self.y, fontsize=SMALL)
+        axis.set_title(panel.title, fontsize=SMALL, y=1)
         axis.tick_params(labelsize=SMALL - 1.5)
         axis.set_aspect("equal", adjustable="datalim")
         axis.margins(0.1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harmbench.charts._style import SMALL, canvas_of, grid_of, legend, legend_height, look, number, panels_of
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._legend import Legend
+from harmbench.charts._style import SMALL, broken, entries, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -56,14 +58,10 @@ class Radar(Figure):
 
     def paint(self) -> Any:
         pairs = [(line.head, line.loss) for panel in self.panels for line in panel.lines]
-        rows, columns = grid_of(len(self.panels), MOST_COLUMNS)
-        width = max(3.4 * columns, 4.5)
-        canvas = canvas_of(width, 3.3 * rows + legend_height(pairs, width))
-        options = {"subplot_kw": {"projection": "polar"}}
-        for axis, panel in zip(panels_of(canvas, len(self.panels), MOST_COLUMNS, **options), self.panels, strict=True):
+        canvas, axes = panels_of(len(self.panels), (2.5, 2.5), MOST_COLUMNS, projection="polar")
+        for axis, panel in zip(axes, self.panels, strict=True):
             _paint(axis, panel)
-        legend(canvas, pairs, lines=True)
-        return canvas
+        return fit(canvas, legend=Legend(entries(pairs), lines=True))
 
 
 def _paint(axis: Any, panel: RadarPanel) -> None:
@@ -83,4 +81,4 @@ def _paint(axis: Any, panel: RadarPanel) -> None:
     axis.set_yticks([2.5, 5, 7.5, 10], ["", "5", "", "10"], fontsize=SMALL - 2)
     axis.grid(linewidth=0.3)
     axis.spines["polar"].set_linewidth(0.3)
-    axis.set_title(panel.title, fontsize=SMALL + 1, pad=12)
+    axis.set_title(broken(panel.title, 40), fontsize=SMALL + 1, pad=12)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
-from harmbench.charts._style import (
-    GREY,
-    TINY,
-    canvas_of,
-    dress,
-    grid_of,
-    labels,
-    legend,
-    legend_height,
-    look,
-    number,
-    panels_of,
-)
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._legend import Legend
+from harmbench.charts._marks import markers, strokes
+from harmbench.charts._style import GREY, TINY, dress, entries, labels, look, number
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+MOST_LETTERS = 66  # of a line of small print under a panel
 LOG_FROM = 10.0  # ratio of the largest cost to the least from which on the axis is logarithmic
 
 
@@ -50,9 +45,9 @@ class TradeoffPanel(Record):
         """Sound heads that no other sound head beats in both means, cheapest first."""
         ranked = sorted((m for m in self.marks if not m.unsound), key=lambda m: (m.cost, -m.quality))
         found: list[Mark] = []
-        for mark in ranked:
-            if not found or mark.quality > found[-1].quality:
-                found.append(mark)
+        for m in ranked:
+            if not found or m.quality > found[-1].quality:
+                found.append(m)
         return tuple(found)
 
 
@@ -97,42 +92,27 @@ class Tradeoff(Figure):
         return Table(title=f"{self.y} against {self.x}", caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        pairs = [(mark.head, mark.loss) for panel in self.panels for mark in panel.marks]
-        rows, columns = grid_of(len(self.panels), most=2)
-        width = max(3.6 * columns, 5.0)
-        canvas = canvas_of(width, 2.9 * rows + legend_height(pairs, width))
-        for axis, panel in zip(panels_of(canvas, len(self.panels), most=2), self.panels, strict=True):
+        pairs = [(m.head, m.loss) for panel in self.panels for m in panel.marks]
+        canvas, axes = panels_of(len(self.panels), (3.0, 2.3) if len(self.panels) > 1 else (4.2, 2.5), most=2)
+        for axis, panel in zip(axes, self.panels, strict=True):
             self._paint(axis, panel, labels(pairs))
-        legend(canvas, pairs)
-        return canvas
+        return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs)))
 
     def _paint(self, axis: Any, panel: TradeoffPanel, named: dict[tuple[str, str], str]) -> None:
-        axis.set(xlabel=self.x, ylabel=self.y)
         dress(axis, panel.title)
-        costs = [mark.cost for mark in panel.marks]
+        costs = [m.cost for m in panel.marks]
         if max(costs) > LOG_FROM * min(costs) > 0:
             axis.set_xscale("log")
         steps = [(mark.cost, mark.quality) for mark in panel.front]
         axis.plot([cost for cost, _ in steps], [quality for _, quality in steps], color=GREY, lw=1, ds="steps-post")
-        for mark in panel.marks:
-            drawn, is_pale = look(mark.head, mark.loss), bool(mark.unsound)
-            axis.plot(
-                mark.cost, mark.quality, linestyle="", alpha=0.3 if is_pale else 1, zorder=3, **drawn.marker_options()
-            )
+        marks = [(m.cost, m.quality, look(m.head, m.loss), 0.3 if m.unsound else 1.0) for m in panel.marks]
+        axis.add_collection(markers(marks, 5, axis.transData))
+        axis.autoscale_view()
         means = axis.get_xlim()
         low, high = _limits(panel, self.bounds)
-        for collect, bars in (
-            (axis.hlines, [(m.quality, m.cost, m.cost_half, m) for m in panel.marks]),
-            (axis.vlines, [(m.cost, m.quality, m.quality_half, m) for m in panel.marks]),
-        ):
-            known = [
-                (place, middle - half, middle + half, mark) for place, middle, half, mark in bars if half is not None
-            ]
-            if known:
-                *places, marks = map(list, zip(*known, strict=True))
-                colours = [(look(m.head, m.loss).colour, 0.4 if m in panel.front else 0.18) for m in marks]
-                collect(*places, colors=colours, lw=0.5)
+        axis.add_collection(strokes(_bars(panel), linewidths=0.5, zorder=1.5), autolim=False)
         axis.set(xlim=means, ylim=(low, high))
+        axis.ticklabel_format(axis="y", useOffset=False)
         axis.plot(
             [cost for cost, _ in steps],
             [quality for _, quality in steps],
@@ -143,17 +123,38 @@ class Tradeoff(Figure):
             color=GREY,
             zorder=4,
         )
-        left_out = [mark for mark in panel.marks if mark.quality < low]
+        left_out = [m for m in panel.marks if m.quality < low]
         if left_out:
-            said = ", ".join(f"{named[mark.head, mark.loss]} {number(mark.quality)}" for mark in left_out)
-            axis.text(0.01, 0.01, f"below: {said}", fontsize=TINY - 1, transform=axis.transAxes, wrap=True)
+            axis.set_xlabel(_beneath({named[m.head, m.loss]: m.quality for m in left_out}), fontsize=TINY - 0.5)
+
+
+def _beneath(values: dict[str, float]) -> str:
+    """What a panel leaves out, on lines that are broken between heads only.
+
+    >>> print(_beneath({"chebyshev + harmonic": 81.25, "hamming[variant=hard] + distance_softmax": 79}))
+    below: chebyshev + harmonic 81.25,
+    hamming[variant=hard] + distance_softmax 79
+    """
+    heads = ", ".join(f"{head} {number(value)}".replace(" ", HARD_SPACE) for head, value in values.items())
+    return textwrap.fill(f"below:{HARD_SPACE}{heads}", MOST_LETTERS).replace(HARD_SPACE, " ")
+
+
+def _bars(panel: TradeoffPanel) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """The intervals of both means, those of the front darker."""
+    front = panel.front
+    for m in panel.marks:
+        colour = (look(m.head, m.loss).colour, 0.4 if m in front else 0.18)
+        if m.cost_half is not None:
+            yield colour, (m.cost - m.cost_half, m.quality), (m.cost + m.cost_half, m.quality), colour
+        if m.quality_half is not None:
+            yield colour, (m.cost, m.quality - m.quality_half), (m.cost, m.quality + m.quality_half), colour
 
 
 def _limits(panel: TradeoffPanel, bounds: tuple[float, float]) -> tuple[float, float]:
     """From where nine in ten of the means begin to the best one, with room for a usual interval."""
-    values = sorted(mark.quality for mark in panel.marks)
+    values = sorted(m.quality for m in panel.marks)
     low, high = values[len(values) // 10], values[-1]
-    widths = sorted(mark.quality_half or 0.0 for mark in panel.marks)
-    margin = 0.1 * max(high - low, 1e-9) + widths[len(widths) // 2] / 2
+    widths = sorted(m.quality_half or 0.0 for m in panel.marks)
+    margin = 0.1 * max(high - low, 0.01 * abs(high), 1e-9) + widths[len(widths) // 2] / 2
     beyond = 0.03 * (bounds[1] - bounds[0])
     return max(low - margin, bounds[0] - beyond), min(high + margin, bounds[1] + beyond)
