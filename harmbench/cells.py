@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from harmbench.records import COMPONENTS, Component, TrialRecord
+from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
 from harmbench.stats import Interval, mean_interval
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
@@ -41,45 +41,76 @@ class Cell:
         """Linear head with cross-entropy."""
         return (self.head, self.loss) == ("linear", "cross_entropy")
 
-    @property
+    @cached_property
     def label(self) -> str:
         return f"{self.head} + {self.loss}"
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Where it is compared with others."""
         return place(self.dataset, self.backbone, self.setting)
 
-    def by_seed(self, name: str) -> dict[int, float]:
-        """A measure's value by seed, where there is one."""
-        if name.startswith("joules"):
-            return {t.spec.seed: v for t in self.trials if t.status == "ok" and (v := _value(t, name)) is not None}
-        return self._values.get(name, {})
+    @cached_property
+    def _named(self) -> tuple[dict[str, Measurement], ...]:
+        """Each trial's measurements by name: looked through once, whoever asks for whatever."""
+        return tuple({m.name: m for m in trial.measurements} for trial in self.trials)
 
     @cached_property
-    def _values(self) -> dict[str, dict[int, float]]:
-        """By measure and seed, in one pass over the trials that ended well."""
-        found: dict[str, dict[int, float]] = defaultdict(dict)
-        for trial in self.trials:
-            if trial.status == "ok":
-                for m in trial.measurements:
-                    if m.value is not None:
-                        found[m.name][trial.spec.seed] = m.value
-        return dict(found)
+    def _ended_well(self) -> list[tuple[TrialRecord, int, dict[str, Measurement]]]:
+        """With their seeds and measurements."""
+        pairs = zip(self.trials, self._named, strict=True)
+        return [(trial, trial.spec.seed, named) for trial, named in pairs if trial.status == "ok"]
+
+    @cached_property
+    def _by_seed(self) -> dict[str, dict[int, float]]:
+        """What `by_seed` has been asked for."""
+        return {}
+
+    @cached_property
+    def _intervals(self) -> dict[str, Interval | None]:
+        """What `interval` has been asked for."""
+        return {}
+
+    def said(self, name: str) -> list[Measurement]:
+        """What the trials say of a measure, in their order: a value, or why there is none."""
+        return [named[name] for named in self._named if name in named]
 
     @cached_property
     def measures(self) -> frozenset[str]:
         """Names of all that a trial has a value of, or says why not."""
-        return frozenset(m.name for trial in self.trials for m in trial.measurements)
+        return frozenset().union(*self._named)
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        """A measure's value by seed, where there is one."""
+        found = self._by_seed.get(name)
+        if found is None:
+            found = self._by_seed[name] = self._values(name)
+        return found
+
+    def _values(self, name: str) -> dict[int, float]:
+        if name.startswith("joules"):
+            summed = ((seed, _sum(parts([trial], name), named)) for trial, seed, named in self._ended_well)
+            return {seed: value for seed, value in summed if value is not None}
+        found = {}
+        for _, seed, named in self._ended_well:
+            if (m := named.get(name)) is not None and (value := m.value) is not None:
+                found[seed] = value
+        return found
 
     def interval(self, name: str) -> Interval | None:
         """A measure's mean over seeds, with its interval."""
-        values = list(self.by_seed(name).values())
-        return mean_interval(values) if values else None
+        if name not in self._intervals:
+            values = list(self.by_seed(name).values())
+            self._intervals[name] = mean_interval(values) if values else None
+        return self._intervals[name]
+
+    @cached_property
+    def _statuses(self) -> Counter[str]:
+        return Counter(trial.status for trial in self.trials)
 
     def count(self, status: str) -> int:
         """Trials that ended so."""
-        return sum(trial.status == status for trial in self.trials)
+        return self._statuses[status]
 
     @property
     def ended_badly(self) -> int:
@@ -87,9 +118,16 @@ class Cell:
         return len(self.trials) - self.count("ok")
 
     @cached_property
+    def sound(self) -> Cell:
+        """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
+        pairs = zip(self.trials, self._named, strict=True)
+        kept = tuple(trial for trial, named in pairs if not _is_collapsed(trial, named))
+        return self if len(kept) == len(self.trials) else replace(self, trials=kept)
+
+    @property
     def collapsed(self) -> int:
         """Trials that ended well and do not tell the classes apart."""
-        return sum(is_collapsed(trial) for trial in self.trials)
+        return len(self.trials) - len(self.sound.trials)
 
     @property
     def unsound(self) -> str:
@@ -110,12 +148,15 @@ class Cell:
         """
         for part in parts(self.trials, name):
             for component in COMPONENTS:
-                origins = [t.energy_origins[component] for t in self.trials if component in t.energy_origins]
-                if part.startswith(f"{component}_joules") and any(origin.method == "model" for origin in origins):
+                if part.startswith(f"{component}_joules") and "model" in self._methods(component):
                     return f"{component.upper()} energy"
-            if any(m.name == part and m.origin == "modelled" for t in self.trials for m in t.measurements):
+            if any(m.origin == "modelled" for m in self.said(part)):
                 return part
         return ""
+
+    def _methods(self, component: Component) -> set[str]:
+        """How its joules were come by."""
+        return {t.energy_origins[component].method for t in self.trials if component in t.energy_origins}
 
 
 def place(dataset: str, backbone: str, setting: str) -> str:
@@ -151,10 +192,14 @@ def is_collapsed(trial: TrialRecord) -> bool:
     As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
     classes, by three standard errors.
     """
-    said, accuracy = trial.value("collapsed"), trial.value("test_accuracy")
-    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
+    return _is_collapsed(trial, {m.name: m for m in trial.measurements})
+
+
+def _is_collapsed(trial: TrialRecord, named: Mapping[str, Measurement]) -> bool:
+    said, accuracy = (m.value if (m := named.get(name)) else None for name in ("collapsed", "test_accuracy"))
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
+    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
     if accuracy is None or not classes or not size:
         return False
     chance = 1 / classes
@@ -283,9 +328,9 @@ def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
     return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
 
 
-def _value(trial: TrialRecord, name: str) -> float | None:
-    """Of a measure; None where a part of it is missing, since a part is no sum."""
-    values = [trial.value(part) for part in parts([trial], name)]
+def _sum(names: Sequence[str], named: Mapping[str, Measurement]) -> float | None:
+    """Of measurements; None where one of them is missing, since a part is no sum."""
+    values = [named[name].value if name in named else None for name in names]
     known = [value for value in values if value is not None]
     return sum(known) if values and len(known) == len(values) else None
 

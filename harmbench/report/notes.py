@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harmbench.carbon import Grid
+from harmbench.cells import cells_of
 from harmbench.stats import LEVEL
 from harmbench.store import RunData
 
@@ -80,9 +81,27 @@ def _target(run: RunData, protocol: dict[str, Any]) -> str:
     return f"the validation {measure}{what} that is {whose}"
 
 
+NOTED = (
+    "gradient_norm_cv",
+    "gradient_spike_rate",
+    "flops_per_step",
+    "collapsed",
+    "test_perplexity",
+    "parallelogram_loss_2",
+)
+
+
+def _note(run: RunData, name: str) -> str | None:
+    """What the last trial with a value of a measure notes beside it; None where no trial has one."""
+    if not any(name in cell.measures for cell in cells_of(run.trials)):
+        return None
+    backwards = (m for trial in reversed(run.trials) for m in trial.measurements if m.name == name)
+    return next((m.reason for m in backwards if m.value is not None), None)
+
+
 def _meter_notes(run: RunData) -> Iterator[str]:
     """Definitions of what the meters of this run measured."""
-    notes = {m.name: m.reason for t in run.trials for m in t.measurements if m.value is not None}
+    notes = {name: note for name in NOTED if (note := _note(run, name)) is not None}
     if "gradient_norm_cv" in notes:
         looked = notes["gradient_norm_cv"]
         spike = notes.get("gradient_spike_rate") or "above a multiple of the median of those before it"

@@ -10,7 +10,7 @@ from statistics import median
 from harmbench.carbon import Grid
 from harmbench.cells import BY_LOSS, Cell, Lead, charged_components
 from harmbench.energy.net import unsteady_idle
-from harmbench.records import Component, Measurement
+from harmbench.records import Component
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.report.overview import best_of, headline
@@ -38,17 +38,18 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _energy_summary(run, grid)
     yield from _machine_summary(run)
     yield from _energy_caveats(run)
-    missing = (m for t in run.trials for m in t.measurements if m.value is None)
-    gone = sorted({f"{m.name} ({m.reason})" for m in missing if _is_of_the_machine(m)})
+    cells = [cell for group in groups for cell in group.cells]
+    said = (m for cell in cells for name in cell.measures if _is_of_the_machine(name) for m in cell.said(name))
+    gone = sorted({f"{m.name} ({m.reason})" for m in said if m.value is None})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:
         yield f"{run.unreadable_lines} unreadable line(s) of the results were skipped (a crash tears at most the last)."
 
 
-def _is_of_the_machine(missing: Measurement) -> bool:
-    """Missing for a reason of the machine's, and not of the trial's."""
-    return missing.name.endswith("_joules")
+def _is_of_the_machine(name: str) -> bool:
+    """Whether a measure, where it is missing, is so for a reason of the machine's, and not of the trial's."""
+    return name.endswith("_joules")
 
 
 def said_of(group: Group) -> str:

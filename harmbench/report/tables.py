@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from harmbench import targets
 from harmbench.carbon import Grid
-from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components, is_collapsed
+from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components
 from harmbench.formats import Column, Table
 from harmbench.records import COMPONENTS, Component
 from harmbench.report.groups import Group, relative_to
@@ -23,7 +22,7 @@ def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
         yield targets.table(group.cells)
     if _known(group.cells, REPRESENTATION):
         yield _representation_table(group, "Representation", FEATURES_CAPTION, REPRESENTATION)
-    if _has_values(group.cells, EMBEDDING):
+    if _measured(group.cells, EMBEDDING):
         yield _representation_table(group, "Token embedding", EMBEDDING_CAPTION, EMBEDDING)
     yield from _energy_table(group)
 
@@ -246,13 +245,12 @@ def _representation_table(group: Group, title: str, caption: str, shown: Shown) 
 
 def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, ...]:
     collapsed = cell.by_seed("collapsed")
-    sound = replace(cell, trials=tuple(trial for trial in cell.trials if not is_collapsed(trial)))
     return (
         cell.head,
         cell.loss,
         *_shown_values(cell, quality),
         f"{sum(collapsed.values()):.0f}/{len(collapsed)}" if collapsed else MISSING,
-        *_shown_values(sound, shown),
+        *_shown_values(cell.sound, shown),
     )
 
 
@@ -261,17 +259,16 @@ def _energy_table(group: Group) -> Iterator[Table]:
     known = {name for cell in group.cells for name in cell.measures}
     if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
         return
-    trials = [trial for cell in group.cells for trial in cell.trials]
-    names = {m.name: m for trial in trials for m in trial.measurements if m.value is not None}
     shown = [
-        (name, label, names[name])
+        (name, label, said[-1])
         for component in COMPONENTS
         for name, label in (
             (f"{component}_joules", f"{component.upper()} gross"),
             (f"{component}_joules_net", f"{component.upper()} above idle"),
             (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
         )
-        if name in names and not (name == "ram_joules" and names[name].origin == "modelled")
+        if (said := [m for cell in group.cells for m in cell.said(name) if m.value is not None])
+        and not (name == "ram_joules" and said[-1].origin == "modelled")
     ]
     if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
         return
