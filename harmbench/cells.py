@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -51,15 +51,15 @@ class Cell:
         return place(self.dataset, self.backbone, self.setting)
 
     @cached_property
-    def _named(self) -> tuple[dict[str, Measurement], ...]:
-        """Each trial's measurements by name: looked through once, whoever asks for whatever."""
-        return tuple({m.name: m for m in trial.measurements} for trial in self.trials)
+    def _values(self) -> tuple[dict[str, float | None], ...]:
+        """Each trial's values by name: measurements are looked through once, whoever asks for whatever."""
+        return tuple({m.name: m.value for m in trial.measurements} for trial in self.trials)
 
     @cached_property
-    def _ended_well(self) -> list[tuple[TrialRecord, int, dict[str, Measurement]]]:
-        """With their seeds and measurements."""
-        pairs = zip(self.trials, self._named, strict=True)
-        return [(trial, trial.spec.seed, named) for trial, named in pairs if trial.status == "ok"]
+    def _ended_well(self) -> list[tuple[TrialRecord, int, dict[str, float | None]]]:
+        """With their seeds and values."""
+        pairs = zip(self.trials, self._values, strict=True)
+        return [(trial, trial.spec.seed, values) for trial, values in pairs if trial.status == "ok"]
 
     @cached_property
     def _by_seed(self) -> dict[str, dict[int, float]]:
@@ -71,29 +71,35 @@ class Cell:
         """What `interval` has been asked for."""
         return {}
 
-    def said(self, name: str) -> list[Measurement]:
-        """What the trials say of a measure, in their order: a value, or why there is none."""
-        return [named[name] for named in self._named if name in named]
+    def measured(self, name: str) -> Iterator[Measurement]:
+        """The measurements of that name that have a value, the last trial's first."""
+        pairs = zip(reversed(self.trials), reversed(self._values), strict=True)
+        return (_find(trial, name) for trial, values in pairs if values.get(name) is not None)
+
+    def reasons(self, name: str) -> Iterator[str]:
+        """Why a measure is missing, of each trial where it is."""
+        pairs = zip(self.trials, self._values, strict=True)
+        return (_find(trial, name).reason for trial, values in pairs if name in values and values[name] is None)
 
     @cached_property
     def measures(self) -> frozenset[str]:
         """Names of all that a trial has a value of, or says why not."""
-        return frozenset().union(*self._named)
+        return frozenset().union(*self._values)
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A measure's value by seed, where there is one."""
         found = self._by_seed.get(name)
         if found is None:
-            found = self._by_seed[name] = self._values(name)
+            found = self._by_seed[name] = self._found(name)
         return found
 
-    def _values(self, name: str) -> dict[int, float]:
+    def _found(self, name: str) -> dict[int, float]:
         if name.startswith("joules"):
-            summed = ((seed, _sum(parts([trial], name), named)) for trial, seed, named in self._ended_well)
-            return {seed: value for seed, value in summed if value is not None}
+            sums = ((seed, _sum(parts([trial], name), values)) for trial, seed, values in self._ended_well)
+            return {seed: value for seed, value in sums if value is not None}
         found = {}
-        for _, seed, named in self._ended_well:
-            if (m := named.get(name)) is not None and (value := m.value) is not None:
+        for _, seed, values in self._ended_well:
+            if (value := values.get(name)) is not None:
                 found[seed] = value
         return found
 
@@ -120,8 +126,8 @@ class Cell:
     @cached_property
     def sound(self) -> Cell:
         """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
-        pairs = zip(self.trials, self._named, strict=True)
-        kept = tuple(trial for trial, named in pairs if not _is_collapsed(trial, named))
+        pairs = zip(self.trials, self._values, strict=True)
+        kept = tuple(trial for trial, values in pairs if not _is_collapsed(trial, values))
         return self if len(kept) == len(self.trials) else replace(self, trials=kept)
 
     @property
@@ -150,7 +156,7 @@ class Cell:
             for component in COMPONENTS:
                 if part.startswith(f"{component}_joules") and "model" in self._methods(component):
                     return f"{component.upper()} energy"
-            if any(m.origin == "modelled" for m in self.said(part)):
+            if any(m.origin == "modelled" for m in self.measured(part)):
                 return part
         return ""
 
@@ -192,11 +198,11 @@ def is_collapsed(trial: TrialRecord) -> bool:
     As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
     classes, by three standard errors.
     """
-    return _is_collapsed(trial, {m.name: m for m in trial.measurements})
+    return _is_collapsed(trial, {m.name: m.value for m in trial.measurements})
 
 
-def _is_collapsed(trial: TrialRecord, named: Mapping[str, Measurement]) -> bool:
-    said, accuracy = (m.value if (m := named.get(name)) else None for name in ("collapsed", "test_accuracy"))
+def _is_collapsed(trial: TrialRecord, values: Mapping[str, float | None]) -> bool:
+    said, accuracy = values.get("collapsed"), values.get("test_accuracy")
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
     classes, size = trial.sizes.get("classes", 0), trial.answers("test")
@@ -328,11 +334,15 @@ def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
     return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
 
 
-def _sum(names: Sequence[str], named: Mapping[str, Measurement]) -> float | None:
-    """Of measurements; None where one of them is missing, since a part is no sum."""
-    values = [named[name].value if name in named else None for name in names]
-    known = [value for value in values if value is not None]
-    return sum(known) if values and len(known) == len(values) else None
+def _find(trial: TrialRecord, name: str) -> Measurement:
+    """A measurement that the trial has."""
+    return next(m for m in trial.measurements if m.name == name)
+
+
+def _sum(names: Sequence[str], values: Mapping[str, float | None]) -> float | None:
+    """Of values; None where one of them is missing, since a part is no sum."""
+    known = [value for name in names if (value := values.get(name)) is not None]
+    return sum(known) if names and len(known) == len(names) else None
 
 
 def missing_measure(trials: Sequence[TrialRecord], name: str) -> str:

@@ -39,8 +39,8 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _machine_summary(run)
     yield from _energy_caveats(run)
     cells = [cell for group in groups for cell in group.cells]
-    said = (m for cell in cells for name in cell.measures if _is_of_the_machine(name) for m in cell.said(name))
-    gone = sorted({f"{m.name} ({m.reason})" for m in said if m.value is None})
+    named = ((cell, name) for cell in cells for name in cell.measures if _is_of_the_machine(name))
+    gone = sorted({f"{name} ({reason})" for cell, name in named for reason in cell.reasons(name)})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:

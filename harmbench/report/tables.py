@@ -8,7 +8,7 @@ from harmbench import targets
 from harmbench.carbon import Grid
 from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components
 from harmbench.formats import Column, Table
-from harmbench.records import COMPONENTS, Component
+from harmbench.records import COMPONENTS, Component, Measurement
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.stats import SURE, Interval, mean_interval
@@ -256,19 +256,18 @@ def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, 
 
 def _energy_table(group: Group) -> Iterator[Table]:
     """Joules above idle, and by the counters themselves, where either was measured."""
-    known = {name for cell in group.cells for name in cell.measures}
+    known = frozenset().union(*(cell.measures for cell in group.cells))
     if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
         return
     shown = [
-        (name, label, said[-1])
+        (name, label, m)
         for component in COMPONENTS
         for name, label in (
             (f"{component}_joules", f"{component.upper()} gross"),
             (f"{component}_joules_net", f"{component.upper()} above idle"),
             (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
         )
-        if (said := [m for cell in group.cells for m in cell.said(name) if m.value is not None])
-        and not (name == "ram_joules" and said[-1].origin == "modelled")
+        if (m := _last(group, name)) is not None and not (name == "ram_joules" and m.origin == "modelled")
     ]
     if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
         return
@@ -284,3 +283,8 @@ def _energy_table(group: Group) -> Iterator[Table]:
         columns=columns,
         rows=rows,
     )
+
+
+def _last(group: Group, name: str) -> Measurement | None:
+    """The group's last measurement with a value."""
+    return next((m for cell in reversed(group.cells) for m in cell.measured(name)), None)

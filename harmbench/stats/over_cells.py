@@ -18,6 +18,7 @@ from scipy import special
 from harmbench.stats.student import LEVEL
 
 Array = NDArray[np.float64]
+_AT_ONCE = 2**16  # values; more would be fetched from the system anew each time
 
 
 class Bracket(NamedTuple):
@@ -75,7 +76,7 @@ def aggregate(
     (0.8675, True)
     """
     value = statistic(np.sort(np.concatenate(_arrays(cells))))
-    low, high = _bounds(value, statistic(_redraw(cells, rng, repetitions)), cells, level)
+    low, high = _bounds(value, _redrawn(statistic, cells, rng, repetitions), cells, level)
     return Bracket(float(value), float(low), float(high))
 
 
@@ -98,7 +99,7 @@ def performance_profile(
         return np.stack([(values > mark).mean(-1) for mark in marks], axis=-1)
 
     share = share_above(np.concatenate(_arrays(cells)))
-    low, high = _bounds(share, share_above(_redraw(cells, rng, repetitions)), cells, level)
+    low, high = _bounds(share, _redrawn(share_above, cells, rng, repetitions), cells, level)
     return Profile(marks, share, np.clip(low, 0, 1), np.clip(high, 0, 1))
 
 
@@ -124,9 +125,8 @@ def probability_of_improvement(
     above = [_superiority(x, y) for x, y in zip(_arrays(ours), _arrays(theirs), strict=True)]
     value = np.mean([pairs.mean() for pairs in above])
     redrawn = np.zeros(repetitions)
-    for pairs in above:  # a pair counts as often as both of its values were drawn
-        x, y = (_times_drawn(size, rng, repetitions) for size in pairs.shape)
-        redrawn += np.einsum("ri,ri->r", x @ pairs, y) / pairs.size
+    for pairs in above:
+        redrawn += _superiorities(pairs, rng, repetitions)
     low, high = _bounds(value, redrawn / len(above), [*ours, *theirs], level)
     return Bracket(float(value), float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
 
@@ -141,10 +141,12 @@ def _arrays(cells: Sequence[ArrayLike]) -> list[Array]:
     return [np.asarray(cell, dtype=float) for cell in cells]
 
 
-def _redraw(cells: Sequence[ArrayLike], rng: np.random.Generator, repetitions: int) -> Array:
-    """(repetitions, values of all cells), in order: each cell drawn from itself with replacement.
+def _redrawn(
+    statistic: Callable[[Array], Array], cells: Sequence[ArrayLike], rng: np.random.Generator, repetitions: int
+) -> Array:
+    """(repetitions, ...): a statistic of all values in order, each cell drawn from itself with replacement.
 
-    Ranks are drawn and sorted, and stand for values at the end: small integers are sorted several times as fast.
+    Ranks are drawn and sorted, and stand for values until the end: small integers are sorted several times as fast.
     """
     arrays = _arrays(cells)
     values = np.concatenate(arrays)
@@ -154,14 +156,20 @@ def _redraw(cells: Sequence[ArrayLike], rng: np.random.Generator, repetitions: i
     own = np.split(ranks, np.cumsum([len(array) for array in arrays])[:-1])
     drawn = np.concatenate([of.take(_drawn(len(of), rng, repetitions)) for of in own], axis=1)
     drawn.sort(axis=1)
-    return np.asarray(values[order].take(drawn))
+    ranked = values[order]
+    parts = np.array_split(drawn, math.ceil(drawn.size / _AT_ONCE))
+    return np.concatenate([statistic(ranked.take(part)) for part in parts])
 
 
-def _times_drawn(size: int, rng: np.random.Generator, repetitions: int) -> Array:
-    """(repetitions, size): how often each of `size` values is among as many drawn with replacement."""
-    places = _drawn(size, rng, repetitions)
-    places += size * np.arange(repetitions)[:, None]
-    return np.bincount(places.ravel(), minlength=repetitions * size).reshape(repetitions, size).astype(float)
+def _superiorities(pairs: Array, rng: np.random.Generator, repetitions: int) -> Array:
+    """(repetitions,): the mean of `pairs` (x, y), rows and columns drawn with replacement, independently."""
+    x, y = pairs.shape
+    first = np.arange(repetitions)[:, None]
+    rows = (_drawn(x, rng, repetitions) + x * first).ravel()
+    times = np.bincount(rows, minlength=repetitions * x).reshape(repetitions, x)  # that each row was drawn
+    columns = _drawn(y, rng, repetitions) + y * first
+    drawn = (times.astype(float) @ pairs).take(columns)
+    return np.asarray(drawn @ np.ones(y) / pairs.size)  # the sum of each row: halves, so exact in any order
 
 
 def _drawn(size: int, rng: np.random.Generator, repetitions: int) -> NDArray[np.int64]:

@@ -201,7 +201,7 @@ def _estimate(values: Sequence[float], least_spread: float) -> Estimate:
         return Estimate(mean, math.nan, 0, 1)
     # Equal values have no spread; arithmetic may find rounding there, and a t test would believe it.
     is_constant = min(values) == max(values)
-    spread = 0.0 if is_constant else math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1))
+    spread = 0.0 if is_constant else math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / (count - 1))
     return Estimate(values[0] if is_constant else mean, max(spread, least_spread) / math.sqrt(count), count - 1, count)
 
 
