@@ -6,12 +6,12 @@ import difflib
 import math
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from harmbench.records import COMPONENTS, Component, Measurement, TrialRecord
+from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
 from harmbench.stats import Interval, mean_interval
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
@@ -19,6 +19,24 @@ CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy coun
 
 Key = tuple[str, str, str, str, str]
 Scale = Literal["difference", "ratio"]
+
+
+class _Row(NamedTuple):
+    """A trial with its values, and where each measure stands among them."""
+
+    trial: TrialRecord
+    seed: int
+    places: dict[str, int]
+    values: tuple[float | None, ...]
+
+    def value(self, name: str) -> float | None:
+        """Of a measurement; None where it is missing."""
+        place = self.places.get(name)
+        return None if place is None else self.values[place]
+
+    def measurement(self, name: str) -> Measurement | None:
+        place = self.places.get(name)
+        return None if place is None else self.trial.measurements[place]
 
 
 @dataclass(frozen=True)
@@ -51,15 +69,31 @@ class Cell:
         return place(self.dataset, self.backbone, self.setting)
 
     @cached_property
-    def _values(self) -> tuple[dict[str, float | None], ...]:
-        """Each trial's values by name: measurements are looked through once, whoever asks for whatever."""
-        return tuple({m.name: m.value for m in trial.measurements} for trial in self.trials)
+    def sources(self) -> dict[Component, EnergyOrigin]:
+        """Where joules come from, by component; where trials differ, as the last of them says."""
+        return {component: origin for trial in self.trials for component, origin in trial.energy_origins.items()}
 
     @cached_property
-    def _ended_well(self) -> list[tuple[TrialRecord, int, dict[str, float | None]]]:
-        """With their seeds and values."""
-        pairs = zip(self.trials, self._values, strict=True)
-        return [(trial, trial.spec.seed, values) for trial, values in pairs if trial.status == "ok"]
+    def charged(self) -> list[Component]:
+        """Components whose joules count, as `charged_components` says."""
+        return charged_components(self.trials)
+
+    @cached_property
+    def _rows(self) -> list[_Row]:
+        """Measurements are looked through once, whoever asks for whatever; trials mostly have the same ones."""
+        known: dict[tuple[str, ...], dict[str, int]] = {}
+        rows = []
+        for trial in self.trials:
+            names = tuple([m.name for m in trial.measurements])
+            places = known.get(names)
+            if places is None:
+                places = known[names] = {name: place for place, name in enumerate(names)}
+            rows.append(_Row(trial, trial.spec.seed, places, tuple([m.value for m in trial.measurements])))
+        return rows
+
+    @cached_property
+    def _ended_well(self) -> list[_Row]:
+        return [row for row in self._rows if row.trial.status == "ok"]
 
     @cached_property
     def _by_seed(self) -> dict[str, dict[int, float]]:
@@ -71,20 +105,14 @@ class Cell:
         """What `interval` has been asked for."""
         return {}
 
-    def measured(self, name: str) -> Iterator[Measurement]:
-        """The measurements of that name that have a value, the last trial's first."""
-        pairs = zip(reversed(self.trials), reversed(self._values), strict=True)
-        return (_find(trial, name) for trial, values in pairs if values.get(name) is not None)
-
-    def reasons(self, name: str) -> Iterator[str]:
-        """Why a measure is missing, of each trial where it is."""
-        pairs = zip(self.trials, self._values, strict=True)
-        return (_find(trial, name).reason for trial, values in pairs if name in values and values[name] is None)
+    def said(self, name: str) -> list[Measurement]:
+        """What the trials say of a measure, in their order: a value, or why there is none."""
+        return [found for row in self._rows if (found := row.measurement(name)) is not None]
 
     @cached_property
     def measures(self) -> frozenset[str]:
         """Names of all that a trial has a value of, or says why not."""
-        return frozenset().union(*self._values)
+        return frozenset().union(*{id(row.places): row.places for row in self._rows}.values())
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A measure's value by seed, where there is one."""
@@ -95,11 +123,14 @@ class Cell:
 
     def _found(self, name: str) -> dict[int, float]:
         if name.startswith("joules"):
-            sums = ((seed, _sum(parts([trial], name), values)) for trial, seed, values in self._ended_well)
+            sums = (
+                (row.seed, _sum([row.value(part) for part in parts([row.trial], name)])) for row in self._ended_well
+            )
             return {seed: value for seed, value in sums if value is not None}
         found = {}
-        for _, seed, values in self._ended_well:
-            if (value := values.get(name)) is not None:
+        for _, seed, places, values in self._ended_well:  # the inmost loop of a report
+            place = places.get(name)
+            if place is not None and (value := values[place]) is not None:
                 found[seed] = value
         return found
 
@@ -126,8 +157,7 @@ class Cell:
     @cached_property
     def sound(self) -> Cell:
         """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
-        pairs = zip(self.trials, self._values, strict=True)
-        kept = tuple(trial for trial, values in pairs if not _is_collapsed(trial, values))
+        kept = tuple(row.trial for row in self._rows if not _is_collapsed(row.trial, row.value))
         return self if len(kept) == len(self.trials) else replace(self, trials=kept)
 
     @property
@@ -156,7 +186,7 @@ class Cell:
             for component in COMPONENTS:
                 if part.startswith(f"{component}_joules") and "model" in self._methods(component):
                     return f"{component.upper()} energy"
-            if any(m.origin == "modelled" for m in self.measured(part)):
+            if any(m.origin == "modelled" for m in self.said(part)):
                 return part
         return ""
 
@@ -198,11 +228,11 @@ def is_collapsed(trial: TrialRecord) -> bool:
     As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
     classes, by three standard errors.
     """
-    return _is_collapsed(trial, {m.name: m.value for m in trial.measurements})
+    return _is_collapsed(trial, trial.value)
 
 
-def _is_collapsed(trial: TrialRecord, values: Mapping[str, float | None]) -> bool:
-    said, accuracy = values.get("collapsed"), values.get("test_accuracy")
+def _is_collapsed(trial: TrialRecord, value: Callable[[str], float | None]) -> bool:
+    said, accuracy = value("collapsed"), value("test_accuracy")
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
     classes, size = trial.sizes.get("classes", 0), trial.answers("test")
@@ -334,15 +364,10 @@ def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
     return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
 
 
-def _find(trial: TrialRecord, name: str) -> Measurement:
-    """A measurement that the trial has."""
-    return next(m for m in trial.measurements if m.name == name)
-
-
-def _sum(names: Sequence[str], values: Mapping[str, float | None]) -> float | None:
+def _sum(values: Sequence[float | None]) -> float | None:
     """Of values; None where one of them is missing, since a part is no sum."""
-    known = [value for name in names if (value := values.get(name)) is not None]
-    return sum(known) if names and len(known) == len(names) else None
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
 
 
 def missing_measure(trials: Sequence[TrialRecord], name: str) -> str:

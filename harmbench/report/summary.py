@@ -40,7 +40,8 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _energy_caveats(run)
     cells = [cell for group in groups for cell in group.cells]
     named = ((cell, name) for cell in cells for name in cell.measures if _is_of_the_machine(name))
-    gone = sorted({f"{name} ({reason})" for cell, name in named for reason in cell.reasons(name)})
+    missing = (m for cell, name in named for m in cell.said(name) if m.value is None)
+    gone = sorted({f"{m.name} ({m.reason})" for m in missing})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:
@@ -111,9 +112,9 @@ def _machine_summary(run: RunData) -> Iterator[str]:
     watched = [(trial, trial.machine) for trial in run.trials if trial.machine]
     if not watched:
         return
-    usual = median((machine.before + machine.after) / 2 for _, machine in watched)
-    ratios = [(m.after / m.before, m.before / usual, m.after / usual) for _, m in watched]
-    off = [max(max(ratio, 1 / ratio) for ratio in found) for found in ratios]
+    times = [(machine.before, machine.after) for _, machine in watched]
+    usual = median((before + after) / 2 for before, after in times)
+    off = [max(before, after, usual) / min(before, after, usual) for before, after in times]
     drifted = [factor for factor in off if factor > 1 + DRIFT]
     crowded = [
         trial

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harmbench import targets
 from harmbench.carbon import Grid
-from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components
+from harmbench.cells import BY_ACCURACY, Cell, Lead
 from harmbench.formats import Column, Table
 from harmbench.records import COMPONENTS, Component, Measurement
 from harmbench.report.groups import Group, relative_to
@@ -28,9 +28,9 @@ def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
 
 
 def _main_table(group: Group, grid: Grid) -> Table:
-    origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
+    origins = {c: o for cell in group.cells for c, o in cell.sources.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
-    parts = charged_components([t for cell in group.cells for t in cell.trials])
+    parts = [c for c in COMPONENTS if any(c in cell.charged for cell in group.cells)]
     charged = " + ".join(f"{c.upper()} ({origin(c)})" for c in parts) or "no source"
     speed, per = _speed(group)
     columns = (
@@ -97,7 +97,7 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
 
 def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
     """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
-    parts = [cell.by_seed(f"{component}_joules") for component in charged_components(cell.trials)]
+    parts = [cell.by_seed(f"{component}_joules") for component in cell.charged]
     seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
     grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
     return scaled(mean_interval(grams), 1000) if grams else None
@@ -287,4 +287,5 @@ def _energy_table(group: Group) -> Iterator[Table]:
 
 def _last(group: Group, name: str) -> Measurement | None:
     """The group's last measurement with a value."""
-    return next((m for cell in reversed(group.cells) for m in cell.measured(name)), None)
+    backwards = (m for cell in reversed(group.cells) for m in reversed(cell.said(name)))
+    return next((m for m in backwards if m.value is not None), None)
