@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -19,24 +19,6 @@ CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy coun
 
 Key = tuple[str, str, str, str, str]
 Scale = Literal["difference", "ratio"]
-
-
-class _Row(NamedTuple):
-    """A trial with its values, and where each measure stands among them."""
-
-    trial: TrialRecord
-    seed: int
-    places: dict[str, int]
-    values: tuple[float | None, ...]
-
-    def value(self, name: str) -> float | None:
-        """Of a measurement; None where it is missing."""
-        place = self.places.get(name)
-        return None if place is None else self.values[place]
-
-    def measurement(self, name: str) -> Measurement | None:
-        place = self.places.get(name)
-        return None if place is None else self.trial.measurements[place]
 
 
 @dataclass(frozen=True)
@@ -79,60 +61,41 @@ class Cell:
         return charged_components(self.trials)
 
     @cached_property
-    def _rows(self) -> list[_Row]:
-        """Measurements are looked through once, whoever asks for whatever; trials mostly have the same ones."""
-        known: dict[tuple[str, ...], dict[str, int]] = {}
-        rows = []
+    def _index(self) -> tuple[dict[str, list[Measurement]], dict[str, dict[int, float]]]:
+        """By measure, what the trials say of it, and the values by seed of those that ended well.
+
+        In one pass over what may be very many measurements, whoever asks for whatever.
+        """
+        said: dict[str, list[Measurement]] = defaultdict(list)
+        values: dict[str, dict[int, float]] = defaultdict(dict)
         for trial in self.trials:
-            names = tuple([m.name for m in trial.measurements])
-            places = known.get(names)
-            if places is None:
-                places = known[names] = {name: place for place, name in enumerate(names)}
-            rows.append(_Row(trial, trial.spec.seed, places, tuple([m.value for m in trial.measurements])))
-        return rows
+            seed, is_ok = trial.spec.seed, trial.status == "ok"
+            for m in trial.measurements:
+                name, value = m.name, m.value
+                said[name].append(m)
+                if is_ok and value is not None:
+                    values[name][seed] = value
+        return dict(said), dict(values)
 
-    @cached_property
-    def _ended_well(self) -> list[_Row]:
-        return [row for row in self._rows if row.trial.status == "ok"]
+    def said(self, name: str) -> list[Measurement]:
+        """What the trials say of a measure, in their order: a value, or why there is none."""
+        return self._index[0].get(name, [])
 
-    @cached_property
-    def _by_seed(self) -> dict[str, dict[int, float]]:
-        """What `by_seed` has been asked for."""
-        return {}
+    def by_seed(self, name: str) -> dict[int, float]:
+        """A measure's value by seed, where there is one."""
+        if name.startswith("joules"):
+            return {t.spec.seed: v for t in self.trials if t.status == "ok" and (v := _value(t, name)) is not None}
+        return self._index[1].get(name, {})
+
+    @property
+    def measures(self) -> Collection[str]:
+        """Names of all that a trial has a value of, or says why not."""
+        return self._index[0].keys()
 
     @cached_property
     def _intervals(self) -> dict[str, Interval | None]:
         """What `interval` has been asked for."""
         return {}
-
-    def said(self, name: str) -> list[Measurement]:
-        """What the trials say of a measure, in their order: a value, or why there is none."""
-        return [found for row in self._rows if (found := row.measurement(name)) is not None]
-
-    @cached_property
-    def measures(self) -> frozenset[str]:
-        """Names of all that a trial has a value of, or says why not."""
-        return frozenset().union(*{id(row.places): row.places for row in self._rows}.values())
-
-    def by_seed(self, name: str) -> dict[int, float]:
-        """A measure's value by seed, where there is one."""
-        found = self._by_seed.get(name)
-        if found is None:
-            found = self._by_seed[name] = self._found(name)
-        return found
-
-    def _found(self, name: str) -> dict[int, float]:
-        if name.startswith("joules"):
-            sums = (
-                (row.seed, _sum([row.value(part) for part in parts([row.trial], name)])) for row in self._ended_well
-            )
-            return {seed: value for seed, value in sums if value is not None}
-        found = {}
-        for _, seed, places, values in self._ended_well:  # the inmost loop of a report
-            place = places.get(name)
-            if place is not None and (value := values[place]) is not None:
-                found[seed] = value
-        return found
 
     def interval(self, name: str) -> Interval | None:
         """A measure's mean over seeds, with its interval."""
@@ -157,7 +120,9 @@ class Cell:
     @cached_property
     def sound(self) -> Cell:
         """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
-        kept = tuple(row.trial for row in self._rows if not _is_collapsed(row.trial, row.value))
+        said, accuracy = self.by_seed("collapsed"), self.by_seed("test_accuracy")
+        seeds = ((trial, trial.spec.seed) for trial in self.trials)
+        kept = tuple(t for t, seed in seeds if not _is_collapsed(t, said.get(seed), accuracy.get(seed)))
         return self if len(kept) == len(self.trials) else replace(self, trials=kept)
 
     @property
@@ -228,11 +193,10 @@ def is_collapsed(trial: TrialRecord) -> bool:
     As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
     classes, by three standard errors.
     """
-    return _is_collapsed(trial, trial.value)
+    return _is_collapsed(trial, trial.value("collapsed"), trial.value("test_accuracy"))
 
 
-def _is_collapsed(trial: TrialRecord, value: Callable[[str], float | None]) -> bool:
-    said, accuracy = value("collapsed"), value("test_accuracy")
+def _is_collapsed(trial: TrialRecord, said: float | None, accuracy: float | None) -> bool:
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
     classes, size = trial.sizes.get("classes", 0), trial.answers("test")
@@ -364,8 +328,9 @@ def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
     return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    """Of values; None where one of them is missing, since a part is no sum."""
+def _value(trial: TrialRecord, name: str) -> float | None:
+    """Of a measure; None where a part of it is missing, since a part is no sum."""
+    values = [trial.value(part) for part in parts([trial], name)]
     known = [value for value in values if value is not None]
     return sum(known) if values and len(known) == len(values) else None
 

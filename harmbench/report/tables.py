@@ -256,7 +256,7 @@ def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, 
 
 def _energy_table(group: Group) -> Iterator[Table]:
     """Joules above idle, and by the counters themselves, where either was measured."""
-    known = frozenset().union(*(cell.measures for cell in group.cells))
+    known = {name for cell in group.cells for name in cell.measures}
     if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
         return
     shown = [
