@@ -158,5 +158,6 @@ def _kind_of_caveat(caveat: str) -> str:
 
 
 def _total_joules(run: RunData, component: Component) -> float | None:
-    values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
-    return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
+    values = (phase.joules[component] for trial in run.trials for phase in trial.phases)
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
