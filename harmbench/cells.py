@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from harmbench.records import COMPONENTS, Component, TrialRecord
+from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
 from harmbench.stats import Interval, mean_interval
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
@@ -41,45 +41,76 @@ class Cell:
         """Linear head with cross-entropy."""
         return (self.head, self.loss) == ("linear", "cross_entropy")
 
-    @property
+    @cached_property
     def label(self) -> str:
         return f"{self.head} + {self.loss}"
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Where it is compared with others."""
         return place(self.dataset, self.backbone, self.setting)
+
+    @cached_property
+    def sources(self) -> dict[Component, EnergyOrigin]:
+        """Where joules come from, by component; where trials differ, as the last of them says."""
+        return {component: origin for trial in self.trials for component, origin in trial.energy_origins.items()}
+
+    @cached_property
+    def charged(self) -> list[Component]:
+        """Components whose joules count, as `charged_components` says."""
+        return charged_components(self.trials)
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[Measurement]], dict[str, dict[int, float]]]:
+        """By measure, what the trials say of it, and the values by seed of those that ended well.
+
+        In one pass over what may be very many measurements, whoever asks for whatever.
+        """
+        said: dict[str, list[Measurement]] = defaultdict(list)
+        values: dict[str, dict[int, float]] = defaultdict(dict)
+        for trial in self.trials:
+            seed, is_ok = trial.spec.seed, trial.status == "ok"
+            for m in trial.measurements:
+                name, value = m.name, m.value
+                said[name].append(m)
+                if is_ok and value is not None:
+                    values[name][seed] = value
+        return dict(said), dict(values)
+
+    def said(self, name: str) -> list[Measurement]:
+        """What the trials say of a measure, in their order: a value, or why there is none."""
+        return self._index[0].get(name, [])
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A measure's value by seed, where there is one."""
         if name.startswith("joules"):
             return {t.spec.seed: v for t in self.trials if t.status == "ok" and (v := _value(t, name)) is not None}
-        return self._values.get(name, {})
+        return self._index[1].get(name, {})
 
-    @cached_property
-    def _values(self) -> dict[str, dict[int, float]]:
-        """By measure and seed, in one pass over the trials that ended well."""
-        found: dict[str, dict[int, float]] = defaultdict(dict)
-        for trial in self.trials:
-            if trial.status == "ok":
-                for m in trial.measurements:
-                    if m.value is not None:
-                        found[m.name][trial.spec.seed] = m.value
-        return dict(found)
-
-    @cached_property
-    def measures(self) -> frozenset[str]:
+    @property
+    def measures(self) -> Collection[str]:
         """Names of all that a trial has a value of, or says why not."""
-        return frozenset(m.name for trial in self.trials for m in trial.measurements)
+        return self._index[0].keys()
+
+    @cached_property
+    def _intervals(self) -> dict[str, Interval | None]:
+        """What `interval` has been asked for."""
+        return {}
 
     def interval(self, name: str) -> Interval | None:
         """A measure's mean over seeds, with its interval."""
-        values = list(self.by_seed(name).values())
-        return mean_interval(values) if values else None
+        if name not in self._intervals:
+            values = list(self.by_seed(name).values())
+            self._intervals[name] = mean_interval(values) if values else None
+        return self._intervals[name]
+
+    @cached_property
+    def _statuses(self) -> Counter[str]:
+        return Counter(trial.status for trial in self.trials)
 
     def count(self, status: str) -> int:
         """Trials that ended so."""
-        return sum(trial.status == status for trial in self.trials)
+        return self._statuses[status]
 
     @property
     def ended_badly(self) -> int:
@@ -87,9 +118,17 @@ class Cell:
         return len(self.trials) - self.count("ok")
 
     @cached_property
+    def sound(self) -> Cell:
+        """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
+        said, accuracy = self.by_seed("collapsed"), self.by_seed("test_accuracy")
+        seeds = ((trial, trial.spec.seed) for trial in self.trials)
+        kept = tuple(t for t, seed in seeds if not _is_collapsed(t, said.get(seed), accuracy.get(seed)))
+        return self if len(kept) == len(self.trials) else replace(self, trials=kept)
+
+    @property
     def collapsed(self) -> int:
         """Trials that ended well and do not tell the classes apart."""
-        return sum(is_collapsed(trial) for trial in self.trials)
+        return len(self.trials) - len(self.sound.trials)
 
     @property
     def unsound(self) -> str:
@@ -110,12 +149,15 @@ class Cell:
         """
         for part in parts(self.trials, name):
             for component in COMPONENTS:
-                origins = [t.energy_origins[component] for t in self.trials if component in t.energy_origins]
-                if part.startswith(f"{component}_joules") and any(origin.method == "model" for origin in origins):
+                if part.startswith(f"{component}_joules") and "model" in self._methods(component):
                     return f"{component.upper()} energy"
-            if any(m.name == part and m.origin == "modelled" for t in self.trials for m in t.measurements):
+            if any(m.origin == "modelled" for m in self.said(part)):
                 return part
         return ""
+
+    def _methods(self, component: Component) -> set[str]:
+        """How its joules were come by."""
+        return {t.energy_origins[component].method for t in self.trials if component in t.energy_origins}
 
 
 def place(dataset: str, backbone: str, setting: str) -> str:
@@ -151,10 +193,13 @@ def is_collapsed(trial: TrialRecord) -> bool:
     As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
     classes, by three standard errors.
     """
-    said, accuracy = trial.value("collapsed"), trial.value("test_accuracy")
-    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
+    return _is_collapsed(trial, trial.value("collapsed"), trial.value("test_accuracy"))
+
+
+def _is_collapsed(trial: TrialRecord, said: float | None, accuracy: float | None) -> bool:
     if trial.status != "ok" or said is not None:
         return trial.status == "ok" and bool(said)
+    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
     if accuracy is None or not classes or not size:
         return False
     chance = 1 / classes

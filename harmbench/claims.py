@@ -156,17 +156,15 @@ def _examine(claim: Claim, cells: Sequence[Cell]) -> _Draft:
 
 def _pairs(claim: Claim, cells: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]], str]:
     """Each candidate of the claim's scope with its baseline; or why there is none."""
-    here = [
-        cell
-        for cell in cells
-        if _any_matches(claim.datasets, cell.dataset)
-        and _any_matches(claim.backbones, cell.backbone)
-        and _any_matches(claim.settings, cell.setting)
-    ]
+    datasets = _matching(claim.datasets, {cell.dataset for cell in cells})
+    backbones = _matching(claim.backbones, {cell.backbone for cell in cells})
+    settings = _matching(claim.settings, {cell.setting for cell in cells})
+    here = [c for c in cells if c.dataset in datasets and c.backbone in backbones and c.setting in settings]
     if not here:
         where = "" if claim.settings == ("*",) else f" at {' or '.join(claim.settings)}"
         return [], f"the run has no {' or '.join(claim.backbones)} on {' or '.join(claim.datasets)}{where}"
-    candidates = [cell for cell in here if _any_matches(claim.heads, cell.label) and cell.label != claim.baseline]
+    heads = _matching(claim.heads, {cell.label for cell in here}) - {claim.baseline}
+    candidates = [cell for cell in here if cell.label in heads]
     if not candidates:
         return [], f"the run has no {' or '.join(claim.heads)} there"
     baselines = {cell.place: cell for cell in here if cell.label == claim.baseline}
@@ -174,8 +172,9 @@ def _pairs(claim: Claim, cells: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]]
     return pairs, "" if pairs else f"the run has no {claim.baseline} there to compare with"
 
 
-def _any_matches(patterns: Iterable[str], name: str) -> bool:
-    return any(matches(pattern, name) for pattern in patterns)
+def _matching(patterns: Sequence[str], names: Iterable[str]) -> set[str]:
+    """The names that fit any of the patterns."""
+    return {name for name in names if any(matches(pattern, name) for pattern in patterns)}
 
 
 def _unmeasured(

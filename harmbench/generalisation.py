@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
-from harmbench.cells import Cell, cells_of, in_order, is_collapsed, place
+from harmbench.cells import Cell, cells_of, in_order, place
 from harmbench.differences import watched_for
 from harmbench.formats import Column, Section, Table
 from harmbench.meters.grokking import lasting
@@ -75,7 +74,7 @@ def task_tables(cells: Sequence[Cell]) -> Iterator[Table]:
                 cell.loss,
                 _mean(cell, "test_accuracy", 100) or MISSING,
                 *(told(time_to(cell, name)) for name, _ in times),
-                *(_mean(_sound(cell), name, factor) or MISSING for name, _, _, factor, _ in shapes),
+                *(_mean(cell.sound, name, factor) or MISSING for name, _, _, factor, _ in shapes),
                 *((_mean(cell, "weight_norm") or MISSING,) if times else ()),
             )
             for cell in members
@@ -143,11 +142,6 @@ def _by_place(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
 
 def _has(cells: Iterable[Cell], name: str) -> bool:
     return any(name in cell.measures for cell in cells)
-
-
-def _sound(cell: Cell) -> Cell:
-    """The cell without trials that collapsed: they look perfect on shapes."""
-    return replace(cell, trials=tuple(trial for trial in cell.trials if not is_collapsed(trial)))
 
 
 # --- data ------------------------------------------------------------------------------------------------------

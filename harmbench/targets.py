@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median, median_low
 
-from harmbench.cells import Cell, charged_components
+from harmbench.cells import Cell
 from harmbench.formats import Column, Table
 from harmbench.meters.convergence import Target, to_target
-from harmbench.records import TrialRecord
+from harmbench.records import COMPONENTS, Protocol, TrialRecord
 
 Place = tuple[str, str, str]  # data set, backbone, setting
 SUFFIX = "_to_target"
@@ -23,12 +23,12 @@ SUFFIX = "_to_target"
 
 def targets(trials: Sequence[TrialRecord]) -> dict[Place, Target | None]:
     """The target of each data set and backbone; None where it is the baseline's, and there is none that ended well."""
-    found: dict[Place, Target | None] = {}
+    found: dict[Place, Protocol] = {}
     ends: dict[Place, list[float]] = defaultdict(list)
     of_text = {_place(trial) for trial in trials if trial.is_of_text}
     for trial in trials:
         place = _place(trial)
-        found[place] = Target.of(trial.spec.protocol)
+        found[place] = trial.spec.protocol
         if trial.status == "ok" and trial.spec.is_baseline and trial.curve:
             last = trial.curve[-1]
             end = last.validation_nll if place in of_text else last.validation_accuracy
@@ -37,7 +37,8 @@ def targets(trials: Sequence[TrialRecord]) -> dict[Place, Target | None]:
         place: Target("nll" if place in of_text else "accuracy", median(ends[place]))
         if target is None and ends[place]
         else target
-        for place, target in found.items()
+        for place, protocol in found.items()
+        for target in [Target.of(protocol)]
     }
 
 
@@ -63,8 +64,8 @@ def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
 def table(cells: Sequence[Cell]) -> Table:
     """Steps, seconds and joules to the target, of cells of one data set and backbone."""
     trials = [trial for cell in cells for trial in cell.trials]
-    methods = {c: origin.method for trial in trials for c, origin in trial.energy_origins.items()}
-    charged = charged_components(trials)
+    methods = {c: origin.method for cell in cells for c, origin in cell.sources.items()}
+    charged = [c for c in COMPONENTS if any(c in cell.charged for cell in cells)]
     names = ("steps", "seconds", *(f"{c}_joules" for c in charged))
     target = next(iter(targets(trials).values()), None)
     return Table(

@@ -19,7 +19,7 @@ from harmbench.cli import app
 from harmbench.cli import running as cli_running
 from harmbench.energy import CodeCarbonSource, Instruments, traps
 from harmbench.energy.idle import measure_idle
-from harmbench.energy.net import net_of_idle, unsteady_idle
+from harmbench.energy.net import idle_power, net_of_idle, unsteady_idle
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.energy.selftest import agreement, self_test
@@ -242,21 +242,21 @@ NET = {
 
 @pytest.mark.parametrize(("blocks", "net"), NET.values(), ids=NET)
 def test_net_is_gross_less_idle(blocks, net):
-    found = {m.name: m for m in net_of_idle(record(block="b"), blocks)}
+    found = {m.name: m for m in net_of_idle(record(block="b"), idle_power(blocks))}
     assert found["cpu_joules_net"].value == pytest.approx(net)
     assert found["cpu_joules_net"].origin == "modelled"  # as the gross
     assert found["gpu_joules_net"].reason == "no GPU takes part"
 
 
 def test_net_says_where_it_comes_from():
-    (cpu, *_) = net_of_idle(record(block="b"), [block("start", 10.0), block("end", 14.0)])
+    (cpu, *_) = net_of_idle(record(block="b"), idle_power([block("start", 10.0), block("end", 14.0)]))
     assert "gross less idle: 10 W at the start, 14 W at the end; unsteady" in cpu.reason
-    (cpu, *_) = net_of_idle(record(block="b"), [block("start", None)])
+    (cpu, *_) = net_of_idle(record(block="b"), idle_power([block("start", None)]))
     assert (cpu.value, cpu.reason) == (None, "idle power: it froze")
 
 
 def test_a_guess_of_memory_has_no_net():
-    names = {m.name for m in net_of_idle(record(block="b"), [block("start", 10.0)])}
+    names = {m.name for m in net_of_idle(record(block="b"), idle_power([block("start", 10.0)]))}
     assert names == {"cpu_joules_net", "gpu_joules_net"}
 
 
@@ -277,8 +277,8 @@ def test_unsteady_idle_power_is_told(blocks, said):
 
 
 def test_without_idle_windows_there_is_no_net():
-    assert net_of_idle(record(block="b"), []) == ()
-    assert net_of_idle(record(), [block("start", 1.0)]) == ()
+    assert net_of_idle(record(block="b"), idle_power([])) == ()
+    assert net_of_idle(record(), idle_power([block("start", 1.0)])) == ()
 
 
 # --- stopping --------------------------------------------------------------------------------------------------

@@ -319,6 +319,18 @@ def test_improvement_draws_seeds_again_value_by_value():
     np.testing.assert_allclose([found.low, found.high], np.clip(expected, 0, 1))
 
 
+def test_an_aggregate_draws_seeds_again_value_by_value():
+    """The bounds, found by ranks, are those of the drawn values themselves, ties among them."""
+    cells = [[0.2, 0.5, 0.5, 0.9], [0.1, 0.5, 0.6], [0.4]]
+    found = aggregate(cells, np.random.default_rng(3), repetitions=500)
+    rng = np.random.default_rng(3)
+    drawn = [np.array(cell)[rng.integers(len(cell), size=(500, len(cell)))] for cell in cells]
+    low, high = np.quantile(interquartile_mean(np.concatenate(drawn, axis=1)), [0.025, 0.975])
+    stretch = math.sqrt(8 / 5) * scipy_stats.t.ppf(0.975, 5) / scipy_stats.norm.ppf(0.975)
+    expected = [found.value + (bound - found.value) * stretch for bound in (low, high)]
+    np.testing.assert_allclose([found.low, found.high], expected)
+
+
 def test_probability_of_improvement_is_mann_whitney():
     ours, theirs = np.round(RNG.normal(size=(4, 6)), 1), np.round(RNG.normal(size=(4, 5)), 1)
     expected = np.mean([scipy_stats.mannwhitneyu(x, y).statistic / 30 for x, y in zip(ours, theirs, strict=True)])

@@ -2,57 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from harmbench.records import COMPONENTS, BlockRecord, Component, Measurement, TrialRecord
+from harmbench.records import COMPONENTS, BlockRecord, Component, IdleWindow, Measurement, TrialRecord
 
 DRIFT = 0.1  # between the idle power before and after
 
 
-def net_of_idle(trial: TrialRecord, blocks: Sequence[BlockRecord]) -> tuple[Measurement, ...]:
+class Idle(NamedTuple):
+    """What a component draws when no trial runs.
+
+    Attributes:
+        watts: mean of both ends of a block; None where neither was measured.
+        note: of what it is the mean, or why there is none.
+    """
+
+    watts: float | None
+    note: str
+
+
+IdlePower = Mapping[tuple[str, str], Mapping[Component, Idle]]
+
+
+def idle_power(blocks: Sequence[BlockRecord]) -> IdlePower:
+    """Idle power by block and device, where an idle window was asked for.
+
+    Args:
+        blocks: of the run.
+    """
+    windows: dict[tuple[str, str], dict[str, IdleWindow]] = defaultdict(dict)
+    for block in blocks:
+        if block.idle is not None:
+            windows[block.block, block.device][block.moment] = block.idle
+    return {place: {c: _idle(c, ends) for c in COMPONENTS} for place, ends in windows.items()}
+
+
+def _idle(component: Component, ends: Mapping[str, IdleWindow]) -> Idle:
+    watts = {moment: w for moment, window in ends.items() if (w := window.watts(component)) is not None}
+    if not watts:
+        reasons = (window.reasons.get(component, "") for window in ends.values())
+        return Idle(None, f"idle power: {next(filter(None, reasons), 'not measured')}")
+    told = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
+    unsteady = "; unsteady" if _drifted(list(watts.values())) else ""
+    return Idle(sum(watts.values()) / len(watts), f"gross less idle: {told}{unsteady}")
+
+
+def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
     """`cpu_joules_net` and so on, where idle power was measured around the trial's block.
 
-    The idle power is the mean of both ends. Each keeps the origin of the joules it was made from; where these are
-    missing, so is it.
+    Each keeps the origin of the joules it was made from; where these are missing, so is it.
 
     Args:
         trial: with its measurements.
-        blocks: of the run.
+        idle: of its run.
     """
+    around = idle.get((trial.block, trial.device))
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
-    place = trial.block, trial.device
-    around: dict[str, BlockRecord] = {b.moment: b for b in blocks if (b.block, b.device) == place and b.idle}
-    if train is None or not around:
+    if train is None or around is None:
         return ()
-    gross = {m.name: m for m in trial.measurements}
-    found = []
-    for component in COMPONENTS:
-        total = gross.get(f"{component}_joules")
-        if total is not None and not (component == "ram" and total.origin == "modelled"):  # a constant has no idle
-            found.append(_net(component, total, train.seconds, around))
-    return tuple(found)
+    named = {m.name: m for m in trial.measurements}
+    gross = ((component, named.get(f"{component}_joules")) for component in COMPONENTS)
+    return tuple(
+        _net(component, total, train.seconds, around[component])
+        for component, total in gross
+        if total is not None and not (component == "ram" and total.origin == "modelled")  # a constant has no idle
+    )
 
 
-def _net(component: Component, gross: Measurement, seconds: float, around: dict[str, BlockRecord]) -> Measurement:
+def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -> Measurement:
     name = f"{component}_joules_net"
     if gross.value is None:
         return Measurement.of(name, None, "J", "lower", gross.reason, energy=gross.energy)
-    watts = {
-        moment: watts
-        for moment, block in around.items()
-        if block.idle is not None and (watts := block.idle.watts(component)) is not None
-    }
-    if not watts:
-        reasons = [block.idle.reasons.get(component, "") for block in around.values() if block.idle]
-        why = next(filter(None, reasons), "not measured")
-        return Measurement.of(name, None, "J", "lower", f"idle power: {why}", energy=gross.energy)
-    idle = sum(watts.values()) / len(watts)
-    ends = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
-    unsteady = "; unsteady" if _drifted(list(watts.values())) else ""
-    note = f"gross less idle: {ends}{unsteady}; {gross.reason}"
-    return Measurement.of(
-        name, gross.value - idle * seconds, "J", "lower", note, origin=gross.origin, energy=gross.energy
-    )
+    if idle.watts is None:
+        return Measurement.of(name, None, "J", "lower", idle.note, energy=gross.energy)
+    value, note = gross.value - idle.watts * seconds, f"{idle.note}; {gross.reason}"
+    return Measurement.of(name, value, "J", "lower", note, origin=gross.origin, energy=gross.energy)
 
 
 def unsteady_idle(blocks: Sequence[BlockRecord]) -> Iterator[str]:

@@ -6,32 +6,33 @@ from collections.abc import Iterator
 from typing import Any
 
 from harmbench.carbon import Grid
+from harmbench.cells import cells_of
 from harmbench.stats import LEVEL
 from harmbench.store import RunData
 
 
 def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
-    protocol = run.header["suite"]["protocol"]
+    protocol, kinds = run.header["suite"]["protocol"], _kinds(run)
     budget = f"{protocol['steps']} steps" if protocol["steps"] else f"{protocol['epochs']:g} epochs"
     yield (
         f"Every head got the same {budget}, batch {protocol['batch_size']}, {protocol['optimizer']} at learning rate "
         f"{protocol['lr']:g} ({protocol['schedule']}), and at each seed the same initial backbone and data order. "
-        + (f"The state with {_best(run)}" if protocol["select"] == "best" else "The last state")
+        + (f"The state with {_best(kinds)}" if protocol["select"] == "best" else "The last state")
         + " was kept and tested once."
     )
     for field, values in run.header["suite"].get("vary", {}).items():
         told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
         yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
     yield (
-        f"Verdicts: paired t test of {_ranked_by(run)} by seed against linear + cross_entropy, Holm-corrected over the "
-        f"table at {100 * (1 - LEVEL):.0f} %. The spread counts as no less than the rounding of an accuracy on so few "
-        "samples; no head is better, or named the best, while trials of its ended badly or collapsed. "
+        f"Verdicts: paired t test of {_ranked_by(kinds)} by seed against linear + cross_entropy, Holm-corrected over "
+        f"the table at {100 * (1 - LEVEL):.0f} %. The spread counts as no less than the rounding of an accuracy on so "
+        "few samples; no head is better, or named the best, while trials of its ended badly or collapsed. "
         "`not decided` is no proof of equality; the seeds it names are an estimate. "
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
     yield (
-        f"Target: {_target(run, protocol)}, read at the "
+        f"Target: {_target(kinds, protocol)}, read at the "
         "validations. Trials that never reach it are counted as later than all others, not dropped."
     )
     yield from _meter_notes(run)
@@ -50,28 +51,31 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         yield f"Left out: {entry['what']}: {entry['reason']}."
 
 
-def _kinds(run: RunData) -> tuple[bool, bool]:
+Kinds = tuple[bool, bool]
+
+
+def _kinds(run: RunData) -> Kinds:
     """Whether the run has trials of text, and others."""
     found = {trial.is_of_text for trial in run.trials if trial.sizes}
     return True in found, False in found or not found
 
 
-def _best(run: RunData) -> str:
-    of_text, others = _kinds(run)
+def _best(kinds: Kinds) -> str:
+    of_text, others = kinds
     said = (["the best validation accuracy"] if others else []) + (["the lowest validation loss"] if of_text else [])
     return f"{said[0]} ({said[1]} of text)" if len(said) > 1 else said[0]
 
 
-def _ranked_by(run: RunData) -> str:
-    of_text, others = _kinds(run)
+def _ranked_by(kinds: Kinds) -> str:
+    of_text, others = kinds
     return "test accuracy, of text test loss," if of_text and others else "test loss" if of_text else "test accuracy"
 
 
-def _target(run: RunData, protocol: dict[str, Any]) -> str:
+def _target(kinds: Kinds, protocol: dict[str, Any]) -> str:
     """As the protocol says, or as it is left to the baseline."""
     if protocol.get("target_nll"):
         return f"a validation loss of {protocol['target_nll']:g} nat"
-    of_text, others = _kinds(run)
+    of_text, others = kinds
     what = " or, of text, loss" if of_text and others else ""
     measure = "loss" if of_text and not others else "accuracy"
     whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
@@ -80,9 +84,27 @@ def _target(run: RunData, protocol: dict[str, Any]) -> str:
     return f"the validation {measure}{what} that is {whose}"
 
 
+NOTED = (
+    "gradient_norm_cv",
+    "gradient_spike_rate",
+    "flops_per_step",
+    "collapsed",
+    "test_perplexity",
+    "parallelogram_loss_2",
+)
+
+
+def _note(run: RunData, name: str) -> str | None:
+    """What the last trial with a value of a measure notes beside it; None where no trial has one."""
+    if not any(name in cell.measures for cell in cells_of(run.trials)):
+        return None
+    backwards = (m for trial in reversed(run.trials) for m in trial.measurements if m.name == name)
+    return next((m.reason for m in backwards if m.value is not None), None)
+
+
 def _meter_notes(run: RunData) -> Iterator[str]:
     """Definitions of what the meters of this run measured."""
-    notes = {m.name: m.reason for t in run.trials for m in t.measurements if m.value is not None}
+    notes = {name: note for name in NOTED if (note := _note(run, name)) is not None}
     if "gradient_norm_cv" in notes:
         looked = notes["gradient_norm_cv"]
         spike = notes.get("gradient_spike_rate") or "above a multiple of the median of those before it"

@@ -12,7 +12,7 @@ from harmbench.cells import in_order
 from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
-from harmbench.energy.net import net_of_idle
+from harmbench.energy.net import idle_power, net_of_idle
 from harmbench.formats import Report, Section
 from harmbench.report.aggregates import aggregate_notes, aggregate_sections
 from harmbench.report.environment import environment_of
@@ -74,9 +74,10 @@ def _likeness(run: RunData) -> Iterator[Section]:
 
 def _with_net(run: RunData) -> RunData:
     """The run, with energy above idle among each trial's measurements, where idle power was measured."""
-    if not any(block.idle for block in run.blocks):
+    idle = idle_power(run.blocks)
+    if not idle:
         return run
-    trials = [trial.but(measurements=trial.measurements + net_of_idle(trial, run.blocks)) for trial in run.trials]
+    trials = [trial.but(measurements=trial.measurements + net_of_idle(trial, idle)) for trial in run.trials]
     return run.model_copy(update={"trials": tuple(trials)})
 
 

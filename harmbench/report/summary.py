@@ -10,7 +10,7 @@ from statistics import median
 from harmbench.carbon import Grid
 from harmbench.cells import BY_LOSS, Cell, Lead, charged_components
 from harmbench.energy.net import unsteady_idle
-from harmbench.records import Component, Measurement
+from harmbench.records import Component
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.report.overview import best_of, headline
@@ -38,17 +38,19 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _energy_summary(run, grid)
     yield from _machine_summary(run)
     yield from _energy_caveats(run)
-    missing = (m for t in run.trials for m in t.measurements if m.value is None)
-    gone = sorted({f"{m.name} ({m.reason})" for m in missing if _is_of_the_machine(m)})
+    cells = [cell for group in groups for cell in group.cells]
+    named = ((cell, name) for cell in cells for name in cell.measures if _is_of_the_machine(name))
+    missing = (m for cell, name in named for m in cell.said(name) if m.value is None)
+    gone = sorted({f"{m.name} ({m.reason})" for m in missing})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:
         yield f"{run.unreadable_lines} unreadable line(s) of the results were skipped (a crash tears at most the last)."
 
 
-def _is_of_the_machine(missing: Measurement) -> bool:
-    """Missing for a reason of the machine's, and not of the trial's."""
-    return missing.name.endswith("_joules")
+def _is_of_the_machine(name: str) -> bool:
+    """Whether a measure, where it is missing, is so for a reason of the machine's, and not of the trial's."""
+    return name.endswith("_joules")
 
 
 def said_of(group: Group) -> str:
@@ -110,9 +112,9 @@ def _machine_summary(run: RunData) -> Iterator[str]:
     watched = [(trial, trial.machine) for trial in run.trials if trial.machine]
     if not watched:
         return
-    usual = median((machine.before + machine.after) / 2 for _, machine in watched)
-    ratios = [(m.after / m.before, m.before / usual, m.after / usual) for _, m in watched]
-    off = [max(max(ratio, 1 / ratio) for ratio in found) for found in ratios]
+    times = [(machine.before, machine.after) for _, machine in watched]
+    usual = median((before + after) / 2 for before, after in times)
+    off = [max(before, after, usual) / min(before, after, usual) for before, after in times]
     drifted = [factor for factor in off if factor > 1 + DRIFT]
     crowded = [
         trial
@@ -156,5 +158,6 @@ def _kind_of_caveat(caveat: str) -> str:
 
 
 def _total_joules(run: RunData, component: Component) -> float | None:
-    values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
-    return sum(v for v in values if v is not None) if any(v is not None for v in values) else None
+    values = (phase.joules[component] for trial in run.trials for phase in trial.phases)
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

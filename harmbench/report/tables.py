@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from harmbench import targets
 from harmbench.carbon import Grid
-from harmbench.cells import BY_ACCURACY, Cell, Lead, charged_components, is_collapsed
+from harmbench.cells import BY_ACCURACY, Cell, Lead
 from harmbench.formats import Column, Table
-from harmbench.records import COMPONENTS, Component
+from harmbench.records import COMPONENTS, Component, Measurement
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.stats import SURE, Interval, mean_interval
@@ -23,15 +22,15 @@ def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
         yield targets.table(group.cells)
     if _known(group.cells, REPRESENTATION):
         yield _representation_table(group, "Representation", FEATURES_CAPTION, REPRESENTATION)
-    if _has_values(group.cells, EMBEDDING):
+    if _measured(group.cells, EMBEDDING):
         yield _representation_table(group, "Token embedding", EMBEDDING_CAPTION, EMBEDDING)
     yield from _energy_table(group)
 
 
 def _main_table(group: Group, grid: Grid) -> Table:
-    origins = {c: o for cell in group.cells for t in cell.trials for c, o in t.energy_origins.items()}
+    origins = {c: o for cell in group.cells for c, o in cell.sources.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
-    parts = charged_components([t for cell in group.cells for t in cell.trials])
+    parts = [c for c in COMPONENTS if any(c in cell.charged for cell in group.cells)]
     charged = " + ".join(f"{c.upper()} ({origin(c)})" for c in parts) or "no source"
     speed, per = _speed(group)
     columns = (
@@ -98,7 +97,7 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
 
 def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
     """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
-    parts = [cell.by_seed(f"{component}_joules") for component in charged_components(cell.trials)]
+    parts = [cell.by_seed(f"{component}_joules") for component in cell.charged]
     seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
     grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
     return scaled(mean_interval(grams), 1000) if grams else None
@@ -246,13 +245,12 @@ def _representation_table(group: Group, title: str, caption: str, shown: Shown) 
 
 def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, ...]:
     collapsed = cell.by_seed("collapsed")
-    sound = replace(cell, trials=tuple(trial for trial in cell.trials if not is_collapsed(trial)))
     return (
         cell.head,
         cell.loss,
         *_shown_values(cell, quality),
         f"{sum(collapsed.values()):.0f}/{len(collapsed)}" if collapsed else MISSING,
-        *_shown_values(sound, shown),
+        *_shown_values(cell.sound, shown),
     )
 
 
@@ -261,17 +259,15 @@ def _energy_table(group: Group) -> Iterator[Table]:
     known = {name for cell in group.cells for name in cell.measures}
     if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
         return
-    trials = [trial for cell in group.cells for trial in cell.trials]
-    names = {m.name: m for trial in trials for m in trial.measurements if m.value is not None}
     shown = [
-        (name, label, names[name])
+        (name, label, m)
         for component in COMPONENTS
         for name, label in (
             (f"{component}_joules", f"{component.upper()} gross"),
             (f"{component}_joules_net", f"{component.upper()} above idle"),
             (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
         )
-        if name in names and not (name == "ram_joules" and names[name].origin == "modelled")
+        if (m := _last(group, name)) is not None and not (name == "ram_joules" and m.origin == "modelled")
     ]
     if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
         return
@@ -287,3 +283,9 @@ def _energy_table(group: Group) -> Iterator[Table]:
         columns=columns,
         rows=rows,
     )
+
+
+def _last(group: Group, name: str) -> Measurement | None:
+    """The group's last measurement with a value."""
+    backwards = (m for cell in reversed(group.cells) for m in reversed(cell.said(name)))
+    return next((m for m in backwards if m.value is not None), None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
 from harmbench.stats.student import LEVEL
 
@@ -41,20 +41,21 @@ def censored_median(reached: Sequence[float], censored: Sequence[float], level: 
     >>> censored_median([10.0, 20.0, 30.0], [40.0]).value
     20.0
     """
-    size = len(reached) + len(censored)
-    if not reached:
-        return Median(None, None, None, 0, size)
-    times, died = np.unique(np.asarray(reached, dtype=float), return_counts=True)
-    at_risk = size - np.searchsorted(np.sort([*reached, *censored]), times)  # those censored at a time still count
-    survival = np.cumprod(1 - died / at_risk)
-    with np.errstate(divide="ignore", invalid="ignore"):  # where nobody is left the formula has no bounds; NaN says so
-        error = np.sqrt(np.cumsum(died / (at_risk * (at_risk - died)))) / np.log(survival)
-        place = np.log(-np.log(survival))
-        far = special.ndtri((1 + level) / 2) * np.abs(error)
-        low, high = np.exp(-np.exp(place + far)), np.exp(-np.exp(place - far))
+    everyone = sorted([*reached, *censored])
+    size, left, variance = len(everyone), 1.0, 0.0
+    deviations = NormalDist().inv_cdf((1 + level) / 2)
+    survival: list[tuple[float, tuple[float, float, float]]] = []  # from each time on, with its bounds
+    for time, died in sorted(Counter(reached).items()):
+        at_risk = size - bisect_left(everyone, time)  # those censored at a time still count
+        if died == at_risk:  # nobody is left, and the formula has no bounds
+            survival.append((time, (0.0, math.nan, math.nan)))
+            continue
+        left *= 1 - died / at_risk
+        variance += died / (at_risk * (at_risk - died))
+        place, far = math.log(-math.log(left)), deviations * math.sqrt(variance) / -math.log(left)
+        survival.append((time, (left, math.exp(-math.exp(place + far)), math.exp(-math.exp(place - far)))))
 
-    def first_at_half(probabilities: NDArray[np.floating]) -> float | None:
-        under = times[probabilities <= 0.5 + 1e-12]
-        return float(under[0]) if len(under) else None
+    def first_at_half(which: int) -> float | None:
+        return next((float(time) for time, shares in survival if shares[which] <= 0.5 + 1e-12), None)
 
-    return Median(first_at_half(survival), first_at_half(low), first_at_half(high), len(reached), size)
+    return Median(first_at_half(0), first_at_half(1), first_at_half(2), len(reached), size)

@@ -163,7 +163,8 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     >>> mean_interval([1.0, 2.0, 3.0]).mean, round(mean_interval([1.0, 2.0, 3.0]).half_width, 3)
     (2.0, 2.484)
     """
-    return _estimate(values, 0.0).interval(level)
+    mean, error = _mean_with_error(values, 0.0)
+    return Interval(mean, _t_quantile((1 + level) / 2, len(values) - 1) * error, len(values))
 
 
 def paired_difference(
@@ -193,16 +194,22 @@ def two_sided(above: float, below: float) -> float:
 
 
 def _estimate(values: Sequence[float], least_spread: float) -> Estimate:
+    return Estimate(*_mean_with_error(values, least_spread), len(values) - 1, len(values))
+
+
+def _mean_with_error(values: Sequence[float], least_spread: float) -> tuple[float, float]:
+    """The mean, and its standard error: NaN for one value."""
     count = len(values)
     if count == 0:
         raise ValueError("no values")
     mean = math.fsum(values) / count
     if count == 1:
-        return Estimate(mean, math.nan, 0, 1)
+        return mean, math.nan
     # Equal values have no spread; arithmetic may find rounding there, and a t test would believe it.
-    is_constant = min(values) == max(values)
-    spread = 0.0 if is_constant else math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1))
-    return Estimate(values[0] if is_constant else mean, max(spread, least_spread) / math.sqrt(count), count - 1, count)
+    if values[0] == values[-1] and min(values) == max(values):
+        return values[0], least_spread / math.sqrt(count)
+    spread = math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (count - 1))
+    return mean, max(spread, least_spread) / math.sqrt(count)
 
 
 @cache
