@@ -12,7 +12,7 @@ def judged(seed: int, collapsed: float, status: str = "ok"):
     said = Measurement.of("collapsed", collapsed, "1", "lower")
     trial = record(spec(seed=seed), status)
     measurements = (*trial.measurements, said) if seed % 2 else (said, *reversed(trial.measurements))
-    return trial.model_copy(update={"measurements": measurements})
+    return trial.but(measurements=measurements)
 
 
 def test_values_are_of_those_that_ended_well_and_in_their_order():
