@@ -9,6 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
@@ -19,6 +20,20 @@ CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy coun
 
 Key = tuple[str, str, str, str, str]
 Scale = Literal["difference", "ratio"]
+
+
+class _Index(NamedTuple):
+    """A cell's measurements as a table with a row for each trial and a column for each measure.
+
+    Attributes:
+        places: of the columns, by name.
+        rows: None where a trial does not know a measure.
+        values: of each column.
+    """
+
+    places: dict[str, int]
+    rows: list[Sequence[Measurement | None]]
+    values: list[tuple[float | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -61,36 +76,52 @@ class Cell:
         return charged_components(self.trials)
 
     @cached_property
-    def _index(self) -> tuple[dict[str, list[Measurement]], dict[str, dict[int, float]]]:
-        """By measure, what the trials say of it, and the values by seed of those that ended well.
-
-        In one pass over what may be very many measurements, whoever asks for whatever.
-        """
-        said: dict[str, list[Measurement]] = defaultdict(list)
-        values: dict[str, dict[int, float]] = defaultdict(dict)
-        for trial in self.trials:
-            seed, is_ok = trial.spec.seed, trial.status == "ok"
-            for m in trial.measurements:
-                name, value = m.name, m.value
-                said[name].append(m)
-                if is_ok and value is not None:
-                    values[name][seed] = value
-        return dict(said), dict(values)
+    def _index(self) -> _Index:
+        """All measurements side by side, from one pass in the order in which they lie in memory."""
+        rows: list[Sequence[Measurement | None]] = [trial.measurements for trial in self.trials]
+        told = [[m.name for m in trial.measurements] for trial in self.trials]
+        are_alike = bool(told) and all(own == told[0] for own in told)
+        names = told[0] if are_alike else list(dict.fromkeys(chain.from_iterable(told)))
+        for i, own in enumerate(told):
+            if own != names:
+                known = dict(zip(own, rows[i], strict=True))
+                rows[i] = [known.get(name) for name in names]
+        values = zip(*([m and m.value for m in row] for row in rows), strict=True)
+        return _Index({name: place for place, name in enumerate(names)}, rows, list(values))
 
     def said(self, name: str) -> list[Measurement]:
         """What the trials say of a measure, in their order: a value, or why there is none."""
-        return self._index[0].get(name, [])
+        places, rows, _ = self._index
+        return [m for row in rows if (m := row[places[name]])] if name in places else []
+
+    @cached_property
+    def _seeds(self) -> list[int | None]:
+        """Of the trials; None where one ended badly."""
+        return [trial.spec.seed if trial.status == "ok" else None for trial in self.trials]
+
+    @cached_property
+    def _by_seed(self) -> dict[str, dict[int, float]]:
+        """What `by_seed` has been asked for."""
+        return {}
 
     def by_seed(self, name: str) -> dict[int, float]:
-        """A measure's value by seed, where there is one."""
+        """A measure's value by seed, of the trials that ended well and have one."""
+        if name not in self._by_seed:
+            given = zip(self._seeds, self._column(name), strict=False)
+            self._by_seed[name] = {seed: v for seed, v in given if v is not None and seed is not None}
+        return self._by_seed[name]
+
+    def _column(self, name: str) -> Sequence[float | None]:
+        """Values of all trials; nothing where none knows the measure."""
         if name.startswith("joules"):
-            return {t.spec.seed: v for t in self.trials if t.status == "ok" and (v := _value(t, name)) is not None}
-        return self._index[1].get(name, {})
+            return [_value(trial, name) for trial in self.trials]
+        places, _, values = self._index
+        return values[places[name]] if name in places else ()
 
     @property
     def measures(self) -> Collection[str]:
         """Names of all that a trial has a value of, or says why not."""
-        return self._index[0].keys()
+        return self._index.places.keys()
 
     @cached_property
     def _intervals(self) -> dict[str, Interval | None]:
