@@ -1,10 +1,13 @@
-"""Work that makes millions of values that all stay, without the garbage collector."""
+"""Work that makes millions of values that all stay: no garbage collector, and no freeing of each at the end."""
 
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 @contextmanager
@@ -17,3 +20,13 @@ def nothing_to_collect() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def end(code: int = 0) -> NoReturn:
+    """End the process at once: freeing millions of values one by one would take a second, for nothing.
+
+    What is registered to happen at its end does not; what was printed is written out.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -53,8 +53,9 @@ def _place(trial: TrialRecord) -> Place:
 
 
 def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
-    is_asked = any(m.name.endswith(SUFFIX) for m in trial.measurements)
-    if Target.of(trial.spec.protocol) is not None or not is_asked or not trial.curve:
+    if Target.of(trial.spec.protocol) is not None or not trial.curve:
+        return trial
+    if not any(m.name.endswith(SUFFIX) for m in trial.measurements):
         return trial
     unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
     made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown, trial.together)}

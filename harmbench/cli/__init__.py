@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harmbench.cli import _options as o
 from harmbench.cli import bench, claims, compare, doctor, listing, planning, plotting, reporting, running
 from harmbench.errors import HarmbenchError, UsageError
 
@@ -49,7 +50,7 @@ def main() -> None:
     """Run the command line; errors become one line and an exit code, 2 where the user can mend them."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        sys.exit(app(arguments or ["--help"], standalone_mode=False) or 0)
+        sys.exit(app(arguments or ["--help"], standalone_mode=False, obj=o.OwnProcess()) or 0)
     except Exception as error:
         if "--debug" in sys.argv:
             raise

@@ -99,3 +99,7 @@ def overrides(
         "protocol": protocol or None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+class OwnProcess:
+    """A context's object where the process is there for one command alone, and ends with it."""

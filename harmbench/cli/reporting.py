@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harmbench._garbage import nothing_to_collect
+from harmbench._garbage import end, nothing_to_collect
 from harmbench.cli import _options as o
 
 RunFolder = Annotated[
@@ -22,6 +22,7 @@ RunFolders = Annotated[
 
 @nothing_to_collect()
 def report(
+    context: typer.Context,
     runs: RunFolders = None,
     format: Annotated[str, typer.Option("--format", help="md, html, latex, csv or json.")] = "md",  # noqa: A002
     region: o.Region = "world",
@@ -56,6 +57,7 @@ def report(
     text = form.render(composed)
     if out == "-":
         typer.echo(text, nl=False)
+        _end(context)
         return
     path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
     try:
@@ -73,6 +75,13 @@ def report(
     typer.echo(f"Report: {path}")
     if open:
         _show(path)
+    _end(context)
+
+
+def _end(context: typer.Context) -> None:
+    """End a process that is there for this alone; one that goes on frees what was read."""
+    if isinstance(context.obj, o.OwnProcess):
+        end()
 
 
 def _show(path: Path) -> None:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-import numpy as np
 from scipy import special
 
 from harmbench.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
 from harmbench.formats import Column, Section, Table
 from harmbench.report.groups import Group
 from harmbench.report.numbers import MISSING
-from harmbench.stats import LEVEL, SURE, Bracket, aggregate, detectable_difference, probability_of_improvement
+from harmbench.stats import LEVEL, SURE, Bracket, Draws, aggregate, detectable_difference, probability_of_improvement
 from harmbench.stats.student import MOST_SEEDS
 
 NOTE = (
@@ -67,7 +66,8 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
     cells = {label: [cell for group in groups for cell in group.cells if cell.label == label] for label in labels}
     baseline = next((label for label in labels if cells[label][0].is_baseline), None)
     ranks = _ranks(groups, labels)
-    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None, lead) for label in labels]
+    draws = Draws(0)
+    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None, lead, draws) for label in labels]
     left_out = len({cell.label for group in groups for cell in group.cells}) - len(labels)
     yield Table(
         title="Heads over all groups",
@@ -86,7 +86,7 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
 
 
 def _row(
-    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: Lead
+    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: Lead, draws: Draws
 ) -> tuple[tuple[bool, float, str, str], tuple[str, ...]]:
     """With what to sort by: heads of which trials ended badly or collapsed stand last, as in every table."""
     values = [_values(cell, lead) for cell in cells]
@@ -95,13 +95,13 @@ def _row(
     else:
         theirs = [_values(cell, lead) for cell in baseline]
         ours, theirs = ([[lead.sign * value for value in of] for of in side] for side in (values, theirs))
-        improvement = _bracket(probability_of_improvement(ours, theirs, np.random.default_rng(0)), 100, 1)
+        improvement = _bracket(probability_of_improvement(ours, theirs, draws.again()), 100, 1)
     mean, unsound = fmean(ranks), sum(bool(cell.unsound) for cell in cells)
     return (unsound > 0, mean, cells[0].head, cells[0].loss), (
         cells[0].head,
         cells[0].loss,
         f"{mean:.1f} ({min(ranks):g} to {max(ranks):g})",
-        _bracket(aggregate(values, np.random.default_rng(0)), lead.factor, 1 if lead is BY_ACCURACY else 3),
+        _bracket(aggregate(values, draws.again()), lead.factor, 1 if lead is BY_ACCURACY else 3),
         improvement,
         str(unsound),
     )

@@ -19,6 +19,7 @@ from harmbench.stats.cka import alignment, linear_cka
 from harmbench.stats.many import at_least, holm
 from harmbench.stats.over_cells import (
     Bracket,
+    Draws,
     Profile,
     aggregate,
     interquartile_mean,
@@ -44,6 +45,7 @@ __all__ = [
     "SURE",
     "Bracket",
     "Comparison",
+    "Draws",
     "Estimate",
     "Interval",
     "Median",

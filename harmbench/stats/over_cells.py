@@ -38,6 +38,36 @@ class Profile(NamedTuple):
     high: Array
 
 
+class Draws:
+    """Draws a bootstrap's seeds, and the same ones again for the next: so heads are drawn alike, and but once.
+
+    >>> draws = Draws(0)
+    >>> aggregate([[0.9, 0.8, 0.7]], draws.again()) == aggregate([[0.9, 0.8, 0.7]], draws.again())
+    True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._place = 0
+        self._drawn: dict[tuple[int, int, tuple[int, int]], NDArray[np.int64]] = {}
+
+    def again(self) -> Draws:
+        """From the start."""
+        self._place = 0
+        return self
+
+    def integers(self, high: int, size: tuple[int, int]) -> NDArray[np.int64]:
+        """As a NumPy generator's: what comes depends on how many draws came before, not on how large they were."""
+        key = self._place, high, size
+        self._place += 1
+        if key not in self._drawn:
+            self._drawn[key] = np.random.default_rng([self._seed, *key[:2]]).integers(high, size=size)
+        return self._drawn[key]
+
+
+Generator = np.random.Generator | Draws
+
+
 def interquartile_mean(values: ArrayLike) -> Array:
     """Mean of the middle half along the last axis: a quarter of the values, rounded down, is cut off at each end.
 
@@ -55,7 +85,7 @@ def _middle_mean(ranked: Array) -> Array:
 
 def aggregate(
     cells: Sequence[ArrayLike],
-    rng: np.random.Generator,
+    rng: Generator,
     statistic: Callable[[Array], Array] = _middle_mean,
     repetitions: int = 2000,
     level: float = LEVEL,
@@ -83,7 +113,7 @@ def aggregate(
 def performance_profile(
     cells: Sequence[ArrayLike],
     thresholds: Sequence[float],
-    rng: np.random.Generator,
+    rng: Generator,
     repetitions: int = 2000,
     level: float = LEVEL,
 ) -> Profile:
@@ -106,7 +136,7 @@ def performance_profile(
 def probability_of_improvement(
     ours: Sequence[ArrayLike],
     theirs: Sequence[ArrayLike],
-    rng: np.random.Generator,
+    rng: Generator,
     repetitions: int = 2000,
     level: float = LEVEL,
 ) -> Bracket:
@@ -142,7 +172,7 @@ def _arrays(cells: Sequence[ArrayLike]) -> list[Array]:
 
 
 def _redrawn(
-    statistic: Callable[[Array], Array], cells: Sequence[ArrayLike], rng: np.random.Generator, repetitions: int
+    statistic: Callable[[Array], Array], cells: Sequence[ArrayLike], rng: Generator, repetitions: int
 ) -> Array:
     """(repetitions, ...): a statistic of all values in order, each cell drawn from itself with replacement.
 
@@ -161,7 +191,7 @@ def _redrawn(
     return np.concatenate([statistic(ranked.take(part)) for part in parts])
 
 
-def _superiorities(pairs: Array, rng: np.random.Generator, repetitions: int) -> Array:
+def _superiorities(pairs: Array, rng: Generator, repetitions: int) -> Array:
     """(repetitions,): the mean of `pairs` (x, y), rows and columns drawn with replacement, independently."""
     x, y = pairs.shape
     first = np.arange(repetitions)[:, None]
@@ -172,7 +202,7 @@ def _superiorities(pairs: Array, rng: np.random.Generator, repetitions: int) -> 
     return np.asarray(np.einsum("rc->r", drawn) / pairs.size)  # of halves, so exact; `sum` is slow over so few
 
 
-def _drawn(size: int, rng: np.random.Generator, repetitions: int) -> NDArray[np.int64]:
+def _drawn(size: int, rng: Generator, repetitions: int) -> NDArray[np.int64]:
     """(repetitions, size): places drawn with replacement."""
     return rng.integers(size, size=(repetitions, size))
 
