@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from harmbench.errors import OptionError
 from harmbench.formats import Figure, Report
@@ -43,12 +46,20 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     >>> buffer.getvalue()[:5]
     b'<?xml'
     """
-    import matplotlib
-    from matplotlib.backend_bases import get_registered_canvas_class
-
     kind = kind or (target.suffix.lstrip(".") if isinstance(target, Path) else "svg")
     if kind not in KINDS:
         raise OptionError(f"cannot draw a picture as '{kind}'; write one of {', '.join(KINDS)}")
+    content = _drawn(figure, kind)
+    if isinstance(target, Path):
+        target.write_bytes(content)
+    else:
+        target.write(content)
+
+
+def _drawn(figure: Figure, kind: str) -> bytes:
+    import matplotlib
+    from matplotlib.backend_bases import get_registered_canvas_class
+
     undated = {"svg": dict.fromkeys(("Date", "Creator", "Format", "Type")), "pdf": {"CreationDate": None}}.get(kind)
     buffer = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
@@ -56,11 +67,7 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
         painted.set_dpi(150)
         canvas = get_registered_canvas_class(kind)(painted)
         getattr(canvas, f"print_{kind}")(buffer, metadata=undated)  # `savefig` would draw it all twice
-    content = _slim(buffer.getvalue().decode()).encode() if kind == "svg" else buffer.getvalue()
-    if isinstance(target, Path):
-        target.write_bytes(content)
-    else:
-        target.write(content)
+    return _slim(buffer.getvalue().decode()).encode() if kind == "svg" else buffer.getvalue()
 
 
 def _slim(svg: str) -> str:
@@ -76,11 +83,47 @@ def _slim(svg: str) -> str:
     return "".join(parts)
 
 
-def drawn(report: Report) -> Report:
+class Drawer:
+    """Draws a report's figures: in a process beside the one that composes it, where that takes long enough.
+
+    Args:
+        kind: svg, png or pdf.
+        beside: draw in another process, each figure from the moment on when it is begun.
+    """
+
+    def __init__(self, kind: str, beside: bool = False) -> None:
+        self._kind = kind
+        self._pool = ProcessPoolExecutor(1, get_context("spawn")) if beside else None
+        self._begun: list[Future[bytes]] = []
+        if self._pool:
+            self._pool.submit(_make_ready)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, figure: Figure) -> None:
+        """Draw a figure while this process goes on, if there is another."""
+        if self._pool:
+            self._begun.append(self._pool.submit(_drawn, figure, self._kind))
+
+    def finish(self, figures: Sequence[Figure]) -> list[bytes]:
+        """All figures as files: those that were begun, or else drawn now."""
+        if self._begun:
+            return [begun.result() for begun in self._begun]
+        return [_drawn(figure, self._kind) for figure in figures]
+
+
+def drawn(report: Report, drawer: Drawer | None = None) -> Report:
     """A report with its figures as SVG, for formats that hold their pictures inside."""
-    drawings = {}
-    for figure in report.figures:
-        buffer = io.BytesIO()
-        draw(figure, buffer, "svg")
-        drawings[figure.name] = buffer.getvalue().decode()
-    return report.model_copy(update={"drawings": drawings})
+    drawings = (drawer or Drawer("svg")).finish(report.figures)
+    texts = {figure.name: svg.decode() for figure, svg in zip(report.figures, drawings, strict=True)}
+    return report.model_copy(update={"drawings": texts})
+
+
+def _make_ready() -> None:
+    """Import what takes long."""
+    from matplotlib.backends import backend_svg  # noqa: F401

@@ -21,7 +21,7 @@ from harmbench import artifacts, environment, figures, pictures, plan, store
 from harmbench import suite as suites
 from harmbench.charts import Dots, Images, Line, LinePanel, Lines, Matrix, Plane, Radar, Tradeoff, limits_of_shares
 from harmbench.charts._style import look
-from harmbench.cli import app
+from harmbench.cli import app, reporting
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
 from harmbench.formats import Figure
@@ -292,6 +292,27 @@ def test_a_figure_is_written_by_its_suffix_the_same_each_time(
     assert content == drawn(figure, kind)
     with pytest.raises(OptionError, match="one of svg, png, pdf"):
         figures.draw(figure, tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("form", ["md", "html", "latex"])
+def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own from so many trials on."""
+    asked = ["report", "reports/example-pixels", "reports/example-grokking", "--format", form, "--out"]
+    beside = []
+    begin = figures.Drawer.begin
+    monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
+    for many, folder in ((10**9, tmp_path / "within"), (1, tmp_path / "beside")):
+        monkeypatch.setattr(reporting, "MANY", many)
+        folder.mkdir()
+        result = CliRunner().invoke(app, [*asked, str(folder / "report")])
+        assert result.exit_code == 0, result.output
+    assert len({pool is None for pool in beside}) == 2, "one of the reports was drawn in another way than meant"
+    names = sorted(path.name for path in (tmp_path / "within").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "beside").iterdir())
+    for name in names:
+        assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
 
 
 def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:

@@ -19,6 +19,8 @@ RunFolders = Annotated[
     typer.Argument(metavar="[RUN...]", help="Run folders; the latest under reports/ unless given."),
 ]
 
+MANY = 2000  # trials, of which composing a report takes as long as to start another process that draws
+
 
 @nothing_to_collect()
 def report(
@@ -37,7 +39,7 @@ def report(
 
     Example: harmbench report --format md --region FRA
     """
-    from harmbench import carbon, store
+    from harmbench import carbon, figures, store
     from harmbench import report as reports
     from harmbench.errors import OptionError, RunFolderError
     from harmbench.formats import FORMATS
@@ -49,26 +51,23 @@ def report(
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
     data = [store.read(folder) for folder in folders]
     gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
-    composed = reports.compose_together(data, grid, raw=form.raw)
-    if form.holds_drawings:
-        from harmbench import figures
-
-        composed = figures.drawn(composed)
-    text = form.render(composed)
-    if out == "-":
-        typer.echo(text, nl=False)
-        _end(context)
-        return
     path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    if form.pictures:
-        from harmbench import figures
-
-        for figure in composed.figures:
-            figures.draw(figure, path.parent / f"{figure.name}{form.pictures}")
+    shows = form.holds_drawings or (bool(form.pictures) and out != "-")
+    is_large = sum(len(run.trials) for run in data) >= MANY
+    with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
+        composed = reports.compose_together(data, grid, raw=form.raw, begin=drawer.begin)
+        text = form.render(figures.drawn(composed, drawer) if form.holds_drawings else composed)
+        if out == "-":
+            typer.echo(text, nl=False)
+            _end(context)
+            return
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        if form.pictures:
+            for figure, drawing in zip(composed.figures, drawer.finish(composed.figures), strict=True):
+                (path.parent / f"{figure.name}{form.pictures}").write_bytes(drawing)
     typer.echo(f"{composed.title}")
     for sentence in (*composed.places, *composed.summary):
         typer.echo(f"  {sentence.replace('**', '')}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from harmbench.claims import judge
 from harmbench.claims import summary as claims_summary
 from harmbench.claims import table as claims_table
 from harmbench.energy.net import idle_power, net_of_idle
-from harmbench.formats import Report, Section
+from harmbench.formats import Figure, Report, Section
 from harmbench.report.aggregates import aggregate_notes, aggregate_sections
 from harmbench.report.environment import environment_of
 from harmbench.report.groups import Group, group_cells
@@ -28,17 +28,21 @@ from harmbench.suite import check_claims
 CLAIMS = "What the suite claims"
 
 
-def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
+def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure], None] = lambda _: None) -> Report:
     """The report of a run.
 
     Args:
         run: as `store.read` gives it.
         grid: turns joules into CO2.
         raw: with the raw rows, which a report for people alone does not need.
+        begin: told of each figure before all else is composed, to draw it meanwhile.
     """
     suite = run.header["suite"]
     run = _with_net(run)
     groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
+    figures = tuple(pictures.for_report(run))
+    for figure in figures:
+        begin(figure)
     verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
         title=f"harmbench: {suite['name']}",
@@ -46,7 +50,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True) -> Report:
         overview=overview(groups),
         summary=(*([claims_summary(verdicts)] if verdicts else []), *summarise(run, groups, grid)),
         places=tuple(said_of(group) for group in groups),
-        figures=tuple(pictures.for_report(run)),
+        figures=figures,
         sections=(
             *([Section(title=CLAIMS, tables=(claims_table(verdicts),), leads=True)] if verdicts else []),
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harmbench.carbon import Grid
 from harmbench.errors import RunFolderError
-from harmbench.formats import Report, Table
+from harmbench.formats import Figure, Report, Table
 from harmbench.records import SCHEMA_VERSION
 from harmbench.report.one import compose
 from harmbench.store import RunData
 
 
-def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> Report:
+def compose_together(
+    runs: Sequence[RunData], grid: Grid, raw: bool = True, begin: Callable[[Figure], None] = lambda _: None
+) -> Report:
     """The report of several runs: every section, sentence and row says which run it is of.
 
     A trial that several runs hold counts in the first of them alone.
@@ -22,6 +24,8 @@ def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> R
         runs: in the order given.
         grid: turns joules into CO2.
         raw: with the raw rows.
+        begin: told of each figure of the report in turn, before its run is composed: as it will be drawn, though its
+            name and caption may not yet say which run it is of.
 
     Raises:
         RunFolderError: for a run of a later schema.
@@ -29,7 +33,7 @@ def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> R
     for run in runs:
         _check_schema(run)
     if len(runs) == 1:
-        return compose(runs[0], grid, raw)
+        return compose(runs[0], grid, raw, begin)
     names = _names(runs)
     seen: set[str] = set()
     parts, repeated = [], []
@@ -40,7 +44,7 @@ def compose_together(runs: Sequence[RunData], grid: Grid, raw: bool = True) -> R
             header = {**run.header, "planned": run.planned - again}
             run = run.model_copy(update={"trials": fresh, "header": header})
         seen.update(trial.id for trial in fresh)
-        parts.append(_named(compose(run, grid, raw), name))
+        parts.append(_named(compose(run, grid, raw, begin), name))
     return Report(
         title=f"harmbench: {', '.join(names)}",
         subtitle="Several runs. Verdicts, ranks and intervals are each within one run: runs are not compared here "
