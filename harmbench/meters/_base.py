@@ -168,13 +168,27 @@ class Outcome:
 
 
 class Watcher:
-    """Watches one trial. Subclasses override what they need."""
+    """Watches one trial. Subclasses override what they need.
+
+    Attributes:
+        due: index of the step that it wants to see next; those before are not shown to it. One that leaves it as it is
+            sees every step.
+    """
+
+    due: float = 1
 
     def on_start(self, device: torch.device) -> None:
         """Called once, right before the first step, outside the training window."""
 
     def on_step(self, step: Step) -> None:
-        """Called after each step, outside the step's timing."""
+        """Called after each step that is due, outside the step's timing."""
+
+    def on_losses(self, first: int, losses: Sequence[float]) -> None:
+        """Called every few steps with the losses of all steps since the last call, from step `first` on.
+
+        They may go on behind the first that is not finite. All up to it are known when `on_validation` or `state` is
+        called, and when a trial ends.
+        """
 
     def on_validation(self, seen: Validation) -> None:
         """Called after each validation, outside the training window."""
@@ -185,7 +199,7 @@ class Watcher:
         None where it cannot tell, which is so for a watcher that sees steps or validations unless it says how; the
         record of a trial that went on after an interruption then names the meter.
         """
-        hooks = ("on_start", "on_step", "on_validation")
+        hooks = ("on_start", "on_step", "on_losses", "on_validation")
         return {} if all(getattr(type(self), hook) is getattr(Watcher, hook) for hook in hooks) else None
 
     def restore(self, state: dict[str, Any]) -> None:

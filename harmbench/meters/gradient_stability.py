@@ -1,7 +1,8 @@
 """How smoothly a trial trains.
 
-on_step: keep the loss, and at two successive steps of every few: copy the gradient, four or six inner products
-on_validation: fetch the numbers in one transfer, and fold them in: stops at the first loss that is not finite
+on_step, two successive ones of every few: copy the gradient, take inner products of it and the one before
+on_losses: keep them
+on_validation: fetch the products in one transfer, and fold all in: stops at the first loss that is not finite
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from harmbench.records import Curve, Direction, Measurement
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MOST_WAITING = 512  # steps kept on the device where no validation comes: a transfer each step would stall a GPU
+MOST_WAITING = 512  # steps that wait to be folded in where no validation comes
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
 FEW = 10  # looks that a spike is compared with, at least
 
@@ -153,7 +154,7 @@ class _GroupStatistics:
 
 # What a checkpoint carries of a watcher, besides its statistics.
 _CARRIED = (
-    *("_taken", "_smooth", "_last_loss", "_clips", "_has_head", "_is_over"),
+    *("due", "_folded", "_smooth", "_last_loss", "_clips", "_has_head", "_is_over"),
     *("_steps", "_finite_looks", "_nonfinite", "_clipped"),
 )
 
@@ -162,8 +163,9 @@ class _GradientWatcher(Watcher):
     def __init__(self, meter: GradientStability) -> None:
         self._meter = meter
         self._gradients: _Gradients | None = None
-        self._losses: list[Tensor] = []  # of the steps since the last transfer
-        self._taken = 0  # steps seen
+        self.due = self._next(0)
+        self._losses: list[float] = []  # of the steps that wait
+        self._folded = 0  # steps before those
         self._before: tuple[int, _Look] | None = None
         self._groups = {group: _GroupStatistics(group, meter) for group in GROUPS}
         self._differences, self._smoothed = _Moments(), _Moments()
@@ -176,7 +178,7 @@ class _GradientWatcher(Watcher):
         ] = {}  # copies of gradients of before an interruption, until there are parameters
 
     def state(self) -> dict[str, Any]:
-        self._flush()
+        self._fold()
         return {
             "own": {name: getattr(self, name) for name in _CARRIED},
             "before": self._before and [self._before[0], list(self._before[1])],
@@ -197,33 +199,34 @@ class _GradientWatcher(Watcher):
         self._carried = state["copies"]
 
     def on_step(self, step: Step) -> None:
-        self._taken += 1
-        self._losses.append(step.loss)
-        if self._is_looked_at(self._taken):
-            if self._gradients is None:
-                self._gradients = _Gradients(step.parameters, step.head, self._carried)
-                self._clips, self._has_head = step.clip_norm is not None, bool(step.head)
-            keep = self._is_looked_at(self._taken + 1)
-            self._gradients.look(self._taken, step.clip_norm, keep=keep)
-        if len(self._losses) == MOST_WAITING:
-            self._flush()
+        if self._gradients is None:
+            self._gradients = _Gradients(step.parameters, step.head, self._carried)
+            self._clips, self._has_head = step.clip_norm is not None, bool(step.head)
+        self.due = self._next(step.index)
+        self._gradients.look(step.index, step.clip_norm, keep=self.due == step.index + 1)
+
+    def _next(self, step: int) -> int:
+        """The next of the last two of every `every`: the first steps, whose memory is measured, have no copies yet."""
+        every = self._meter.every
+        return step + 1 if -(step + 1) % every < 2 else step + every - 1 - step % every
+
+    def on_losses(self, first: int, losses: Sequence[float]) -> None:
+        self._losses += losses
+        if len(self._losses) >= MOST_WAITING:
+            self._fold()
 
     def on_validation(self, seen: Validation) -> None:
-        self._flush()  # off the clock of training
+        self._fold()  # off the clock of training
 
-    def _is_looked_at(self, step: int) -> bool:
-        """The last two of every `every`: the first steps, whose memory another meter measures, have no copies yet."""
-        return -step % self._meter.every < 2
-
-    def _flush(self) -> None:
-        """Fetch what waits on the device, and fold it in, step by step."""
+    def _fold(self) -> None:
+        """Fetch what waits on the device, and fold it in with the losses, step by step."""
         if not self._losses:
             return
-        losses = torch.stack(self._losses).tolist()
         looks = self._gradients.fetch() if self._gradients else {}
-        for step, loss in enumerate(losses, start=self._taken - len(losses) + 1):
+        for step, loss in enumerate(self._losses, start=self._folded + 1):
             if not self._is_over:
                 self._add(step, loss, looks.get(step))
+        self._folded += len(self._losses)
         self._losses.clear()
 
     def _add(self, step: int, loss: float, look: _Look | None) -> None:
@@ -257,7 +260,7 @@ class _GradientWatcher(Watcher):
         return self.partial()
 
     def partial(self) -> list[Measurement]:
-        self._flush()
+        self._fold()
         sampling, looks = self._meter.sampling, self._groups[""].norms.count
         few = f"too few steps ({self._steps}, looked {sampling})" if looks <= FEW else ""
         found = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
@@ -289,7 +292,7 @@ class _GradientWatcher(Watcher):
         return found
 
     def curves(self) -> list[Curve]:
-        self._flush()
+        self._fold()
         shown = GROUPS if self._has_head else GROUPS[:1]
         return [self._groups[group].keeper.curve() for group in shown if self._steps]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import resource
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ class Memory(Meter):
 class _MemoryWatcher(Watcher):
     def __init__(self) -> None:
         self._device: Device | None = None  # where memory is counted by torch
-        self._base = self._mark = self._peak = self._seen = 0
+        self._base = self._mark = self._peak = 0
+        self._seen = 0  # steps up to the last that was looked at
         self._is_reset = False
 
     def on_start(self, device: Device) -> None:
@@ -55,11 +57,10 @@ class _MemoryWatcher(Watcher):
         self._base, self._mark = psutil.Process().memory_info().rss, _high_water()
 
     def on_step(self, step: Step) -> None:
-        if self._seen == WATCHED_STEPS:
-            return
-        self._seen += 1
-        if self._seen.bit_count() == 1:  # 1, 2, 4, 8: the mark never falls, and reading it takes a while
-            self._peak = torch.cuda.max_memory_allocated(self._device) if self._device else _high_water()
+        """After the first, second, fourth and eighth: the mark never falls, and reading it takes a while."""
+        self._seen = max(1, 2 * self._seen)
+        self.due = step.index + self._seen if self._seen < WATCHED_STEPS else math.inf
+        self._peak = torch.cuda.max_memory_allocated(self._device) if self._device else _high_water()
 
     def state(self) -> dict[str, Any]:
         names = ("_base", "_mark", "_peak", "_seen", "_is_reset")
@@ -67,6 +68,7 @@ class _MemoryWatcher(Watcher):
 
     def restore(self, state: dict[str, Any]) -> None:
         if state["_seen"] == WATCHED_STEPS:  # else the watch begins anew, in this process
+            self.due = math.inf
             for name, value in state.items():
                 setattr(self, name, value)
 

@@ -44,8 +44,10 @@ from harmbench.runner.train import (
     DivergedError,
     Trained,
     evaluation_steps,
+    next_due,
     precision,
     predict,
+    show,
 )
 from harmbench.runner.trial import (
     Link,
@@ -319,7 +321,7 @@ class LockstepTraining:
             place: [each for each in its if type(each).on_step is not Watcher.on_step]
             for place, its in watchers.items()
         }
-        self._sees_steps = any(self._step_watchers.values())
+        self._due = math.inf  # until the watchers have started
         self._learnt = [list(model.parameters()) for model in stack.models]
         self._of_heads = [[*model.head.parameters(), *model.objective.parameters()] for model in stack.models]
         self._embedding = BACKBONES.parse(specs[0].backbone).embedding
@@ -351,6 +353,7 @@ class LockstepTraining:
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.on_start(self._data.device)
+        self._due = self._next_due()
         for step, rows in enumerate(rows_of_steps(self._data, protocol, self._steps, orders), start=1):
             if step == 1 or step - 1 in stops:
                 self._ledger.enter("train")
@@ -373,17 +376,25 @@ class LockstepTraining:
         losses, norms = stacked_step(self._stack, self._optimizer, inputs, targets, self._protocol)
         self._timer.mark()
         self._losses.append(losses)
-        if self._sees_steps:
+        if step >= self._due:
             self._stack.show_gradients()
             for place in self._active:
                 norm = None if norms is None else norms[place]
                 seen = Step(step, losses[place], self._learnt[place], norm, self._of_heads[place])
-                for watcher in self._step_watchers[place]:
-                    watcher.on_step(seen)
+                show(seen, self._step_watchers[place])
+            self._due = self._next_due()
+
+    def _next_due(self) -> float:
+        return min((next_due(watchers) for watchers in self._step_watchers.values()), default=math.inf)
 
     def _check_losses(self, step: int) -> None:
         fresh = torch.stack(self._losses[self._checked :]).tolist()
-        for taken, losses in enumerate(fresh, start=step - len(fresh) + 1):
+        first = step - len(fresh) + 1
+        for place in self._active:
+            own = [losses[place] for losses in fresh]
+            for watcher in self._watchers[place]:
+                watcher.on_losses(first, own)
+        for taken, losses in enumerate(fresh, start=first):
             for place in self._active:
                 if not math.isfinite(losses[place]):
                     self.diverged[place] = DivergedError(taken, losses[place])

@@ -163,6 +163,7 @@ class Training:
         self._carried: dict[str, Any] | None = None  # a state to go on from
         self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
         self._step_watchers = [each for each in watchers if type(each).on_step is not Watcher.on_step]
+        self._due = math.inf  # until the watchers have started
         self._validation_watchers = [each for each in watchers if type(each).on_validation is not Watcher.on_validation]
         self._ledger, self._on_progress = ledger, on_progress
         self._train_size = len(splits.train_targets)
@@ -251,6 +252,7 @@ class Training:
         for watcher in self._watchers:
             watcher.on_start(self._splits.train_inputs.device)
         done = self._settle_in(batches)
+        self._due = next_due(self._step_watchers)
         is_paused = True
         for step in range(done + 1, self._steps + 1):
             if is_paused:
@@ -292,14 +294,18 @@ class Training:
         loss, norm = training_step(self._model, self._optimizer, inputs, targets, self._spec.protocol)
         self._timer.mark()
         self._losses.append(loss)
-        for watcher in self._step_watchers:
-            watcher.on_step(Step(step, loss, self._parameters, norm, self._head))
+        if step >= self._due:
+            show(Step(step, loss, self._parameters, norm, self._head), self._step_watchers)
+            self._due = next_due(self._step_watchers)
 
     def _check_losses(self, step: int) -> None:
         if self._checked == len(self._losses):
             return
         fresh = torch.stack(self._losses[self._checked :]).tolist()
-        for taken, loss in enumerate(fresh, start=step - len(fresh) + 1):
+        first = step - len(fresh) + 1
+        for watcher in self._watchers:
+            watcher.on_losses(first, fresh)
+        for taken, loss in enumerate(fresh, start=first):
             if not math.isfinite(loss):
                 raise DivergedError(taken, loss)
         self._checked = len(self._losses)
@@ -337,6 +343,18 @@ class Training:
     def _train_accuracy(self) -> float:
         inputs, targets = self._ask(self._splits.train_inputs, self._splits.train_targets, 0)
         return predict(self._model, inputs, targets, self._spec.protocol).hits.double().mean().item()
+
+
+def next_due(watchers: Sequence[Watcher]) -> float:
+    """The next step that one of them wants to see."""
+    return min((watcher.due for watcher in watchers), default=math.inf)
+
+
+def show(step: Step, watchers: Sequence[Watcher]) -> None:
+    """A step to those that want to see it."""
+    for watcher in watchers:
+        if step.index >= watcher.due:
+            watcher.on_step(step)
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:

@@ -20,7 +20,7 @@ from harmbench.meters import METERS, Examined, Flops, Outcome, Step, Validation,
 from harmbench.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build
-from harmbench.runner.train import Training
+from harmbench.runner.train import DivergedError, Training
 from tests.samples import COUNTED, MODELLED, point, spec
 
 EVERY = [pytest.param(meter, id=str(meter)) for meter in METERS.every_variant()]
@@ -138,6 +138,43 @@ TRAINED = {"plain": {}, "clipped": {"grad_clip": 0.5}, "noisy": {"distance": NOI
 @pytest.mark.parametrize("options", TRAINED.values(), ids=TRAINED)
 def test_training_is_bit_identical_with_and_without_meters(options):
     is_untouched_by([meter.watcher() for meter in METERS.every_variant()], **options)
+
+
+class Seer(Watcher):
+    """Wants to see one step of every few."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self.steps: dict[int, float] = {}
+        self.losses: list[float] = []
+
+    def on_step(self, step: Step) -> None:
+        self.steps[step.index] = step.loss.item()
+        self.due = step.index + self._every
+
+    def on_losses(self, first: int, losses: Sequence[float]) -> None:
+        assert first == len(self.losses) + 1, "losses are missing, or come twice"
+        self.losses += losses
+
+    def on_validation(self, seen: Validation) -> None:
+        assert len(self.losses) == seen.point.step
+
+
+def test_a_watcher_sees_the_steps_that_it_wants_and_the_losses_of_all():
+    every, third, none = Seer(1), Seer(3), Watcher()
+    train([every, none, third], steps=40)
+    assert list(every.steps) == list(range(1, 41))
+    assert list(third.steps) == list(range(1, 41, 3))
+    assert every.losses == third.losses == list(every.steps.values())
+    assert third.steps.items() <= every.steps.items()
+
+
+def test_losses_are_told_up_to_the_one_that_is_not_finite():
+    seer = Seer(1)
+    with pytest.raises(DivergedError) as end:
+        train([seer], steps=40, lr=1e30, optimizer="sgd")
+    finite = [math.isfinite(loss) for loss in seer.losses]
+    assert finite.index(False) + 1 == end.value.step
 
 
 class DrawsNumbers(Watcher):
@@ -502,7 +539,9 @@ def feed(watcher: Watcher, gradients: np.ndarray, losses: Sequence[float], valid
     parameter = nn.Parameter(torch.zeros(rows.shape[1]))
     for index, (row, loss) in enumerate(zip(rows, losses, strict=True), start=1):
         parameter.grad = torch.from_numpy(row).float()
-        watcher.on_step(Step(index, torch.tensor(float(loss)), [parameter], None))
+        if index >= watcher.due:
+            watcher.on_step(Step(index, torch.tensor(float(loss)), [parameter], None))
+        watcher.on_losses(index, [float(loss)])
         if index % validated_every == 0:
             watcher.on_validation(Validation(POINT, [parameter], None, lambda: 0.5))
 
