@@ -73,9 +73,11 @@ class Ratio:
     """What one way took over another in windows side by side.
 
     Attributes:
+        threads: 0 for all rows together.
         ratio: median over the pairs; `low` to `high` is its 95 % bootstrap interval.
         quartiles: of the ratios.
         step_microseconds: of the bare loop, median.
+        found: the ratios themselves.
     """
 
     head: str
@@ -85,8 +87,15 @@ class Ratio:
     low: float
     high: float
     quartiles: tuple[float, float]
-    pairs: int
     step_microseconds: float
+    found: tuple[float, ...]
+
+    @classmethod
+    def of(cls, head: str, threads: int, what: str, found: Sequence[float], step_microseconds: float) -> Ratio:
+        """Of ratios that were measured."""
+        first, middle, third = np.quantile(found, [0.25, 0.5, 0.75]).tolist()
+        low, high = interval(np.asarray(found))
+        return cls(head, threads, what, middle, low, high, (first, third), step_microseconds, tuple(found))
 
     def __str__(self) -> str:
         return f"{self.ratio:.3f} [{self.low:.3f}, {self.high:.3f}] ({self.quartiles[0]:.2f}, {self.quartiles[1]:.2f})"
@@ -182,11 +191,15 @@ def compare(
         ("meters / bare, whole", "meters", "bare", "whole"),
     ):
         ratios = paired([getattr(t, field) for t in found[over]], [getattr(t, field) for t in found[under]])
-        low, high = interval(ratios)
-        first, middle, third = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
-        yield Ratio(
-            f"{trial.head} + {trial.loss}", threads, what, middle, low, high, (first, third), len(ratios), usual
-        )
+        yield Ratio.of(f"{trial.head} + {trial.loss}", threads, what, ratios.round(5).tolist(), usual)
+
+
+def together(ratios: Sequence[Ratio]) -> Iterator[Ratio]:
+    """All rows as one: no head or number of threads has a reason to be measured otherwise, and noise is halved."""
+    for what in dict.fromkeys(ratio.what for ratio in ratios):
+        of = [ratio for ratio in ratios if ratio.what == what]
+        usual = float(np.median([ratio.step_microseconds for ratio in of]))
+        yield Ratio.of("all", 0, what, [one for ratio in of for one in ratio.found], usual)
 
 
 def paired(over: Sequence[float], under: Sequence[float]) -> np.ndarray:
@@ -256,7 +269,8 @@ def as_markdown(ratios: Sequence[Ratio], about: dict[str, str]) -> str:
         f"| head | threads | bare step | pairs | {' | '.join(columns)} |",
         "|" + "---|" * (len(columns) + 4),
         *(
-            f"| {head} | {threads} | {row[0].step_microseconds:.0f} µs | {row[0].pairs} | {' | '.join(map(str, row))} |"
+            f"| {head} | {threads or ''} | {row[0].step_microseconds:.0f} µs | {len(row[0].found)} | "
+            f"{' | '.join(map(str, row))} |"
             for (head, threads), row in rows.items()
         ),
         "",
@@ -284,6 +298,7 @@ def main() -> None:
         for head in HEADS
         for ratio in compare(head, threads, asked.seconds, splits, CLOCKS[asked.clock])
     ]
+    ratios += together(ratios)
     about = bench.machine() | {
         "threads": " and ".join(map(str, asked.threads)),
         "clock": asked.clock,
