@@ -200,7 +200,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) 
     wait_for_trials(run, 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "the same command goes on" in said
     assert "Traceback" not in said
     assert harmbench("run", suite, "--out", run, cwd=tmp_path).returncode == 0
