@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harmbench.cells import Cell
+from harmbench.cells import Cell, cells_of
 from harmbench.charts import Dot, DotPanel, Dots
 from harmbench.formats import Figure
-from harmbench.pictures._base import Picture, ended_well, half_width, places_of
-from harmbench.stats import mean_interval
+from harmbench.pictures._base import Picture, half_width, places_of
 from harmbench.store import RunData
 
 OF_TOKENS, OF_FEATURES = "embedding_variance_2", "pca_variance_2"
@@ -30,12 +29,12 @@ class ExplainedVariance(Picture):
     measure: str = Field(default="", description="a share among the measures of a meter")
 
     def applies(self, run: RunData) -> str | None:
-        measure = self._measure(run)
-        known = [trial for trial in ended_well(run) if trial.value(measure) is not None]
-        if known:
-            sound = [trial for trial in known if not trial.value("collapsed")]
-            return None if sound else f"all {len(known)} trials that have {measure} collapsed"
-        return f"no trial has {measure}; put the meter representation into the suite"
+        measure, cells = self._measure(run), cells_of(run.trials)
+        known = sum(len(cell.by_seed(measure)) for cell in cells)
+        if not known:
+            return f"no trial has {measure}; put the meter representation into the suite"
+        is_sound = any(cell.sound.by_seed(measure) for cell in cells)
+        return None if is_sound else f"all {known} trials that have {measure} collapsed"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         measure = self._measure(run)
@@ -57,20 +56,18 @@ class ExplainedVariance(Picture):
         )
 
     def _measure(self, run: RunData) -> str:
-        of_tokens = any(trial.value(OF_TOKENS) is not None for trial in ended_well(run))
+        of_tokens = any(cell.by_seed(OF_TOKENS) for cell in cells_of(run.trials))
         return self.measure or (OF_TOKENS if of_tokens else OF_FEATURES)
 
 
 def _dot(cell: Cell, measure: str) -> Dot | None:
-    sound = [trial for trial in cell.trials if trial.status == "ok" and not trial.value("collapsed")]
-    values = [value for trial in sound if (value := trial.value(measure)) is not None]
-    if not values:
+    interval = cell.sound.interval(measure)
+    if interval is None:
         return None
-    interval = mean_interval(values)
     return Dot(
         head=cell.head,
         loss=cell.loss,
         mean=100 * interval.mean,
         half_width=half_width(interval, 100),
-        values=tuple(100 * value for value in values),
+        values=tuple(100 * value for value in cell.sound.by_seed(measure).values()),
     )
