@@ -309,7 +309,8 @@ def main() -> None:
         sys.stdout.write(as_markdown(ratios, about))
         return
     asked.out.with_suffix(".md").write_text(as_markdown(ratios, about), encoding="utf-8")
-    figures = json.dumps({"about": about, "ratios": [asdict(ratio) for ratio in ratios]}, indent=1) + "\n"
+    lines = ",\n".join(json.dumps(asdict(ratio)) for ratio in ratios)  # not a line for each of hundreds of numbers
+    figures = f'{{"about": {json.dumps(about)},\n"ratios": [\n{lines}\n]}}\n'
     asked.out.with_suffix(".json").write_text(figures, encoding="utf-8")
 
 
