@@ -85,5 +85,28 @@ def _as_plain(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
-def _as_record(kind: type[Any], plain: Any) -> Any:
-    return kind.model_validate(plain)
+_made: dict[Hashable, Any] = {}
+
+
+def _as_record(kind: type[BaseModel], plain: dict[str, Any]) -> BaseModel:
+    """A record; of equal ones without lists in them, such as a protocol, of which a run has thousands, always the same.
+
+    >>> from harmbench.records import EnergyOrigin
+    >>> _as_record(EnergyOrigin, {"method": "model"}) is _as_record(EnergyOrigin, {"method": "model"})
+    True
+    """
+    parts = {name: _as_record(part, plain[name]) for name, part in _records_in(kind) if name in plain}
+    try:
+        key = kind, *plain.items()
+        if key not in _made:
+            _made[key] = kind.model_validate(plain)
+        return _made[key]
+    except TypeError:  # something in it cannot be a key
+        return kind.model_validate({**plain, **parts})
+
+
+@functools.cache
+def _records_in(kind: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    """The fields that are records themselves."""
+    annotated = ((name, field.annotation) for name, field in kind.model_fields.items())
+    return [(name, part) for name, part in annotated if isinstance(part, type) and issubclass(part, BaseModel)]

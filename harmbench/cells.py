@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
 from harmbench.stats import Interval, mean_interval
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
+_NAME, _VALUE = attrgetter("name"), attrgetter("value")
 CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy counts
 
 Key = tuple[str, str, str, str, str]
@@ -32,8 +34,8 @@ class _Index(NamedTuple):
     """
 
     places: dict[str, int]
-    rows: list[Sequence[Measurement | None]]
-    values: list[tuple[float | None, ...]]
+    rows: Sequence[Sequence[Measurement | None]]
+    values: Sequence[tuple[float | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,25 @@ class Cell:
     @cached_property
     def _index(self) -> _Index:
         """All measurements side by side, from one pass in the order in which they lie in memory."""
-        rows: list[Sequence[Measurement | None]] = [trial.measurements for trial in self.trials]
-        told = [[m.name for m in trial.measurements] for trial in self.trials]
-        are_alike = bool(told) and all(own == told[0] for own in told)
-        names = told[0] if are_alike else list(dict.fromkeys(chain.from_iterable(told)))
-        for i, own in enumerate(told):
-            if own != names:
-                known = dict(zip(own, rows[i], strict=True))
-                rows[i] = [known.get(name) for name in names]
-        values = zip(*([m and m.value for m in row] for row in rows), strict=True)
-        return _Index({name: place for place, name in enumerate(names)}, rows, list(values))
+        told = [trial.measurements for trial in self.trials]
+        named = [list(map(_NAME, measurements)) for measurements in told]
+        if named and all(names == named[0] for names in named):  # without hashing half a million names
+            places = {name: place for place, name in enumerate(named[0])}
+            return _Index(places, told, list(zip(*(list(map(_VALUE, row)) for row in told), strict=True)))
+        places = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(named)))}
+        known = [dict(zip(names, row, strict=True)) for names, row in zip(named, told, strict=True)]
+        rows = [[of_trial.get(name) for name in places] for of_trial in known]
+        return _Index(places, rows, list(zip(*([m and m.value for m in row] for row in rows), strict=True)))
 
     def said(self, name: str) -> list[Measurement]:
         """What the trials say of a measure, in their order: a value, or why there is none."""
         places, rows, _ = self._index
         return [m for row in rows if (m := row[places[name]])] if name in places else []
+
+    def gaps(self, name: str) -> list[Measurement]:
+        """What they say of a measure where they have no value."""
+        places, _, values = self._index
+        return [m for m in self.said(name) if m.value is None] if name in places and None in values[places[name]] else []
 
     @cached_property
     def _seeds(self) -> list[int | None]:
@@ -110,6 +116,16 @@ class Cell:
             given = zip(self._seeds, self._column(name), strict=False)
             self._by_seed[name] = {seed: v for seed, v in given if v is not None and seed is not None}
         return self._by_seed[name]
+
+    def values(self, name: str) -> Sequence[float]:
+        """Those of `by_seed`, in its order."""
+        column = self._column(name) if self._is_whole else (None,)
+        return list(self.by_seed(name).values()) if None in column else column  # type: ignore[return-value]
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        """Whether all trials ended well, each of a seed of its own, so that a column without gaps is by seed."""
+        return None not in self._seeds and len(set(self._seeds)) == len(self._seeds)
 
     def _column(self, name: str) -> Sequence[float | None]:
         """Values of all trials; nothing where none knows the measure."""
@@ -131,7 +147,7 @@ class Cell:
     def interval(self, name: str) -> Interval | None:
         """A measure's mean over seeds, with its interval."""
         if name not in self._intervals:
-            values = list(self.by_seed(name).values())
+            values = self.values(name)
             self._intervals[name] = mean_interval(values) if values else None
         return self._intervals[name]
 

@@ -325,7 +325,7 @@ class PhaseTotal(Row, frozen=True, kw_only=True):
     direct_reasons: dict[Component, str] = {}
 
 
-class Telemetry(Record):
+class Telemetry(Row, frozen=True, kw_only=True):
     """What a GPU said of itself at the borders of a trial's phases: the least and the most, and all that was odd."""
 
     readings: int
@@ -424,7 +424,7 @@ class Curve(Row, frozen=True, kw_only=True):
     values: tuple[float | None, ...]
 
 
-class MachineState(Record):
+class MachineState(Row, frozen=True, kw_only=True):
     """How the machine was while a trial ran.
 
     Attributes:
@@ -484,9 +484,24 @@ class TrialRecord(Row, frozen=True, kw_only=True):
         """How many answers a part of the data asks for: of text its tokens, else its samples; 0 where nobody knows."""
         return self.sizes.get(f"{part}_tokens", self.sizes.get(part, 0))
 
+    def measurement(self, name: str) -> Measurement | None:
+        """The measurement of a name; None where the trial has none."""
+        place = _places.get(name, 0)
+        if place < len(self.measurements) and (found := self.measurements[place]).name == name:
+            return found
+        for place, found in enumerate(self.measurements):
+            if found.name == name:
+                _places[name] = place
+                return found
+        return None
+
     def value(self, name: str) -> float | None:
         """The value of a measurement; None where it is missing."""
-        return next((m.value for m in self.measurements if m.name == name), None)
+        found = self.measurement(name)
+        return found and found.value
+
+
+_places: dict[str, int] = {}  # where each measurement was found last: the trials of a run tell them in the same order
 
 
 def fingerprint(value: Any) -> str:

@@ -101,7 +101,7 @@ def typical(cell: Cell, what: str) -> str:
     `-` where no more than half got there, since the rest are later; `n/a` where some got there and have no value.
     """
     there = cell.by_seed("steps_to_target")
-    values = list(cell.by_seed(f"{what}{SUFFIX}").values())
+    values = cell.values(f"{what}{SUFFIX}")
     never = [math.inf] * (cell.count("ok") + cell.count("diverged") - len(there))
     if len(values) < len(there):
         return "n/a"

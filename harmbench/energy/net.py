@@ -62,8 +62,7 @@ def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
     if train is None or around is None:
         return ()
-    named = {m.name: m for m in trial.measurements if m.unit == "J"}
-    gross = ((component, named.get(f"{component}_joules")) for component in COMPONENTS)
+    gross = ((component, trial.measurement(f"{component}_joules")) for component in COMPONENTS)
     return tuple(
         _net(component, total, train.seconds, around[component])
         for component, total in gross

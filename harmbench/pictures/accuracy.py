@@ -70,7 +70,7 @@ def panels_of(shown: dict[str, list[Cell]], measure: str, factor: float, sign: i
     means: dict[str, list[float]] = defaultdict(list)
     cells = [cell for members in shown.values() for cell in members]
     for cell in cells:
-        means[cell.head] += list(cell.by_seed(measure).values())
+        means[cell.head] += cell.values(measure)
     unsound = {cell.head for cell in cells if cell.unsound}
     rows = sorted(means, key=lambda head: (head in unsound, -sign * sum(means[head]) / len(means[head])))
     return tuple(_panel(place, members, rows, measure, factor) for place, members in shown.items())
@@ -93,5 +93,5 @@ def _dot(cell: Cell, measure: str, factor: float) -> Dot:
         loss=cell.loss,
         mean=factor * interval.mean,
         half_width=half_width(interval, factor),
-        values=tuple(factor * value for value in cell.by_seed(measure).values()),
+        values=tuple(factor * value for value in cell.values(measure)),
     )

@@ -69,5 +69,5 @@ def _dot(cell: Cell, measure: str) -> Dot | None:
         loss=cell.loss,
         mean=100 * interval.mean,
         half_width=half_width(interval, 100),
-        values=tuple(100 * value for value in cell.sound.by_seed(measure).values()),
+        values=tuple(100 * value for value in cell.sound.values(measure)),
     )

@@ -85,7 +85,7 @@ def _panel(place: str, cells: list[Cell], measure: str) -> TradeoffPanel:
 def _cost_of(cell: Cell, measure: str) -> Interval | None:
     if measure != "seconds":
         return cell.interval(measure)
-    spent = [sum(p.seconds for p in t.phases if p.phase == "train") for t in cell.trials if t.status == "ok"]
+    spent = [sum([p.seconds for p in t.phases if p.phase == "train"]) for t in cell.trials if t.status == "ok"]
     return mean_interval(spent) if spent else None
 
 

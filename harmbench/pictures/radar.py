@@ -137,7 +137,7 @@ def _dots(axis: Axis, cells: Sequence[Cell]) -> DotPanel:
                     loss=cell.loss,
                     mean=axis.factor * interval.mean,
                     half_width=half_width(interval, axis.factor),
-                    values=tuple(axis.factor * value for value in cell.by_seed(axis.measure).values()),
+                    values=tuple(axis.factor * value for value in cell.values(axis.measure)),
                 )
             )
     return DotPanel(

@@ -107,8 +107,8 @@ def _row(
     )
 
 
-def _values(cell: Cell, lead: Lead) -> list[float]:
-    return list(cell.by_seed(lead.measure).values())
+def _values(cell: Cell, lead: Lead) -> Sequence[float]:
+    return cell.values(lead.measure)
 
 
 def _ranks(groups: Sequence[Group], labels: set[str]) -> dict[str, list[float]]:

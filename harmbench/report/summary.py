@@ -40,8 +40,7 @@ def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str
     yield from _energy_caveats(run)
     cells = [cell for group in groups for cell in group.cells]
     named = ((cell, name) for cell in cells for name in cell.measures if _is_of_the_machine(name))
-    missing = (m for cell, name in named for m in cell.said(name) if m.value is None)
-    gone = sorted({f"{m.name} ({m.reason})" for m in missing})
+    gone = sorted(f"{name} ({reason})" for name, reason in {(n, m.reason) for cell, n in named for m in cell.gaps(n)})
     if gone:
         yield "Could not be measured here: " + "; ".join(gone) + "."
     if run.unreadable_lines:
@@ -158,6 +157,6 @@ def _kind_of_caveat(caveat: str) -> str:
 
 
 def _total_joules(run: RunData, component: Component) -> float | None:
-    values = (phase.joules[component] for trial in run.trials for phase in trial.phases)
+    values = [phase.joules[component] for trial in run.trials for phase in trial.phases]
     known = [value for value in values if value is not None]
     return sum(known) if known else None

@@ -62,7 +62,7 @@ def _facts(measurement: Measurement | None) -> dict[str, Any]:
 
 def _co2_measurements(trial: TrialRecord, grid: Grid) -> Iterator[Measurement]:
     for component in ("cpu", "gpu"):
-        energy = next((m for m in trial.measurements if m.name == f"{component}_joules"), None)
+        energy = trial.measurement(f"{component}_joules")
         if energy is not None and energy.value is not None:
             note = f"{component} energy ({energy.origin}) x {grid}"
             grams = grid.grams(energy.value)

@@ -49,19 +49,37 @@ class Draws:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._place = 0
-        self._drawn: dict[tuple[int, int, tuple[int, int]], NDArray[np.int64]] = {}
+        self._drawn: dict[tuple[int, int, int], NDArray[np.intp]] = {}
+        self._counted: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
     def again(self) -> Draws:
         """From the start."""
         self._place = 0
         return self
 
-    def integers(self, high: int, size: tuple[int, int]) -> NDArray[np.int64]:
-        """As a NumPy generator's: what comes depends on how many draws came before, not on how large they were."""
-        key = self._place, high, size
+    def places(self, size: int, repetitions: int) -> NDArray[np.intp]:
+        """(repetitions, size): places drawn with replacement from so many.
+
+        What comes depends on how many draws came before, not on how large they were.
+        """
+        return self._of(self._next(size, repetitions))
+
+    def times(self, size: int, repetitions: int) -> NDArray[np.float32]:
+        """(repetitions, size): how many times each place is drawn, in place of `places`."""
+        key = self._next(size, repetitions)
+        if key not in self._counted:
+            self._counted[key] = _counted(self._of(key))
+        return self._counted[key]
+
+    def _next(self, size: int, repetitions: int) -> tuple[int, int, int]:
         self._place += 1
+        return self._place - 1, size, repetitions
+
+    def _of(self, key: tuple[int, int, int]) -> NDArray[np.intp]:
+        place, size, repetitions = key
         if key not in self._drawn:
-            self._drawn[key] = np.random.default_rng([self._seed, *key[:2]]).integers(high, size=size)
+            rng = np.random.default_rng([self._seed, place, size])
+            self._drawn[key] = rng.integers(size, size=(repetitions, size))
         return self._drawn[key]
 
 
@@ -184,7 +202,7 @@ def _redrawn(
     ranks = np.empty(len(values), dtype=np.min_scalar_type(len(values)))
     ranks[order] = np.arange(len(values))
     own = np.split(ranks, np.cumsum([len(array) for array in arrays])[:-1])
-    drawn = np.concatenate([of.take(_drawn(len(of), rng, repetitions)) for of in own], axis=1)
+    drawn = np.concatenate([of.take(_places(len(of), rng, repetitions)) for of in own], axis=1)
     drawn.sort(axis=1)
     ranked = values[order]
     parts = np.array_split(drawn, math.ceil(drawn.size / _AT_ONCE))
@@ -192,19 +210,32 @@ def _redrawn(
 
 
 def _superiorities(pairs: Array, rng: Generator, repetitions: int) -> Array:
-    """(repetitions,): the mean of `pairs` (x, y), rows and columns drawn with replacement, independently."""
-    x, y = pairs.shape
-    first = np.arange(repetitions)[:, None]
-    rows = (_drawn(x, rng, repetitions) + x * first).ravel()
-    times = np.bincount(rows, minlength=repetitions * x).reshape(repetitions, x)  # that each row was drawn
-    columns = _drawn(y, rng, repetitions) + y * first
-    drawn = (times.astype(float) @ pairs).take(columns)
-    return np.asarray(np.einsum("rc->r", drawn) / pairs.size)  # of halves, so exact; `sum` is slow over so few
+    """(repetitions,): the mean of `pairs` (x, y), rows and columns drawn with replacement, independently.
+
+    In single precision, which loses nothing: all are sums of halves.
+    """
+    of_rows, of_columns = (_times(size, rng, repetitions) for size in pairs.shape)
+    summed = np.einsum("rc,rc->r", of_rows @ pairs.astype(np.float32), of_columns)
+    return np.asarray(summed / np.float64(pairs.size))
 
 
-def _drawn(size: int, rng: Generator, repetitions: int) -> NDArray[np.int64]:
+def _places(size: int, rng: Generator, repetitions: int) -> NDArray[np.intp]:
     """(repetitions, size): places drawn with replacement."""
+    if isinstance(rng, Draws):
+        return rng.places(size, repetitions)
     return rng.integers(size, size=(repetitions, size))
+
+
+def _times(size: int, rng: Generator, repetitions: int) -> NDArray[np.float32]:
+    """(repetitions, size): how many times each place is drawn."""
+    return rng.times(size, repetitions) if isinstance(rng, Draws) else _counted(_places(size, rng, repetitions))
+
+
+def _counted(places: NDArray[np.intp]) -> NDArray[np.float32]:
+    """How many times each place comes in each row of as many."""
+    rows, size = places.shape
+    flat = (places + size * np.arange(rows)[:, None]).ravel()
+    return np.bincount(flat, minlength=places.size).reshape(rows, size).astype(np.float32)
 
 
 def _bounds(value: ArrayLike, draws: Array, cells: Sequence[ArrayLike], level: float) -> tuple[Array, Array]:

@@ -208,7 +208,7 @@ def _mean_with_error(values: Sequence[float], least_spread: float) -> tuple[floa
     # Equal values have no spread; arithmetic may find rounding there, and a t test would believe it.
     if values[0] == values[-1] and min(values) == max(values):
         return values[0], least_spread / math.sqrt(count)
-    spread = math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (count - 1))
+    spread = math.dist(values, [mean] * count) / math.sqrt(count - 1)
     return mean, max(spread, least_spread) / math.sqrt(count)
 
 
