@@ -36,7 +36,6 @@ from pydantic import ConfigDict
 from harmbench._garbage import nothing_to_collect
 from harmbench.errors import RunFolderError
 from harmbench.records import BlockRecord, BudgetRecord, Record, TrialRecord
-from harmbench.targets import with_targets
 
 R = TypeVar("R")
 PACKED = "trials.jsonl.gz"
@@ -149,9 +148,9 @@ def read(folder: Path) -> RunData:
     Raises:
         RunFolderError: where the folder is not a run.
     """
-    header = _read_header(folder)
-    if header is None:
-        raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
+    from harmbench.targets import with_targets  # brings NumPy and SciPy, which nothing else here needs
+
+    header = _header(folder)
     with nothing_to_collect():
         trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
@@ -167,6 +166,15 @@ def read(folder: Path) -> RunData:
         budgets=tuple(budgets),
         unreadable_lines=torn + torn_environments + torn_blocks + torn_budgets + _read_lines(folder / "torn.txt")[1],
     )
+
+
+def planned(folder: Path) -> int:
+    """How many trials a run was to have, without reading them.
+
+    Raises:
+        RunFolderError: where the folder is not a run.
+    """
+    return int(_header(folder)["planned"])
 
 
 def latest(root: Path) -> Path:
@@ -192,6 +200,13 @@ def _refuse_foreign(folder: Path) -> None:
 def _last_write(run: Path) -> float:
     found = (run / name for name in ("trials.jsonl", PACKED, "run.json") if (run / name).exists())
     return next(found).stat().st_mtime
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    header = _read_header(folder)
+    if header is None:
+        raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
+    return header
 
 
 def _read_header(folder: Path) -> dict[str, Any] | None:

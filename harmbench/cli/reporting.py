@@ -40,7 +40,6 @@ def report(
     Example: harmbench report --format md --region FRA
     """
     from harmbench import carbon, figures, store
-    from harmbench import report as reports
     from harmbench.errors import OptionError, RunFolderError
     from harmbench.formats import FORMATS
 
@@ -49,12 +48,14 @@ def report(
     form = FORMATS.parse(format)
     grid = carbon.grid(region, pue, intensity)
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
-    data = [store.read(folder) for folder in folders]
-    gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
     path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
     shows = form.holds_drawings or (bool(form.pictures) and out != "-")
-    is_large = sum(len(run.trials) for run in data) >= MANY
+    is_large = sum(map(store.planned, folders)) >= MANY
     with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
+        from harmbench import report as reports  # once the drawer has its process: NumPy starts threads
+
+        data = [store.read(folder) for folder in folders]
+        gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
         composed = reports.compose_together(data, grid, raw=form.raw, begin=drawer.begin)
         text = form.render(figures.drawn(composed, drawer) if form.holds_drawings else composed)
         if out == "-":
