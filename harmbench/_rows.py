@@ -85,16 +85,18 @@ def _as_plain(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
-_made: dict[Hashable, Any] = {}
+_made: dict[tuple[Any, ...], BaseModel] = {}
 
 
-def _as_record(kind: type[BaseModel], plain: dict[str, Any]) -> BaseModel:
+def _as_record(kind: type[BaseModel], plain: Any) -> BaseModel:
     """A record; of equal ones without lists in them, such as a protocol, of which a run has thousands, always the same.
 
     >>> from harmbench.records import EnergyOrigin
     >>> _as_record(EnergyOrigin, {"method": "model"}) is _as_record(EnergyOrigin, {"method": "model"})
     True
     """
+    if not isinstance(plain, dict):
+        return kind.model_validate(plain)  # says what is wrong
     parts = {name: _as_record(part, plain[name]) for name, part in _records_in(kind) if name in plain}
     try:
         key = kind, *plain.items()

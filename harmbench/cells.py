@@ -97,8 +97,8 @@ class Cell:
 
     def gaps(self, name: str) -> list[Measurement]:
         """What they say of a measure where they have no value."""
-        places, _, values = self._index
-        return [m for m in self.said(name) if m.value is None] if name in places and None in values[places[name]] else []
+        has_gaps = name in self.measures and None in self._column(name)
+        return [m for m in self.said(name) if m.value is None] if has_gaps else []
 
     @cached_property
     def _seeds(self) -> list[int | None]:

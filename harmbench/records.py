@@ -498,7 +498,7 @@ class TrialRecord(Row, frozen=True, kw_only=True):
     def value(self, name: str) -> float | None:
         """The value of a measurement; None where it is missing."""
         found = self.measurement(name)
-        return found and found.value
+        return found.value if found else None
 
 
 _places: dict[str, int] = {}  # where each measurement was found last: the trials of a run tell them in the same order

@@ -52,6 +52,10 @@ BROKEN = {
     "no such component": (("phases", 0, "joules"), {"fan": 1.0}),
     "a missing value without a reason": (("measurements", 0, "value"), None),
     "a spec with another protocol": (("spec", "protocol", "lr"), -1),
+    "a number for a spec": (("spec",), 5),
+    "a number for a protocol": (("spec", "protocol"), 5),
+    "a list for an origin": (("energy_origins", "cpu"), ["model"]),
+    "an unknown field of the machine": (("machine",), {"before": 1, "after": 1, "fan": 3}),
 }
 
 

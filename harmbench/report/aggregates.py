@@ -93,8 +93,8 @@ def _row(
     if baseline is None or cells[0].is_baseline:
         improvement = "" if cells[0].is_baseline else MISSING
     else:
-        theirs = [_values(cell, lead) for cell in baseline]
-        ours, theirs = ([[lead.sign * value for value in of] for of in side] for side in (values, theirs))
+        sides = values, [_values(cell, lead) for cell in baseline]
+        ours, theirs = ([[lead.sign * value for value in of] for of in side] for side in sides)
         improvement = _bracket(probability_of_improvement(ours, theirs, draws.again()), 100, 1)
     mean, unsound = fmean(ranks), sum(bool(cell.unsound) for cell in cells)
     return (unsound > 0, mean, cells[0].head, cells[0].loss), (
