@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,8 @@ def report(
     path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
     shows = form.holds_drawings or (bool(form.pictures) and out != "-")
     is_large = sum(map(store.planned, folders)) >= MANY
+    if isinstance(context.obj, o.OwnProcess):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's would spin on the core that draws
     with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
         from harmbench import report as reports  # once the drawer has its process: NumPy starts threads
 

@@ -35,14 +35,15 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
         run: as `store.read` gives it.
         grid: turns joules into CO2.
         raw: with the raw rows, which a report for people alone does not need.
-        begin: told of each figure before all else is composed, to draw it meanwhile.
+        begin: told of each figure as soon as it is known, before all else is composed, to draw it meanwhile.
     """
     suite = run.header["suite"]
     run = _with_net(run)
-    groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
-    figures = tuple(pictures.for_report(run))
-    for figure in figures:
+    figures = []
+    for figure in pictures.for_report(run):
         begin(figure)
+        figures.append(figure)
+    groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
     verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
         title=f"harmbench: {suite['name']}",
@@ -50,7 +51,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
         overview=overview(groups),
         summary=(*([claims_summary(verdicts)] if verdicts else []), *summarise(run, groups, grid)),
         places=tuple(said_of(group) for group in groups),
-        figures=figures,
+        figures=tuple(figures),
         sections=(
             *([Section(title=CLAIMS, tables=(claims_table(verdicts),), leads=True)] if verdicts else []),
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
