@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from harmbench.devices import board_of, nvidia_boards
-from harmbench.energy import EnergySource, Instruments
 from harmbench.energy.codecarbon import processor_times
+from harmbench.energy.instruments import Instruments
 from harmbench.energy.selftest import SelfTest, agreement, self_test
+from harmbench.energy.source import EnergySource
 from harmbench.energy.traps import Facts, Trap, find
 from harmbench.records import CHARGED, Component, EnergyOrigin, Record
 

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 from harmbench import doctor, environment, plan, suite
 from harmbench.cli import app
 from harmbench.cli import running as cli_running
-from harmbench.energy import CodeCarbonSource, Instruments, traps
+from harmbench.energy import traps
+from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.idle import measure_idle
+from harmbench.energy.instruments import Instruments
 from harmbench.energy.net import idle_power, net_of_idle, unsteady_idle
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource

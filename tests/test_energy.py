@@ -17,8 +17,16 @@ from codecarbon.external.ram import RAM
 
 from harmbench import devices
 from harmbench.devices import Board
-from harmbench.energy import CodeCarbonSource, settings_from_outside
-from harmbench.energy.codecarbon import LOAD_S, SETTINGS, SteadyLoad, _gpu_origin, _keep_own_clock, _origin
+from harmbench.energy.codecarbon import (
+    LOAD_S,
+    SETTINGS,
+    CodeCarbonSource,
+    SteadyLoad,
+    _gpu_origin,
+    _keep_own_clock,
+    _origin,
+    settings_from_outside,
+)
 from harmbench.errors import DeviceError, MeasurementError
 from harmbench.executors import LocalExecutor
 from harmbench.records import COMPONENTS, EnergyReading

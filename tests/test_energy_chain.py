@@ -10,8 +10,9 @@ from codecarbon.core import gpu_nvidia
 from codecarbon.external.hardware import CPU, GPU
 
 from harmbench import carbon, report, store
-from harmbench.energy import CodeCarbonSource, Instruments
+from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.idle import measure_idle
+from harmbench.energy.instruments import Instruments
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.records import BlockRecord, EnergyReading, TrialRecord

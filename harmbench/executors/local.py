@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from harmbench.energy import EnergySource
+from harmbench.energy.source import EnergySource
 from harmbench.records import COMPONENTS, EnergyReading
 
 J = TypeVar("J")  # a job: picklable

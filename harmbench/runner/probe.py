@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from harmbench.doctor import charged, instruments_for
-from harmbench.energy import EnergySource
 from harmbench.energy.idle import measure_idle
+from harmbench.energy.source import EnergySource
 from harmbench.errors import MeasurementError
 from harmbench.estimate import Group, Probe, Surroundings
 from harmbench.executors import Finished, LocalExecutor, Started

@@ -21,8 +21,10 @@ from harmbench.backbones import BACKBONES
 from harmbench.budget import Budget
 from harmbench.datasets import DATASETS
 from harmbench.doctor import charged, examine, instruments_for
-from harmbench.energy import EnergySource, Instruments, settings_from_outside
+from harmbench.energy.codecarbon import settings_from_outside
 from harmbench.energy.idle import measure_idle
+from harmbench.energy.instruments import Instruments
+from harmbench.energy.source import EnergySource
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
 from harmbench.plan import Plan
