@@ -7,6 +7,8 @@ import io
 import itertools
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +315,28 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     assert names == sorted(path.name for path in (tmp_path / "beside").iterdir())
     for name in names:
         assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, the one that draws is no copy")
+def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
+    """By the real command, which loads NumPy later; drawn as it is within one process."""
+    code = (
+        "import sys; from harmbench import figures; from harmbench.cli import main, reporting\n"
+        "alone = figures._is_alone\n"
+        "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
+        "reporting.MANY, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
+        "main()\n"
+    )
+    drawn = {}
+    for many, said in ((1, "one thread: True"), (10**9, "")):
+        folder = tmp_path / str(many)
+        folder.mkdir()
+        asked = ["report", "reports/example-pixels", "--format", "md", "--out", str(folder / "report.md")]
+        ended = subprocess.run([sys.executable, "-c", code, str(many), *asked], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.partition("\n")[0].startswith(said or "harmbench")
+        drawn[many] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert drawn[1] == drawn[10**9]
 
 
 def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:
