@@ -14,6 +14,7 @@ from harmbench.records import (
     TrialRecord,
     TrialSpec,
 )
+from harmbench.runner.trial import TrialOrder
 
 MODELLED = {
     "cpu": EnergyOrigin(method="model", scope="machine", detail="cpu_load, TDP 100 W"),
@@ -35,6 +36,12 @@ def spec(distance: str | None = "euclidean", loss: str = "harmonic", seed: int =
         **more,
     }
     return TrialSpec(distance=distance, loss=loss, seed=seed, protocol=protocol, **fields)
+
+
+def order_of(trial: TrialSpec, **more: Any) -> TrialOrder:
+    """To run a trial on the processor, with joules from a model."""
+    fields = {"order": 0, "device": "cpu", "environment": "here", "data_dir": "data", "download": False, **more}
+    return TrialOrder(spec=trial, **{"energy_origins": MODELLED, **fields})
 
 
 def point(step: int = 10, accuracy: float = 0.9, nll: float | None = 0.3, **more: Any) -> CurvePoint:

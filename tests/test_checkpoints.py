@@ -22,7 +22,7 @@ from harmbench.runner import trial as trials
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build
 from harmbench.runner.train import Trained, Training
-from tests.samples import MODELLED, spec
+from tests.samples import order_of, spec
 from tests.test_end_to_end import findings, harmbench, start
 
 METERS_HERE = tuple(str(meter) for meter in METERS.every_variant())
@@ -242,17 +242,7 @@ def test_what_is_damaged_or_foreign_is_set_aside_on_one_line(
 def test_a_state_that_does_not_fit_is_set_aside(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     trial = spec()
     checkpoints.save(tmp_path, trial.id, Checkpoint(3, "here", (), {"step": 3, "model": {}}))
-    order = trials.TrialOrder(
-        spec=trial,
-        order=0,
-        device="cpu",
-        environment="here",
-        data_dir="data",
-        download=False,
-        energy_origins=MODELLED,
-        folder=str(tmp_path),
-        checkpoint_seconds=60,
-    )
+    order = order_of(trial, folder=str(tmp_path), checkpoint_seconds=60)
     with pytest.raises(UsageError, match="the same command starts the trial anew"):
         trials.run_trial(order, trials.Link())
     assert "it does not fit the trial" in capfd.readouterr().err

@@ -18,7 +18,7 @@ from harmbench.energy.rapl import RaplSource
 from harmbench.records import BlockRecord, EnergyReading, TrialRecord
 from harmbench.runner import trial as trials
 from tests.machines import Machine, Scripted
-from tests.samples import spec
+from tests.samples import order_of, spec
 
 WINDOW_S = 8.0  # every window of a trial here
 TRAIN_S = 3 * WINDOW_S
@@ -71,16 +71,8 @@ def run_trial(machine: Machine, source: Instruments, monkeypatch, seed: int = 0,
                 at_border(len(borders))
             return source.read()
 
-    order = trials.TrialOrder(
-        spec=spec(seed=seed, meters=("quality", "convergence", "energy")),
-        order=seed,
-        device="cpu",
-        environment="here",
-        data_dir="data",
-        download=False,
-        energy_origins=source.origins(),
-        block="block",
-    )
+    trial = spec(seed=seed, meters=("quality", "convergence", "energy"))
+    order = order_of(trial, order=seed, energy_origins=source.origins(), block="block")
     threads = torch.get_num_threads()
     try:
         return trials.run_trial(order, Link(), clock=machine.clock)

@@ -22,7 +22,7 @@ from harmbench.runner import lockstep, trial
 from harmbench.runner.model import build
 from harmbench.runner.run import in_stacks
 from harmbench.runner.stack import Stack, _of_head
-from tests.samples import MODELLED, spec
+from tests.samples import order_of, spec
 
 TOGETHER = 3
 TASK = "modular_addition[p=11]"
@@ -58,16 +58,7 @@ def a_spec(backbone="token_mlp", distance="euclidean", loss="harmonic", seed=0, 
 def run(specs, link=None, **more):
     """Records by seed of trials of one stack."""
     beside = [trial.Beside(spec=other, order=other.seed) for other in specs[1:]]
-    order = trial.TrialOrder(
-        spec=specs[0],
-        order=specs[0].seed,
-        beside=tuple(beside),
-        device="cpu",
-        environment="here",
-        data_dir="data",
-        download=False,
-        energy_origins=MODELLED,
-    )
+    order = order_of(specs[0], order=specs[0].seed, beside=tuple(beside))
     return {record.spec.seed: record for record in lockstep.run_together(order, link or Joules(), **more)}
 
 
@@ -128,15 +119,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
 
 
 def an_order(one):
-    return trial.TrialOrder(
-        spec=one,
-        order=0,
-        device="cpu",
-        environment="here",
-        data_dir="data",
-        download=False,
-        energy_origins=MODELLED,
-    )
+    return order_of(one)
 
 
 @pytest.mark.parametrize(("backbone", "distance", "loss"), [CELLS[0], CELLS[1], CELLS[5]])

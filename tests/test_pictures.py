@@ -34,10 +34,10 @@ from harmbench.pictures._base import places_of
 from harmbench.pictures.embedding import components
 from harmbench.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialOrder, run_trial
+from harmbench.runner.trial import Link, run_trial
 from harmbench.store import RunData
 from harmbench.suite import expand_name
-from tests.samples import record, spec
+from tests.samples import order_of, record, spec
 
 EVERY = [pytest.param(picture, id=picture.name) for picture in PICTURES.every_variant()]
 CONTENT = {
@@ -64,13 +64,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
             for order, trial in enumerate(planned.trials):
                 opened.append(
                     run_trial(
-                        TrialOrder(
-                            spec=trial,
+                        order_of(
+                            trial,
                             order=order,
-                            device="cpu",
-                            environment="here",
-                            data_dir="data",
-                            download=False,
                             energy_origins=dict.fromkeys(COMPONENTS, EnergyOrigin(method="missing")),
                             artifacts=planned.suite.artifacts,
                             folder=str(folder),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harmbench.meters.quality import _QualityWatcher
 from harmbench.records import Curve, EnergyFacts, Measurement, TrialRecord
-from harmbench.runner.trial import Link, TrialOrder, run_trial
-from tests.samples import MODELLED, record, spec
+from harmbench.runner.trial import Link, run_trial
+from tests.samples import order_of, record, spec
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 FACTS = EnergyFacts(component="cpu", method="model", scope="machine", period_s=0.5)
@@ -91,14 +91,6 @@ def test_a_record_that_would_be_read_as_another_is_refused(fields):
 def test_a_meter_that_gives_no_number_fails_its_trial(monkeypatch):
     wrong = Measurement(name="test_accuracy", value=math.nan, unit="1", better="higher")
     monkeypatch.setattr(_QualityWatcher, "measurements", lambda self, outcome: [wrong])
-    order = TrialOrder(
-        spec=spec(meters=("quality",), protocol={"steps": 3}),
-        order=0,
-        device="cpu",
-        environment="here",
-        data_dir="data",
-        download=False,
-        energy_origins=MODELLED,
-    )
+    order = order_of(spec(meters=("quality",), protocol={"steps": 3}))
     with pytest.raises(ValueError, match="test_accuracy: a missing value has origin 'missing'"):
         run_trial(order, Link())
