@@ -21,8 +21,7 @@ _SETTINGS: dict[Any, Any] = {
     "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
 }
 
 
