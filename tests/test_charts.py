@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -279,6 +281,15 @@ def test_steps_have_whole_numbers() -> None:
 
 
 # Many as one.
+
+
+def test_an_svg_is_what_matplotlib_prints() -> None:
+    for figure in (dots(2), radar(), images(), lines(has_legend=True, log="x")):
+        with matplotlib.rc_context(figures._SETTINGS):
+            target, canvas = io.StringIO(), figure.paint()
+            canvas.set_dpi(figures.RESOLUTION)
+            FigureCanvasSVG(canvas).print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        assert figures._drawn(figure, "svg").decode() == figures._slim(target.getvalue())
 
 
 @pytest.mark.parametrize("log", ["", "xy"])

@@ -13,6 +13,7 @@
     _layout     where panels and texts stand
     _ticks      ticks, grid and frame of a panel
     _legend     what marks and lines mean
+    _renderer   what measures and draws an SVG
 
 What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is loaded when one is painted.
 """

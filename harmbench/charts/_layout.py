@@ -107,10 +107,9 @@ def _write(canvas: Any, text: str, x: float, y: float, **style: Any) -> None:
 
 def _rooms(canvas: Any, rows: int, columns: int) -> tuple[list[float], list[float], list[float], list[float]]:
     """Points that texts need: left and right of the panels of each column, above and below those of each row."""
-    from matplotlib.backends import backend_svg
+    from harmbench.charts._renderer import svg_renderer
 
-    svg: Any = backend_svg
-    renderer = svg.RendererSVG(*canvas.bbox.size, io.StringIO())  # measures without drawing
+    renderer = svg_renderer(canvas, io.StringIO())  # measures without drawing
     left, right, above, below = [0.0] * columns, [0.0] * columns, [0.0] * rows, [0.0] * rows
     for axis in canvas.axes:
         row, column = divmod(axis.get_subplotspec().num1, columns)
