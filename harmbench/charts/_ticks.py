@@ -22,7 +22,7 @@ ABOVE = 3.0  # points from a panel to a factor above it
 RAISED = 11.0  # points that a title is raised by above a factor
 LETTER = 0.65  # width of a digit, in sizes of its font
 MOST = 6  # ticks, about
-APART = 18.0  # points between those on the left, at the least
+APART = 16.0  # points between those on the left, at the least
 FLOAT = 1e-9  # share of an axis that rounding may take
 _ALIGNED: dict[str, dict[str, Any]] = {
     "x": {"ha": "center", "va": "top"},
@@ -38,7 +38,9 @@ class Tick(NamedTuple):
     is_major: bool
 
 
-def draw_ticks(axis: Any, which: str = "xy", named: str = "xy", size: float = SMALL, grid: bool = True) -> None:
+def draw_ticks(
+    axis: Any, which: str = "xy", named: str = "xy", size: float = SMALL, grid: bool = True, most: int = MOST
+) -> None:
     """Draw ticks, grid and frame of a panel whose limits stay as they are.
 
     Args:
@@ -47,11 +49,12 @@ def draw_ticks(axis: Any, which: str = "xy", named: str = "xy", size: float = SM
         named: the axes whose ticks have labels.
         size: of the font of labels.
         grid: whether there is one.
+        most: ticks on the left, about.
     """
     axis.apply_aspect()
     width, height = axis.bbox.size
     frame, across = [Polyline([(0, height), (0, 0), (width, 0)], BLACK, width=0.8)], []
-    for side in (_Side(axis, direction, size) for direction in which):
+    for side in (_Side(axis, direction, size, most) for direction in which):
         ticks = side.ticks()
         for along, _, is_major in ticks:
             start, end = side.point(along, 0), side.point(along, LONG if is_major else SHORT)
@@ -81,6 +84,7 @@ class _Side(NamedTuple):
     panel: Any
     direction: str
     size: float
+    most: int
 
     @property
     def axis(self) -> Any:
@@ -120,7 +124,7 @@ class _Side(NamedTuple):
         if not isinstance(locator, MaxNLocator):
             return list(self._found())
         if self.direction == "y":
-            locator.set_params(nbins=max(2, min(MOST, int(self.length / APART))))
+            locator.set_params(nbins=max(2, min(self.most, int(self.length / APART))))
             return list(self._found())
         for most in range(MOST, 0, -1):
             locator.set_params(nbins=most)

@@ -17,6 +17,7 @@ from harmbench.records import Record
 
 Stroke = Literal["plain", "dashed", "background"]
 MOST_COLUMNS = 5
+MOST_TICKS = 9  # on the left: only the first column has labels there
 _ASIDE, _FARTHEST = 2.5, 36  # points between the bars of two heads at the same place, and of the first and the last
 
 
@@ -118,7 +119,7 @@ class Lines(Figure):
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
             paint(axis, panel)
             has_x = self.has_legend or place + columns >= len(axes)
-            draw_ticks(axis, named="x" * has_x + "y" * (place % columns == 0))
+            draw_ticks(axis, named="x" * has_x + "y" * (place % columns == 0), most=MOST_TICKS)
         return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
 
 
