@@ -89,22 +89,6 @@ class Lines(Figure):
         )
         return Table(title=f"{self.y} over {self.x}", caption=self.caption, columns=columns, rows=rows)
 
-    def _scale(self, axes: Sequence[Any]) -> None:
-        """Scales and limits of all panels, once their data are known."""
-        own_x, own_y = axes if self.has_legend else axes[:1], axes[:1]  # what is shared needs only one
-        for axis in own_x if "x" in self.log else ():
-            axis.set_xscale("log")
-        for axis in own_y if "y" in self.log else ():
-            axis.set_yscale("log")
-        if self.limits:
-            axes[0].set_ylim(self.limits)
-        for axis in own_x:
-            axis.set_xmargin(0.12 if self.has_legend else 0.05)  # room for what is moved aside
-            axis.autoscale_view()
-        if "x" not in self.log and all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x):
-            for axis in own_x:
-                axis.xaxis.get_major_locator().set_params(integer=True)
-
     def paint(self) -> Any:
         pairs = [(line.head, line.loss) for panel in self.panels for line in panel.lines]
         most = 3 if self.has_legend else MOST_COLUMNS
@@ -121,6 +105,23 @@ class Lines(Figure):
             has_x = self.has_legend or place + columns >= len(axes)
             draw_ticks(axis, named="x" * has_x + "y" * (place % columns == 0), most=MOST_TICKS)
         return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
+
+    def _scale(self, axes: Sequence[Any]) -> None:
+        """Scales and limits of all panels, once their data are known."""
+        own = axes if self.has_legend else axes[:1]  # what all share is set once
+        is_whole = all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x)
+        for axis in own:
+            axis.set_xmargin(0.12 if self.has_legend else 0.05)  # room for what is moved aside
+            if "x" in self.log:
+                axis.set_xscale("log")
+            elif is_whole:
+                axis.xaxis.get_major_locator().set_params(integer=True)
+        if "y" in self.log:
+            axes[0].set_yscale("log")
+        if self.limits:
+            axes[0].set_ylim(self.limits)
+        for axis in own:
+            axis.autoscale_view()
 
 
 def _points(line: Line) -> list[tuple[float, float]]:
@@ -152,8 +153,7 @@ def _paint_aside(axis: Any, panel: LinePanel) -> None:
         lines.append(Polyline(values, drawn.colour, drawn.line))
         marks += [Marker(x, y, drawn) for x, y in values if y == y]
         bars += [Polyline(bar, (drawn.colour, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
-    axis.add_collection(polylines(bars, transform=points_of(axis), zorder=1.5), autolim=False)
-    axis.add_collection(polylines(lines, transform=points_of(axis), zorder=2), autolim=False)
+    axis.add_collection(polylines(bars + lines, transform=points_of(axis), zorder=1.5), autolim=False)
     axis.add_collection(markers(marks, 4, points_of(axis)), autolim=False)
 
 

@@ -111,11 +111,13 @@ class Tradeoff(Figure):
         axis.update_datalim([(m.cost, m.quality) for m in panel.marks])
         axis.autoscale_view()
         axis.set_ylim(low, high)
-        places = dict(zip(panel.marks, in_points(axis, [(m.cost, m.quality) for m in panel.marks]), strict=True))
-        marks = [Marker(*places[m], look(m.head, m.loss), 0.3 if m.unsound else 1.0) for m in panel.marks]
-        rings = [Marker(*places[m], RING) for m in panel.front]
-        axis.add_collection(polylines(_bars(panel), zorder=1.5), autolim=False)
-        axis.add_collection(polylines(_steps(panel), zorder=2), autolim=False)
+        places = in_points(axis, [(m.cost, m.quality) for m in panel.marks])
+        marks = [
+            Marker(*place, look(m.head, m.loss), 0.3 if m.unsound else 1.0)
+            for place, m in zip(places, panel.marks, strict=True)
+        ]
+        rings = [Marker(*place, RING) for place in in_points(axis, [(m.cost, m.quality) for m in panel.front])]
+        axis.add_collection(polylines([*_bars(panel), *_steps(panel)], zorder=1.5), autolim=False)
         axis.add_collection(markers(marks, 5, points_of(axis)), autolim=False)
         axis.add_collection(markers(rings, 9, points_of(axis), linewidths=1, zorder=4), autolim=False)
         left_out = [m for m in panel.marks if m.quality < low]
