@@ -206,8 +206,8 @@ def test_the_check_finds_what_is_cut_off_and_what_lies_on_another() -> None:
 # Ticks.
 
 
-def panel(log: str, x: tuple[float, float], y: tuple[float, float]) -> Any:
-    _, (axis,) = panels_of(1, (3.0, 2.0))
+def panel(log: str, x: tuple[float, float], y: tuple[float, float], width: float = 3.0) -> Any:
+    _, (axis,) = panels_of(1, (width, 2.0))
     axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear", xlim=x, ylim=y)
     return axis
 
@@ -254,7 +254,7 @@ def places_of(text: Any, canvas: Any) -> tuple[int, int]:
 def test_labels_of_ticks_do_not_touch_however_long_they_are() -> None:
     for limits in ((1e5, 9e5), (96.4123, 96.4187), (0.0, 1.0), (-123456.7, -123456.5)):
         with matplotlib.rc_context(figures._SETTINGS):
-            axis = panel("", limits, (0, 1))
+            axis = panel("", limits, (0, 1), width=1.7)
             draw_ticks(axis, named="x")
             axis.figure.draw_without_rendering()
             boxes = [text.get_window_extent() for text in axis.texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import itertools
 import math
@@ -313,6 +314,12 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     assert names == sorted(path.name for path in (tmp_path / "beside").iterdir())
     for name in names:
         assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
+
+
+def test_the_process_that_draws_looks_for_no_garbage() -> None:
+    with figures.Drawer("svg", beside=True) as drawer:
+        assert drawer._pool
+        assert not drawer._pool.submit(gc.isenabled).result()
 
 
 def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:
