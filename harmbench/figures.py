@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from harmbench.errors import OptionError
 from harmbench.formats import Figure, Report
 
 KINDS = ("svg", "png", "pdf")
+RESOLUTION = 150  # dots per inch of what is pixels
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "harmbench",  # the same data give the same file
     "svg.fonttype": "none",  # text stays text: found by a search, and a fifth of the size
@@ -21,8 +23,7 @@ _SETTINGS: dict[Any, Any] = {
     "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
 }
 
 
@@ -58,16 +59,32 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
 
 def _drawn(figure: Figure, kind: str) -> bytes:
     import matplotlib
-    from matplotlib.backend_bases import get_registered_canvas_class
 
-    undated = {"svg": dict.fromkeys(("Date", "Creator", "Format", "Type")), "pdf": {"CreationDate": None}}.get(kind)
-    buffer = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
         painted = figure.paint()
-        painted.set_dpi(150)
-        canvas = get_registered_canvas_class(kind)(painted)
-        getattr(canvas, f"print_{kind}")(buffer, metadata=undated)  # `savefig` would draw it all twice
-    return _slim(buffer.getvalue().decode()).encode() if kind == "svg" else buffer.getvalue()
+        return _as_svg(painted) if kind == "svg" else _as_other(painted, kind)
+
+
+def _as_svg(painted: Any) -> bytes:
+    from harmbench.charts._renderer import svg_renderer
+
+    text = io.StringIO()
+    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    renderer = svg_renderer(painted, text, image_dpi=RESOLUTION, metadata=undated)
+    painted.draw(renderer)
+    renderer.finalize()
+    return _slim(text.getvalue()).encode()
+
+
+def _as_other(painted: Any, kind: str) -> bytes:
+    from matplotlib.backend_bases import get_registered_canvas_class
+
+    content = io.BytesIO()
+    painted.set_dpi(RESOLUTION)
+    canvas = get_registered_canvas_class(kind)(painted)
+    undated = {"CreationDate": None} if kind == "pdf" else None
+    getattr(canvas, f"print_{kind}")(content, metadata=undated)  # `savefig` would draw it all twice
+    return content.getvalue()
 
 
 def _slim(svg: str) -> str:
@@ -132,5 +149,10 @@ def drawn(report: Report, drawer: Drawer | None = None) -> Report:
 
 
 def _make_ready() -> None:
-    """Import what takes long."""
-    from matplotlib.backends import backend_svg  # noqa: F401
+    """Import what takes long; and look for no garbage in a process that ends when all is drawn."""
+    import matplotlib.figure
+    import matplotlib.gridspec  # noqa: F401
+
+    from harmbench.charts import _renderer  # noqa: F401
+
+    gc.disable()

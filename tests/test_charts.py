@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.transforms import Affine2D
 
 from harmbench import figures, pictures, store
 from harmbench.charts import (
@@ -38,8 +43,11 @@ from harmbench.charts import (
     Tradeoff,
     TradeoffPanel,
 )
-from harmbench.charts._marks import markers, strokes
+from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.charts._points import in_points, points_of
 from harmbench.charts._style import FAMILIES, MARKERS, Look
+from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Figure
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -139,10 +147,9 @@ def texts_of(canvas: Any, spots: bool) -> Iterator[Any]:
     yield from canvas.texts
     for axis in canvas.axes:
         yield from (axis.title, axis._left_title)
-        yield from axis.texts if spots else ()
-        for which in (axis.xaxis, axis.yaxis) if axis.axison else ():
-            yield from (which.label, which.get_offset_text())
-            yield from (tick.label1 for tick in which._update_ticks() if tick.label1.get_visible())
+        in_data = [t for t in axis.texts if isinstance(t, Annotation) or t.get_transform() == axis.transData]
+        yield from (text for text in axis.texts if spots or text not in in_data)
+        yield from axis.get_xticklabels() + axis.get_yticklabels() if axis.axison else ()
 
 
 def check(figure: Figure) -> None:
@@ -196,7 +203,119 @@ def test_the_check_finds_what_is_cut_off_and_what_lies_on_another() -> None:
         check(Careless(**made, where=0.1))
 
 
+# Ticks.
+
+
+def panel(log: str, x: tuple[float, float], y: tuple[float, float], width: float = 3.0) -> Any:
+    _, (axis,) = panels_of(1, (width, 2.0))
+    axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear", xlim=x, ylim=y)
+    return axis
+
+
+@pytest.mark.parametrize(
+    ("log", "x", "y"),
+    [
+        ("", (0.3, 97.2), (-2.0, 102.0)),
+        ("", (96.4123, 96.4187), (1e-9, 4e-9)),
+        ("", (5.0, -3.0), (2.3e7, 1.1e5)),
+        ("x", (3.0, 4e5), (0.0, 0.0101)),
+        ("xy", (2.0, 7.0), (1e-6, 2e6)),
+    ],
+)
+def test_ticks_are_where_and_what_matplotlib_makes_them(
+    log: str, x: tuple[float, float], y: tuple[float, float]
+) -> None:
+    with matplotlib.rc_context(figures._SETTINGS):
+        axis = panel(log, x, y)
+        draw_ticks(axis)
+        canvas = axis.figure
+        found = {(t.get_text(), t.get_horizontalalignment(), *places_of(t, canvas)) for t in axis.texts}
+        factors = {text for text, *_ in found if text.startswith("1e")}
+        axis.set_axis_on()
+        axis.tick_params(which="both", length=3.5, pad=3.5)
+        canvas.draw_without_rendering()
+        expected = set()
+        for which, low, high in ((axis.xaxis, *axis.bbox.intervalx), (axis.yaxis, *axis.bbox.intervaly)):
+            for label in which.get_ticklabels(which="both"):
+                place = places_of(label, canvas)
+                if label.get_text() and low - 0.1 <= place[which is axis.yaxis] <= high + 0.1:
+                    expected.add((label.get_text(), label.get_horizontalalignment(), *place))
+        assert {label for label in found if label[0] not in factors} == expected
+        assert len(expected) >= 4
+        assert factors == {axis.yaxis.get_offset_text().get_text()} - {""}
+
+
+def places_of(text: Any, canvas: Any) -> tuple[int, int]:
+    """In points from the corner of the figure."""
+    x, y = text.get_transform().transform(text.get_position())
+    return round(x), round(y)
+
+
+def test_labels_of_ticks_do_not_touch_however_long_they_are() -> None:
+    for limits in ((1e5, 9e5), (96.4123, 96.4187), (0.0, 1.0), (-123456.7, -123456.5)):
+        with matplotlib.rc_context(figures._SETTINGS):
+            axis = panel("", limits, (0, 1), width=1.7)
+            draw_ticks(axis, named="x")
+            axis.figure.draw_without_rendering()
+            boxes = [text.get_window_extent() for text in axis.texts]
+        assert boxes
+        assert all(other.x0 - one.x1 > 2 for one, other in itertools.pairwise(boxes)), limits
+
+
+def test_titles_of_a_row_stand_in_line_where_only_one_panel_names_its_factor() -> None:
+    with matplotlib.rc_context(figures._SETTINGS):
+        canvas = lines(has_legend=True, panels=2).paint()
+        canvas.draw_without_rendering()
+        assert [text.get_text() for text in canvas.axes[0].texts].count("1e6") == 1
+        assert "1e6" not in [text.get_text() for text in canvas.axes[1].texts]
+        assert len({axis.title.get_window_extent().y0 for axis in canvas.axes}) == 1
+
+
+def test_steps_have_whole_numbers() -> None:
+    line = Line(head="linear", loss="harmonic", what="seed 0", x=(0.0, 1.0, 2.0), y=(0.0, 1.0, 2.0))
+    with matplotlib.rc_context(figures._SETTINGS):
+        figure = Lines(**WORDS, x="step", y="loss", panels=(LinePanel(title="", lines=(line,)),))
+        (axis,) = figure.paint().axes
+    below = [text.get_text() for text in axis.texts if text.get_horizontalalignment() == "center"]
+    assert below == ["0", "1", "2"]
+
+
 # Many as one.
+
+
+def test_an_svg_is_what_matplotlib_prints() -> None:
+    for figure in (dots(2), radar(), images(), lines(has_legend=True, log="x")):
+        with matplotlib.rc_context(figures._SETTINGS):
+            target, canvas = io.StringIO(), figure.paint()
+            canvas.set_dpi(figures.RESOLUTION)
+            FigureCanvasSVG(canvas).print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        assert figures._drawn(figure, "svg").decode() == figures._slim(target.getvalue())
+
+
+@pytest.mark.parametrize("log", ["", "xy"])
+def test_a_place_in_points_is_where_its_values_are_once_all_is_laid_out(log: str) -> None:
+    with matplotlib.rc_context(figures._SETTINGS):
+        canvas, axes = panels_of(5, (3.0, 2.4), most=3)
+        places = [(2.0, 0.01), (1e5, 1e6)]
+        for axis in axes:
+            axis.set(xscale="log" if log else "linear", yscale="log" if log else "linear", xlim=(1, 2e5), ylim=(3e6, 1))
+        points = [(in_points(axis, places), points_of(axis)) for axis in axes]
+        fit(canvas, x="below", y="beside")
+        canvas.set_dpi(150)
+        for axis, (found, transform) in zip(axes, points, strict=True):
+            assert transform.transform(found) == pytest.approx(axis.transData.transform(places))
+
+
+def test_a_tick_of_equal_seeds_is_darker() -> None:
+    dot = Dot(head="cosine", loss="harmonic", mean=2.0, half_width=None, values=(1.0, 2.0, 2.0, *[3.0] * 20))
+    (axis,) = Dots(**WORDS, axis="a", panels=(DotPanel(title="", dots=(dot,)),)).paint().axes
+    found = {
+        path.vertices[0][0]: colour[3]
+        for collection in axis.collections
+        for path, colour in zip(collection.get_paths(), collection.get_edgecolors(), strict=True)
+        if len(path.vertices) == 2 and path.vertices[0][0] == path.vertices[1][0]
+    }
+    assert found == {1.0: pytest.approx(0.45), 2.0: pytest.approx(1 - 0.55**2), 3.0: pytest.approx(1 - 0.55**8)}
 
 
 def pixels(*artists: Any) -> np.ndarray:
@@ -209,24 +328,34 @@ def pixels(*artists: Any) -> np.ndarray:
     return np.asarray(agg.buffer_rgba())[..., :3].astype(float)
 
 
-def inches() -> Any:
-    return Canvas(figsize=(1, 1), dpi=RESOLUTION).dpi_scale_trans
+def points() -> Any:
+    return Affine2D().scale(1 / 72) + Canvas(figsize=(1, 1), dpi=RESOLUTION).dpi_scale_trans
 
 
 @pytest.mark.parametrize("filling", ["full", "none", "left", "right", "top", "bottom"])
 def test_a_marker_of_many_looks_as_matplotlib_draws_it(filling: str) -> None:
     for marker in MARKERS:
         drawn = Look(FAMILIES["angles"][0], marker, filling, "-")
-        alone = Line2D([0.5], [0.5], linestyle="", transform=inches(), **drawn.marker_options(40))
-        of_many = pixels(markers([(0.5, 0.5, drawn, 1.0)], 40, inches()))
+        alone = Line2D([36], [36], linestyle="", transform=points(), **drawn.marker_options(40))
+        of_many = pixels(markers([Marker(36, 36, drawn)], 40, points()))
         assert (of_many < 255).any()
         assert np.abs(of_many - pixels(alone)).mean() < 2, marker
 
 
-def test_strokes_are_lines_of_the_colours_of_their_groups() -> None:
-    ends = [((0.1, y), (0.9, y)) for y in (0.2, 0.4, 0.6, 0.8)]
-    colours = ["#0072B2", "#D55E00", "#0072B2", "#D55E00"]
-    found = strokes([(c, *pair, c) for c, pair in zip(colours, ends, strict=True)], linewidths=3, transform=inches())
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(MARKERS, 2)))
+def test_markers_of_one_colour_that_lie_on_each_other_leave_no_hole(one: str, other: str) -> None:
+    both = [Marker(36, 36, Look("#000000", marker, "full", "-")) for marker in (one, other)]
+    made = markers(both, 40, points())
+    assert len(made.get_paths()) == 1
+    alone = [pixels(markers([marker], 40, points())) for marker in both]
+    assert np.abs(pixels(made) - np.minimum(*alone)).mean() < 1
+
+
+def test_lines_of_one_look_are_one_path_and_look_as_each_alone() -> None:
+    ends = [[(7, y), (30, math.nan if y == 40 else y), (50, y), (65, y + 5)] for y in (10, 25, 40, 55)]
+    looks = [("#0072B2", "-", 3.0), (("#D55E00", 0.5), "--", 1.0)] * 2
+    found = polylines([Polyline(line, *drawn) for line, drawn in zip(ends, looks, strict=True)], transform=points())
     assert len(found.get_paths()) == 2
-    expected = LineCollection(ends, colors=colours, linewidths=3, transform=inches())
+    colours, styles, widths = zip(*looks, strict=True)
+    expected = LineCollection(ends, colors=colours, linestyles=styles, linewidths=widths, transform=points())
     assert np.abs(pixels(found) - pixels(expected)).mean() < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import itertools
 import math
@@ -333,6 +334,12 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
         assert ended.stdout.partition("\n")[0].startswith(said or "harmbench")
         drawn[many] = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert drawn[1] == drawn[10**9]
+
+
+def test_the_process_that_draws_looks_for_no_garbage() -> None:
+    with figures.Drawer("svg", beside=True) as drawer:
+        assert drawer._pool
+        assert not drawer._pool.submit(gc.isenabled).result()
 
 
 def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:

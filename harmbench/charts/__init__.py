@@ -8,9 +8,12 @@
     matrix      counts of pairs as heat maps
     radar       scores around a circle
     _style      one look for each head in all of them
+    _points     places in points from a panel's corner
     _marks      many marks or lines as one artist
     _layout     where panels and texts stand
+    _ticks      ticks, grid and frame of a panel
     _legend     what marks and lines mean
+    _renderer   what measures and draws an SVG
 
 What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is loaded when one is painted.
 """

@@ -18,11 +18,6 @@ from harmbench.charts._legend import Legend
 POINTS = 72  # to the inch; at so many dots to the inch, what is measured is in points
 BETWEEN, AROUND = 10.0, 5.0  # points between panels, and at the edges
 LABEL = 8.0  # font size of labels of axes
-UNDER_TICKS = 17.0  # points from a panel to the label under its ticks
-MOST_TICKS = 6  # below a panel, about
-LEAST_TICK = 0.35  # inches between those on its left
-OFFSET = 11.0  # points that a factor above an axis takes
-LETTER = 5.2  # points that a digit of a tick takes
 LEAST_WIDTH = 330.0  # points that a legend may take, however narrow the panels are
 
 
@@ -65,19 +60,9 @@ def panels_of(
         common = {f"share{which}": axes[0] for which in share if axes}
         place = divmod(i, rows)[::-1] if downwards else divmod(i, columns)
         axes.append(canvas.add_subplot(grid[place], projection=projection, **common))
-        _settle(axes[-1], size[1])
+        if not projection:
+            axes[-1].set_axis_off()  # see `_ticks`
     return canvas, axes
-
-
-def _settle(axis: Any, height: float) -> None:
-    """Fix what matplotlib would look for anew at each drawing: how many ticks there are, and where the label stands."""
-    from matplotlib.transforms import ScaledTranslation
-
-    if axis.name == "rectilinear":
-        axis.yaxis.get_major_locator().set_params(nbins=max(2, min(6, int(height / LEAST_TICK))))
-    below = axis.transAxes + ScaledTranslation(0, -UNDER_TICKS / POINTS, axis.figure.dpi_scale_trans)
-    axis.xaxis.set_label_coords(0.5, 0, transform=below)
-    axis.yaxis.set_label_coords(0, 0.5)
 
 
 def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, legend_on_top: bool = False) -> Any:
@@ -90,9 +75,6 @@ def fit(canvas: Any, x: str = "", y: str = "", legend: Legend | None = None, leg
         legend: below all panels, unless `legend_on_top`.
         legend_on_top: whether it is above them.
     """
-    for axis in canvas.axes:
-        _thin(axis)
-        _raise_title(axis)
     rows, columns = canvas.axes[0].get_subplotspec().get_gridspec().get_geometry()
     width, height = canvas.bbox.width / columns, canvas.bbox.height / rows
     left, right, above, below = _rooms(canvas, rows, columns)
@@ -123,37 +105,11 @@ def _write(canvas: Any, text: str, x: float, y: float, **style: Any) -> None:
         canvas.text(*place, text, ha="center", fontsize=LABEL, transform=canvas.dpi_scale_trans, **style)
 
 
-def _thin(axis: Any) -> None:
-    """Fewer ticks below a panel where their labels would touch."""
-    from matplotlib.ticker import MaxNLocator
-
-    which, (low, high) = axis.xaxis, axis.get_xlim()
-    locator = which.get_major_locator()
-    if axis.name != "rectilinear" or not isinstance(locator, MaxNLocator):
-        return
-    for most in range(MOST_TICKS, 1, -1):
-        locator.set_params(nbins=most)
-        places = [place for place in locator() if low <= place <= high]
-        letters = max(map(len, which.get_major_formatter().format_ticks(places)), default=0)
-        apart = abs(places[1] - places[0]) / (high - low) if len(places) > 1 else 1.0
-        if apart * axis.bbox.width > LETTER * (letters + 1):
-            return
-
-
-def _raise_title(axis: Any) -> None:
-    """Make room for what matplotlib writes above an upward axis of very large or small numbers, such as `1e6`."""
-    formatter = axis.yaxis.get_major_formatter()
-    formatter.set_locs(axis.get_yticks())
-    if formatter.get_offset():
-        axis.title.set_y(1 + OFFSET / axis.bbox.height)
-
-
 def _rooms(canvas: Any, rows: int, columns: int) -> tuple[list[float], list[float], list[float], list[float]]:
     """Points that texts need: left and right of the panels of each column, above and below those of each row."""
-    from matplotlib.backends import backend_svg
+    from harmbench.charts._renderer import svg_renderer
 
-    svg: Any = backend_svg
-    renderer = svg.RendererSVG(*canvas.bbox.size, io.StringIO())  # measures without drawing
+    renderer = svg_renderer(canvas, io.StringIO())  # measures without drawing
     left, right, above, below = [0.0] * columns, [0.0] * columns, [0.0] * rows, [0.0] * rows
     for axis in canvas.axes:
         row, column = divmod(axis.get_subplotspec().num1, columns)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harmbench.charts._marks import markers
+from harmbench.charts._marks import Marker, Polyline, markers, polylines
 from harmbench.charts._style import Look
 
 SIZE = 7.0  # of the font
@@ -38,21 +38,19 @@ class Legend:
 
     def draw(self, canvas: Any, left: float, top: float) -> None:
         """Draw it into a figure, once it fits: so many points from the figure's left and from its lower edge."""
-        from matplotlib.collections import LineCollection
+        from matplotlib.transforms import Affine2D
 
-        scale, marks, lines = canvas.dpi_scale_trans, [], []
+        points = Affine2D().scale(1 / 72) + canvas.dpi_scale_trans
+        marks, lines = [], []
         for i, (name, drawn) in enumerate(self._entries.items()):
             column, row = divmod(i, self._rows)
-            x, y = (left + column * self._column) / 72, (top - (row + 1) * ROW) / 72
-            marks.append((x + self._sample / 144, y, drawn, 1.0))
-            lines.append([(x, y), (x + self._sample / 72, y)])
-            place = (x + (self._sample + BESIDE) / 72, y - 0.36 * SIZE / 72)
-            canvas.text(*place, name, fontsize=SIZE, transform=scale)
+            x, y = left + column * self._column, top - (row + 1) * ROW
+            marks.append(Marker(x + self._sample / 2, y, drawn))
+            lines.append(Polyline([(x, y), (x + self._sample, y)], drawn.colour, drawn.line, 1.2))
+            canvas.text(x + self._sample + BESIDE, y - 0.36 * SIZE, name, fontsize=SIZE, transform=points)
         if self._lines:
-            looks = self._entries.values()
-            colours, styles = [look.colour for look in looks], [look.line for look in looks]
-            canvas.add_artist(LineCollection(lines, colors=colours, linestyles=styles, linewidths=1.2, transform=scale))
-        canvas.add_artist(markers(marks, MARKER, scale))
+            canvas.add_artist(polylines(lines, transform=points))
+        canvas.add_artist(markers(marks, MARKER, points))
 
 
 def _widest(names: Iterable[str]) -> float:

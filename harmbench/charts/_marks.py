@@ -1,60 +1,87 @@
-"""Many marks or lines as one artist: matplotlib's time goes by artists, not by what they show."""
+"""Many marks or lines as one artist, and those of one look as one path: matplotlib's time goes by these."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from harmbench.charts._style import Look
 
 
-def markers(marks: Sequence[tuple[float, float, Look, float]], size: float, places: Any) -> Any:
-    """A collection of markers.
+class Marker(NamedTuple):
+    """A marker at x and y, in points."""
+
+    x: float
+    y: float
+    look: Look
+    opacity: float = 1.0
+
+
+class Polyline(NamedTuple):
+    """A line through points; a colour may be a pair with an opacity, the style is one of matplotlib's."""
+
+    points: Sequence[tuple[float, float]]
+    colour: Hashable
+    style: Any = "-"
+    width: float = 1.0
+
+
+def markers(marks: Iterable[Marker], size: float, points: Any, **options: Any) -> Any:
+    """A collection of markers. Where some of one colour lie on each other, they are no darker.
 
     Args:
-        marks: for each its x and y, its look, and its opacity from 0 to 1.
+        marks: what is drawn; all of one colour and filling lie where the first of them does, above or below others.
         size: of all, in points.
-        places: the transform of their x and y, such as `Axes.transData`.
-    """
-    from matplotlib.collections import PathCollection
-    from matplotlib.markers import MarkerStyle
-    from matplotlib.transforms import IdentityTransform
-
-    made_of: Any = MarkerStyle
-    paths, offsets, edges, faces = [], [], [], []
-    for x, y, drawn, opacity in marks:
-        style = made_of(drawn.marker, drawn.filling)
-        colour = (drawn.colour, opacity)
-        halves = [(style.get_path(), style.get_transform(), "none" if drawn.filling == "none" else colour)]
-        if style.get_alt_path():  # the other half of one that is half filled
-            halves.append((style.get_alt_path(), style.get_alt_transform(), ("white", opacity)))
-        for path, transform, face in halves:
-            paths.append(path.transformed(transform))
-            offsets.append((x, y))
-            edges.append(colour)
-            faces.append(face)
-    made = PathCollection(paths, [size**2], edgecolors=edges, facecolors=faces, linewidths=0.8, zorder=2)
-    made.set_transform(IdentityTransform())
-    made.set_offsets(offsets)
-    made.set_offset_transform(places)
-    return made
-
-
-def strokes(lines: Iterable[tuple[Hashable, Any, Any, Any]], **options: Any) -> Any:
-    """A collection of straight lines, those of one group as one path.
-
-    Args:
-        lines: for each its group, its ends as pairs of x and y, and its colour, which a group has in common. Where
-            lines of one group cross, they are no darker.
+        points: the transform of points, such as `points_of(axis)`.
         options: of a `PathCollection`.
     """
     from matplotlib.collections import PathCollection
     from matplotlib.path import Path
 
-    groups: dict[Hashable, list[Any]] = {}
-    colours = {}
-    for group, start, end, colour in lines:
-        groups.setdefault(group, []).extend((start, end))
-        colours[group] = colour
-    paths = [Path(ends, [Path.MOVETO, Path.LINETO] * (len(ends) // 2)) for ends in groups.values()]
-    return PathCollection(paths, edgecolors=list(colours.values()), facecolors="none", **options)
+    groups: dict[Any, list[Any]] = {}
+    for x, y, drawn, opacity in marks:
+        for outline, face in _outlines(drawn, size):
+            filled = face if face == "none" else (face, opacity)
+            groups.setdefault(((drawn.colour, opacity), filled), []).append((outline, (x, y)))
+    paths = [
+        Path.make_compound_path(*(Path(outline.vertices + place, outline.codes) for outline, place in group))
+        for group in groups.values()
+    ]
+    edges, faces = [edge for edge, _ in groups], [face for _, face in groups]
+    style = {"linewidths": 0.8, "zorder": 2, "transform": points} | options
+    return PathCollection(paths, edgecolors=edges, facecolors=faces, **style)
+
+
+@cache
+def _outlines(drawn: Look, size: float) -> list[tuple[Any, str]]:
+    """Paths of a marker, each with the colour that fills it: two of one that is half filled."""
+    from matplotlib.markers import MarkerStyle
+
+    made_of: Any = MarkerStyle
+    style = made_of(drawn.marker, drawn.filling)
+    first = style.get_path().transformed(style.get_transform().scale(size))
+    found = [(first, "none" if drawn.filling == "none" else drawn.colour)]
+    if style.get_alt_path():
+        found.append((style.get_alt_path().transformed(style.get_alt_transform().scale(size)), "white"))
+    return found
+
+
+def polylines(lines: Iterable[Polyline], **options: Any) -> Any:
+    """A collection of lines. Where some of one look cross, they are no darker.
+
+    Args:
+        lines: what is drawn; where one has no number for a place, it has a gap.
+        options: of a `PathCollection`.
+    """
+    from matplotlib.collections import PathCollection
+    from matplotlib.path import Path
+
+    groups: dict[Any, tuple[list[Any], list[Any]]] = {}
+    for points, *look in lines:
+        ends, codes = groups.setdefault(tuple(look), ([], []))
+        ends += points
+        codes += [Path.MOVETO] + [Path.LINETO] * (len(points) - 1)
+    colours, styles, widths = ([look[i] for look in groups] for i in range(3))
+    paths = [Path(ends, codes) for ends, codes in groups.values()]
+    return PathCollection(paths, edgecolors=colours, linestyles=styles, linewidths=widths, facecolors="none", **options)

@@ -119,14 +119,9 @@ def entries(pairs: Iterable[Pair]) -> dict[str, Look]:
 
 
 def dress(axis: Any, title: str = "", size: float = SMALL + 1) -> None:
-    """Title of a font size, on several lines if it is long, and the grid and sizes that all panels share."""
+    """A title of a font size, on several lines if it is long."""
     letters = int(2.05 * axis.bbox.width / size)
     axis.set_title(broken(title, letters), fontsize=size, y=1)  # a fixed height; matplotlib would look for a free one
-    axis.grid(linewidth=0.3, color=GRID)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=SMALL)
-    axis.xaxis.label.set_size(SMALL)
-    axis.yaxis.label.set_size(SMALL)
 
 
 def broken(title: str, letters: int) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from harmbench.charts._layout import fit, grid_of, panels_of
 from harmbench.charts._legend import Legend
-from harmbench.charts._marks import markers, strokes
+from harmbench.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.charts._points import in_points, points_of
 from harmbench.charts._style import BLACK, GRID, SMALL, TINY, dress, look, number
+from harmbench.charts._ticks import draw_ticks, write_under
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 MOST_TICKS = 30  # of one dot; more are one grey bar
+OPACITY = 0.45  # of the tick of one seed
+MOST_EQUAL = 8  # seeds that make a tick darker; more cannot be told apart
 
 
 class Dot(Record):
@@ -82,9 +87,11 @@ class Dots(Figure):
         canvas, axes = panels_of(len(self.panels), (2.1, 0.2 * len(self.rows) + 0.05))
         for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
             dress(axis, panel.title)
-            axis.set_xlabel("" if shared else panel.axis or self.axis)
             self._paint(axis, panel, heights)
             _paint_rows(axis, self.rows, named=place % columns == 0)
+            draw_ticks(axis, "x")
+            if not shared:
+                write_under(axis, panel.axis or self.axis)
         legend = None
         if len(losses) > 2 or len(heights) > len(self.rows):
             legend = Legend({loss: look("linear", loss)._replace(marker="o") for loss in losses})
@@ -107,21 +114,21 @@ class Dots(Figure):
         lows = [dot for dot in panel.dots if left is not None and dot.mean < left]
         marks = [(heights[d.head, d.loss], look(d.head, d.loss), d) for d in panel.dots if d not in lows]
         bars = [
-            (drawn.colour, (dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y), drawn.colour)
+            Polyline([(dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y)], drawn.colour)
             for y, drawn, dot in marks
             if dot.half_width
         ]
-        ticks = [  # in groups by seed: where two seeds are equal, the tick is darker
-            ((drawn.colour, seed), (value, y - 0.14), (value, y + 0.14), drawn.colour)
+        ticks = [
+            Polyline([(value, y - 0.14), (value, y + 0.14)], (drawn.colour, _opacity(seeds)), width=0.8)
             for y, drawn, dot in marks
-            for seed, value in enumerate(dot.values[:MOST_TICKS])
+            for value, seeds in Counter(dot.values[:MOST_TICKS]).items()
         ]
-        dots = [(dot.mean, y, drawn, 1.0) for y, drawn, dot in marks]
-        axis.add_collection(strokes(bars, linewidths=1, zorder=1.5), autolim=False)
-        axis.add_collection(strokes(ticks, linewidths=0.8, alpha=0.45, zorder=1.5), autolim=False)
-        axis.add_collection(markers(dots, 4, axis.transData), autolim=False)
+        axis.add_collection(polylines(bars + ticks, zorder=1.5), autolim=False)
         axis.set_xlim(left, right)
-        axis.ticklabel_format(axis="x", useOffset=False)
+        axis.set_ylim(len(self.rows) - 0.4, -0.6)
+        places = in_points(axis, [(dot.mean, y) for y, _, dot in marks])
+        dots = [Marker(*place, drawn) for place, (_, drawn, _) in zip(places, marks, strict=True)]
+        axis.add_collection(markers(dots, 4, points_of(axis)), autolim=False)
         for head in dict.fromkeys(dot.head for dot in lows):  # one text for each: two would lie on each other
             means = {heights[d.head, d.loss]: number(d.mean) for d in lows if d.head == head}
             place, colour = (left, sum(means) / len(means)), look(head, "").colour
@@ -131,13 +138,16 @@ class Dots(Figure):
 
 def _paint_rows(axis: Any, rows: Sequence[str], named: bool) -> None:
     """A grey line through each row, all as one artist, and its head beside it if it is named."""
-    axis.set_yticks(())
     across = axis.get_yaxis_transform()  # x in shares of the panel
-    lines = [("", (0, row), (1, row), GRID) for row in range(len(rows))]
-    axis.add_collection(strokes(lines, linewidths=0.3, zorder=0.5, transform=across), autolim=False)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
+    lines = [Polyline([(0, row), (1, row)], GRID, width=0.3) for row in range(len(rows))]
+    axis.add_collection(polylines(lines, zorder=0.5, transform=across), autolim=False)
     for row, head in enumerate(rows if named else ()):
         axis.text(-0.03, row, head, fontsize=SMALL - 0.5, ha="right", va="center_baseline", transform=across)
+
+
+def _opacity(seeds: int) -> float:
+    """Of a tick that stands for so many equal seeds: as if theirs lay on each other."""
+    return 1 - (1 - OPACITY) ** min(seeds, MOST_EQUAL)
 
 
 def _limits(panel: DotPanel) -> tuple[float | None, float | None]:

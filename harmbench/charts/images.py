@@ -69,7 +69,6 @@ class Images(Figure):
         blocks = math.ceil(len(self.strips) / MOST_ROWS)
         canvas, axes = panels_of(len(self.strips), (0.42 * shown, 0.4), most=blocks, downwards=True)
         for axis, strip in zip(axes, self.strips, strict=True):
-            axis.set_axis_off()
             self._paint(axis, strip, shown)
         return fit(canvas)
 

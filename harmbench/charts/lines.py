@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from harmbench.charts._layout import fit, grid_of, panels_of
 from harmbench.charts._legend import Legend
-from harmbench.charts._marks import strokes
-from harmbench.charts._style import dress, entries, look, number
+from harmbench.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.charts._points import in_points, points_of
+from harmbench.charts._style import BLACK, dress, entries, look, number
+from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 Stroke = Literal["plain", "dashed", "background"]
 MOST_COLUMNS = 5
+MOST_TICKS = 9  # on the left: only the first column has labels there
 _ASIDE, _FARTHEST = 2.5, 36  # points between the bars of two heads at the same place, and of the first and the last
 
 
@@ -92,62 +95,66 @@ class Lines(Figure):
         _, columns = grid_of(len(self.panels), most)
         size = (3.0, 2.4) if self.has_legend else (1.7, 1.3) if columns > 3 else (2.4, 1.9)
         canvas, axes = panels_of(len(self.panels), size, most, share="y" if self.has_legend else "xy")
-        for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            if self.has_legend:
-                _paint_aside(axis, panel)
-            else:
-                for line in panel.lines:
-                    _paint(axis, line)
+        for axis, panel in zip(axes, self.panels, strict=True):
             dress(axis, panel.title, 7.5 if columns > 3 else 9)
-            if self.limits:
-                axis.set_ylim(self.limits)
-            if "x" not in self.log and all(x == int(x) for line in panel.lines for x in line.x):
-                axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set(xscale="log" if "x" in self.log else "linear", yscale="log" if "y" in self.log else "linear")
-            axis.tick_params(labelleft=place % columns == 0)
-            if not self.has_legend:
-                axis.tick_params(labelbottom=place + columns >= len(self.panels))
+            axis.update_datalim([(x, y) for line in panel.lines for x, y in _points(line) if y == y])
+        self._scale(axes)
+        paint = _paint_aside if self.has_legend else _paint
+        for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
+            paint(axis, panel)
+            has_x = self.has_legend or place + columns >= len(axes)
+            draw_ticks(axis, named="x" * has_x + "y" * (place % columns == 0), most=MOST_TICKS)
         return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
 
+    def _scale(self, axes: Sequence[Any]) -> None:
+        """Scales and limits of all panels, once their data are known."""
+        own = axes if self.has_legend else axes[:1]  # what all share is set once
+        is_whole = all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x)
+        for axis in own:
+            axis.set_xmargin(0.12 if self.has_legend else 0.05)  # room for what is moved aside
+            if "x" in self.log:
+                axis.set_xscale("log")
+            elif is_whole:
+                axis.xaxis.get_major_locator().set_params(integer=True)
+        if "y" in self.log:
+            axes[0].set_yscale("log")
+        if self.limits:
+            axes[0].set_ylim(self.limits)
+        for axis in own:
+            axis.autoscale_view()
 
-def _paint(axis: Any, line: Line) -> None:
-    values = _values(line)
+
+def _points(line: Line) -> list[tuple[float, float]]:
+    return [(x, math.nan if y is None else y) for x, y in zip(line.x, line.y, strict=True)]
+
+
+def _paint(axis: Any, panel: LinePanel) -> None:
+    """Lines, those to compare with beneath the others."""
+    lines = sorted(panel.lines, key=lambda line: line.stroke != "background")
+    axis.add_collection(polylines(map(_polyline, lines)), autolim=False)
+
+
+def _polyline(line: Line) -> Polyline:
     if line.stroke == "background":
-        axis.plot(line.x, values, color="black", lw=0.6, alpha=0.6, zorder=1.5)
-    else:
-        colour = look(line.head, line.loss).colour
-        axis.plot(line.x, values, lw=1, color=colour, linestyle=":" if line.stroke == "dashed" else "-", zorder=2)
+        return Polyline(_points(line), (BLACK, 0.6), width=0.6)
+    return Polyline(_points(line), look(line.head, line.loss).colour, ":" if line.stroke == "dashed" else "-")
 
 
 def _paint_aside(axis: Any, panel: LinePanel) -> None:
     """Lines with markers and intervals, each a little to the right of the one before, lest bars hide each other."""
-    from matplotlib.lines import Line2D
-    from matplotlib.transforms import ScaledTranslation
-
-    inches = axis.figure.dpi_scale_trans
-    step = min(_ASIDE, _FARTHEST / len(panel.lines)) / 72
-    asides = [step * (rank - (len(panel.lines) - 1) / 2) for rank in range(len(panel.lines))]
-    bars = []
-    for line, aside in zip(panel.lines, asides, strict=True):
-        drawn, values = look(line.head, line.loss), _values(line)
-        moved = axis.transData + ScaledTranslation(aside, 0, inches)
-        style = drawn.marker_options(4) | {"linestyle": drawn.line, "transform": moved}
-        axis.add_line(Line2D(line.x, values, linewidth=1, zorder=2, **style))
-        bars += [
-            (aside, (x, y - half), (x, y + half), drawn.colour)
-            for x, y, half in zip(line.x, values, line.half, strict=True)
-            if half is not None
-        ]
-        axis.update_datalim([(x, y) for x, y in zip(line.x, values, strict=True) if y == y])  # what is moved has none
-    moves = [(aside, 0) for aside in dict.fromkeys(group for group, *_ in bars)]
-    style = {"transform": axis.transData, "offsets": moves, "offset_transform": inches}
-    axis.add_collection(strokes(bars, linewidths=0.8, alpha=0.6, zorder=1.5, **style), autolim=False)
-    axis.set_xmargin(0.12)  # room for what is moved
-    axis.autoscale_view()
-
-
-def _values(line: Line) -> list[float]:
-    return [math.nan if y is None else y for y in line.y]
+    step = min(_ASIDE, _FARTHEST / len(panel.lines))
+    lines, marks, bars = [], [], []
+    for rank, line in enumerate(panel.lines):
+        drawn, points, aside = look(line.head, line.loss), _points(line), step * (rank - (len(panel.lines) - 1) / 2)
+        known = [(x, y, half) for (x, y), half in zip(points, line.half, strict=True) if half is not None]
+        places = points + [(x, y - half) for x, y, half in known] + [(x, y + half) for x, y, half in known]
+        moved = [(x + aside, y) for x, y in in_points(axis, places)]
+        values, ends = moved[: len(points)], moved[len(points) :]
+        lines.append(Polyline(values, drawn.colour, drawn.line))
+        marks += [Marker(x, y, drawn) for x, y in values if y == y]
+        bars += [Polyline(bar, (drawn.colour, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
+    axis.add_collection(polylines(bars + lines, transform=points_of(axis), zorder=1.5), autolim=False)
+    axis.add_collection(markers(marks, 4, points_of(axis)), autolim=False)
 
 
 def limits_of_shares(panels: Iterable[LinePanel]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._style import SMALL, dress
+from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -49,16 +50,19 @@ class Matrix(Figure):
         canvas, axes = panels_of(len(self.panels), (1.9, 1.9), MOST_COLUMNS)
         for axis, panel in zip(axes, self.panels, strict=True):
             dress(axis, panel.title, SMALL - 0.5)
-            axis.grid(False)
             self._paint(axis, np.array(panel.counts))
+            draw_ticks(axis, grid=False)
         return fit(canvas, x=self.columns, y=self.rows)
 
     def _paint(self, axis: Any, counts: Any) -> None:
+        from matplotlib.ticker import FixedLocator
+
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
         if len(counts) > MOST_NUMBERS:
             return
-        axis.set(xticks=range(len(counts)), yticks=range(len(counts)))
+        for which in (axis.xaxis, axis.yaxis):
+            which.set_major_locator(FixedLocator(range(len(counts))))
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.005:
                 shade = "white" if share > 0.35 else "black"

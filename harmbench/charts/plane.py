@@ -6,6 +6,7 @@ from typing import Any
 
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._style import SMALL, number
+from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
@@ -69,6 +70,6 @@ class Plane(Figure):
                 spot.label, (spot.x, spot.y), xytext=offset, textcoords="offset points", fontsize=size, zorder=3
             )
         axis.set_title(panel.title, fontsize=SMALL, y=1)
-        axis.tick_params(labelsize=SMALL - 1.5)
         axis.set_aspect("equal", adjustable="datalim")
         axis.margins(0.1)
+        draw_ticks(axis, size=SMALL - 1.5, grid=False)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._legend import Legend
-from harmbench.charts._marks import markers, strokes
-from harmbench.charts._style import GREY, TINY, dress, entries, labels, look, number
+from harmbench.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.charts._points import in_points, points_of
+from harmbench.charts._style import GREY, TINY, Look, dress, entries, labels, look, number
+from harmbench.charts._ticks import draw_ticks, write_under
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 MOST_LETTERS = 66  # of a line of small print under a panel
+RING = Look(GREY, "o", "none", "-")  # around a head on the front
 LOG_FROM = 10.0  # ratio of the largest cost to the least from which on the axis is logarithmic
 
 
@@ -103,29 +107,23 @@ class Tradeoff(Figure):
         costs = [m.cost for m in panel.marks]
         if max(costs) > LOG_FROM * min(costs) > 0:
             axis.set_xscale("log")
-        steps = [(mark.cost, mark.quality) for mark in panel.front]
-        axis.plot([cost for cost, _ in steps], [quality for _, quality in steps], color=GREY, lw=1, ds="steps-post")
-        marks = [(m.cost, m.quality, look(m.head, m.loss), 0.3 if m.unsound else 1.0) for m in panel.marks]
-        axis.add_collection(markers(marks, 5, axis.transData))
-        axis.autoscale_view()
-        means = axis.get_xlim()
         low, high = _limits(panel, self.bounds)
-        axis.add_collection(strokes(_bars(panel), linewidths=0.5, zorder=1.5), autolim=False)
-        axis.set(xlim=means, ylim=(low, high))
-        axis.ticklabel_format(axis="y", useOffset=False)
-        axis.plot(
-            [cost for cost, _ in steps],
-            [quality for _, quality in steps],
-            linestyle="",
-            marker="o",
-            markersize=9,
-            fillstyle="none",
-            color=GREY,
-            zorder=4,
-        )
+        axis.update_datalim([(m.cost, m.quality) for m in panel.marks])
+        axis.autoscale_view()
+        axis.set_ylim(low, high)
+        places = in_points(axis, [(m.cost, m.quality) for m in panel.marks])
+        marks = [
+            Marker(*place, look(m.head, m.loss), 0.3 if m.unsound else 1.0)
+            for place, m in zip(places, panel.marks, strict=True)
+        ]
+        rings = [Marker(*place, RING) for place in in_points(axis, [(m.cost, m.quality) for m in panel.front])]
+        axis.add_collection(polylines([*_bars(panel), *_steps(panel)], zorder=1.5), autolim=False)
+        axis.add_collection(markers(marks, 5, points_of(axis)), autolim=False)
+        axis.add_collection(markers(rings, 9, points_of(axis), linewidths=1, zorder=4), autolim=False)
         left_out = [m for m in panel.marks if m.quality < low]
         if left_out:
-            axis.set_xlabel(_beneath({named[m.head, m.loss]: m.quality for m in left_out}), fontsize=TINY - 0.5)
+            write_under(axis, _beneath({named[m.head, m.loss]: m.quality for m in left_out}), TINY - 0.5)
+        draw_ticks(axis)
 
 
 def _beneath(values: dict[str, float]) -> str:
@@ -139,15 +137,23 @@ def _beneath(values: dict[str, float]) -> str:
     return textwrap.fill(f"below:{HARD_SPACE}{heads}", MOST_LETTERS).replace(HARD_SPACE, " ")
 
 
-def _bars(panel: TradeoffPanel) -> Iterator[tuple[Any, Any, Any, Any]]:
+def _steps(panel: TradeoffPanel) -> Iterator[Polyline]:
+    """From each head of the front to the next one."""
+    for one, other in pairwise(panel.front):
+        yield Polyline([(one.cost, one.quality), (other.cost, one.quality), (other.cost, other.quality)], GREY)
+
+
+def _bars(panel: TradeoffPanel) -> Iterator[Polyline]:
     """The intervals of both means, those of the front darker."""
     front = panel.front
     for m in panel.marks:
         colour = (look(m.head, m.loss).colour, 0.4 if m in front else 0.18)
         if m.cost_half is not None:
-            yield colour, (m.cost - m.cost_half, m.quality), (m.cost + m.cost_half, m.quality), colour
+            across = [(m.cost - m.cost_half, m.quality), (m.cost + m.cost_half, m.quality)]
+            yield Polyline(across, colour, width=0.5)
         if m.quality_half is not None:
-            yield colour, (m.cost, m.quality - m.quality_half), (m.cost, m.quality + m.quality_half), colour
+            upward = [(m.cost, m.quality - m.quality_half), (m.cost, m.quality + m.quality_half)]
+            yield Polyline(upward, colour, width=0.5)
 
 
 def _limits(panel: TradeoffPanel, bounds: tuple[float, float]) -> tuple[float, float]:
