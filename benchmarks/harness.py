@@ -174,7 +174,7 @@ def compare(
         versions={},
     )
     settle(trial, torch.device("cpu"))
-    start, unmetered = build(trial, (1, 8, 8), 10), trial.model_copy(update={"meters": ()})
+    start, unmetered = build(trial, (1, 8, 8), 10), trial.but(meters=())
     with instruments_for(["cpu"]) as source:
         ways: dict[str, Callable[[Classifier], Windows]] = {
             "bare": lambda model: by_hand(trial, model, splits, clock),

@@ -12,10 +12,11 @@ from typing import Any, Self
 
 import msgspec
 from pydantic import BaseModel
+from pydantic_core import core_schema
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Base of them: frozen, and closed to unknown fields. A field may also be a record.
+    """Base of them: frozen, and closed to unknown fields. A field may also be a record, and a record's field a row.
 
     >>> class Point(Row, kw_only=True):
     ...     x: float
@@ -61,6 +62,14 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """The same with other values of some fields."""
         return msgspec.structs.replace(self, **changes)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """As a field of a record."""
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else cls.from_plain(value),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_plain),
+        )
+
     def checked(self) -> Self:
         """Itself, if it would be read as it is written.
 
@@ -85,30 +94,20 @@ def _as_plain(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
-_made: dict[tuple[Any, ...], BaseModel] = {}
+_made: dict[tuple[Any, ...], Any] = {}
 
 
-def _as_record(kind: type[BaseModel], plain: Any) -> BaseModel:
+def _as_record(kind: type[BaseModel], plain: Any) -> Any:
     """A record; of equal ones without lists in them, such as a protocol, of which a run has thousands, always the same.
 
-    >>> from harmbench.records import EnergyOrigin
-    >>> _as_record(EnergyOrigin, {"method": "model"}) is _as_record(EnergyOrigin, {"method": "model"})
+    >>> from harmbench.records import Protocol
+    >>> _as_record(Protocol, {"steps": 9}) is _as_record(Protocol, {"steps": 9})
     True
     """
-    if not isinstance(plain, dict):
-        return kind.model_validate(plain)  # says what is wrong
-    parts = {name: _as_record(part, plain[name]) for name, part in _records_in(kind) if name in plain}
     try:
         key = kind, *plain.items()
         if key not in _made:
             _made[key] = kind.model_validate(plain)
         return _made[key]
-    except TypeError:  # something in it cannot be a key
-        return kind.model_validate({**plain, **parts})
-
-
-@functools.cache
-def _records_in(kind: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
-    """The fields that are records themselves."""
-    annotated = ((name, field.annotation) for name, field in kind.model_fields.items())
-    return [(name, part) for name, part in annotated if isinstance(part, type) and issubclass(part, BaseModel)]
+    except (AttributeError, TypeError):  # no object, or one with a part that cannot be a key
+        return kind.model_validate(plain)

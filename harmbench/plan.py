@@ -38,7 +38,7 @@ class Plan(Record):
     @property
     def key(self) -> str:
         """Names the experiment: everything but the seeds, which are its replicates."""
-        return fingerprint(sorted({trial.model_copy(update={"seed": 0}).id for trial in self.trials}))
+        return fingerprint(sorted({trial.but(seed=0).id for trial in self.trials}))
 
     @property
     def cells(self) -> list[tuple[str, str, str, str, str]]:
@@ -105,7 +105,7 @@ def expand(
     ]
     if not cells:
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
-    trials = [cell.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for cell in _shuffled(cells, seed)]
+    trials = [cell.but(seed=seed) for seed in range(suite.seeds) for cell in _shuffled(cells, seed)]
     return Plan(suite=suite, trials=tuple(trials), excluded=tuple(excluded))
 
 

@@ -174,7 +174,7 @@ class Structure(Record):
     first: int = 0
 
 
-class TrialSpec(Record):
+class TrialSpec(Row, frozen=True, kw_only=True):
     """One trial: everything that can change its outcome.
 
     Attributes:
@@ -212,13 +212,13 @@ class TrialSpec(Record):
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits of a hash of every field; the setting is in the protocol."""
-        return fingerprint(self.model_dump(exclude={"setting"}))
+        return fingerprint({field: value for field, value in self.to_plain().items() if field != "setting"})
 
     def __str__(self) -> str:
         return " ".join(filter(None, (*self.cell, f"seed {self.seed}")))
 
 
-class EnergyOrigin(Record):
+class EnergyOrigin(Row, frozen=True, kw_only=True):
     """Where the joules of one component come from.
 
     Attributes:

@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import filelock
-from pydantic import ConfigDict
 
 from harmbench._garbage import nothing_to_collect
 from harmbench.errors import RunFolderError
@@ -43,8 +42,6 @@ PACKED = "trials.jsonl.gz"
 
 class RunData(Record):
     """All that a run folder holds."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     folder: str
     header: dict[str, Any]

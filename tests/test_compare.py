@@ -195,15 +195,15 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def of_protocol(trial):
     protocol = trial.spec.protocol.model_copy(update={"lr": 0.5})
-    return trial.but(spec=trial.spec.model_copy(update={"protocol": protocol}))
+    return trial.but(spec=trial.spec.but(protocol=protocol))
 
 
 def of_content(trial):
-    return trial.but(spec=trial.spec.model_copy(update={"data_content": "abc"}))
+    return trial.but(spec=trial.spec.but(data_content="abc"))
 
 
 def of_weights(trial):
-    return trial.but(spec=trial.spec.model_copy(update={"backbone_content": "def"}))
+    return trial.but(spec=trial.spec.but(backbone_content="def"))
 
 
 def of_kernels(trial):
@@ -232,7 +232,7 @@ def test_unlike_runs_are_refused_by_name(before, tmp_path, change, here, said):
 
 def test_another_gpu_is_another_device(tmp_path):
     def on_gpu(trial):
-        return trial.but(spec=trial.spec.model_copy(update={"device_kind": "cuda"}))
+        return trial.but(spec=trial.spec.but(device_kind="cuda"))
 
     runs = [run(tmp_path / gpu, on_gpu, {**HERE, "gpus": [{"name": gpu}]}) for gpu in ("A100", "H200")]
     with pytest.raises(IncomparableError, match=r"device \(A100; H200\)"):
@@ -242,7 +242,7 @@ def test_another_gpu_is_another_device(tmp_path):
 def test_another_library_or_version_is_what_one_compares(before, tmp_path):
     def newer(trial):
         versions = {**trial.spec.versions, "harmbench": "1"}
-        changed = trial.spec.model_copy(update={"versions": versions})
+        changed = trial.spec.but(versions=versions)
         return trial.but(spec=changed, kernels={**KERNELS, "library": "b.so"})
 
     found = changes(before, run(tmp_path / "after", newer))

@@ -117,7 +117,7 @@ def grokked(seed: int, train: float | None, validation: float | None, head: str 
         Measurement.of("grokking_gap", gap, "step", "lower", "never" if gap is None else ""),
     )
     trial = spec(head, "harmonic" if head else "cross_entropy", seed, dataset=more.pop("dataset", "modular_addition"))
-    trial = trial.model_copy(update={"setting": more.pop("setting", "")})
+    trial = trial.but(setting=more.pop("setting", ""))
     return record(trial, measurements=values, curve=(point(10), point(last)), **more)
 
 
@@ -192,10 +192,7 @@ def test_data_needed_is_a_median_over_seeds_with_those_that_never_get_there():
 
 def test_the_smallest_share_is_a_bound_and_a_head_without_every_share_needs_none():
     found = shares({0.1: [0.99, 0.99], 0.2: [0.99, 0.99]})
-    other = [
-        trial.but(spec=trial.spec.model_copy(update={"loss": "distance_softmax"}))
-        for trial in shares({0.2: [0.99, 0.99]})
-    ]
+    other = [trial.but(spec=trial.spec.but(loss="distance_softmax")) for trial in shares({0.2: [0.99, 0.99]})]
     (table,) = generalisation.data_tables(cells_of([*found, *other]))
     needed = {row[1]: row[2:4] for row in table.rows}
     assert needed.pop("distance_softmax") == ("n/a", "n/a")  # and not 0.2, beside heads that were run at less

@@ -466,7 +466,7 @@ def test_every_token_has_a_label_and_links_join_tokens(address: str) -> None:
 
 
 def test_a_diverged_trial_keeps_nothing(run: RunData) -> None:
-    lost: TrialRecord = record(run.trials[0].spec.model_copy(update={"seed": 9}), "diverged")
+    lost: TrialRecord = record(run.trials[0].spec.but(seed=9), "diverged")
     assert artifacts.load(Path(run.folder), lost.id) == {}
 
 

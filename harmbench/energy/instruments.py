@@ -105,8 +105,8 @@ class Instruments:
         return {
             "codecarbon": self.codecarbon.describe(),
             "direct": [source.describe() for source in self.direct],
-            "origins": {c: origin.model_dump() for c, origin in self.origins().items()},
-            "direct_origins": {c: origin.model_dump() for c, origin in self.direct_origins().items()},
+            "origins": {c: origin.to_plain() for c, origin in self.origins().items()},
+            "direct_origins": {c: origin.to_plain() for c, origin in self.direct_origins().items()},
         }
 
 

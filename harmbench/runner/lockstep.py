@@ -69,7 +69,7 @@ def stack_of(spec: TrialSpec) -> tuple[TrialSpec, ...]:
     """The trials of a stack, by their places."""
     count = spec.protocol.seeds_together
     first = spec.seed - spec.seed % count
-    return tuple(spec.model_copy(update={"seed": first + place}) for place in range(count))
+    return tuple(spec.but(seed=first + place) for place in range(count))
 
 
 def run_together(

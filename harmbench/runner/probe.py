@@ -69,7 +69,7 @@ def run_probes(
             for event in events:
                 if isinstance(event, Started):
                     probing.started()
-                    progress(len(probing.found), planned, str(TrialSpec.model_validate(event.job["spec"])))
+                    progress(len(probing.found), planned, str(TrialSpec.from_plain(event.job["spec"])))
                 elif isinstance(event, Finished):
                     probing.take(event)
     finally:
@@ -136,17 +136,17 @@ class _Probing:
             its = self._members[group]
             spec = its[turn * len(its) // _rounds(its)]
             protocol = spec.protocol.model_copy(update={"steps": steps, "epochs": None, "evaluations": stretches})
-            short = [own.model_copy(update={"protocol": protocol}) for own in self._stack(spec)]
+            short = [own.but(protocol=protocol) for own in self._stack(spec)]
             self._order.append(group)
             return {
-                "spec": short[0].model_dump(),
+                "spec": short[0].to_plain(),
                 "order": 0,
-                "beside": [{"spec": own.model_dump(), "order": 0} for own in short[1:]],
+                "beside": [{"spec": own.to_plain(), "order": 0} for own in short[1:]],
                 "device": device,
                 "environment": "",
                 "data_dir": str(self._options.data_dir),
                 "download": False,
-                "energy_origins": {c: origin.model_dump() for c, origin in source.origins().items()},
+                "energy_origins": {c: origin.to_plain() for c, origin in source.origins().items()},
             }
 
         return make

@@ -345,7 +345,7 @@ def in_stacks(trials: Sequence[Planned]) -> list[tuple[Planned, ...]]:
     found: dict[tuple[str, int], list[Planned]] = {}
     for order, spec in trials:
         stack = spec.seed // spec.protocol.seeds_together
-        found.setdefault((spec.model_copy(update={"seed": 0}).id, stack), []).append((order, spec))
+        found.setdefault((spec.but(seed=0).id, stack), []).append((order, spec))
     return [tuple(stack) for stack in found.values()]
 
 
@@ -366,9 +366,9 @@ def _order(
         shared = EnergyOrigin(method="missing", detail="trials on several devices share it")
         origins = {**origins, "cpu": shared, "ram": shared}
     return {
-        "spec": spec.model_dump(),
+        "spec": spec.to_plain(),
         "order": order,
-        "beside": [{"spec": other.model_dump(), "order": place} for place, other in beside],
+        "beside": [{"spec": other.to_plain(), "order": place} for place, other in beside],
         "device": device,
         "environment": block.environment,
         "block": block.id,
@@ -377,7 +377,7 @@ def _order(
         "checkpoint_seconds": options.checkpoint_seconds,
         "data_dir": str(options.data_dir),
         "download": options.download,
-        "energy_origins": {component: origin.model_dump() for component, origin in origins.items()},
+        "energy_origins": {component: origin.to_plain() for component, origin in origins.items()},
     }
 
 
@@ -396,7 +396,7 @@ def task(job: dict[str, Any], link: Any) -> tuple[TrialRecord, ...]:
 def _failed(event: Finished[dict[str, Any], tuple[TrialRecord, ...]]) -> tuple[TrialRecord, ...]:
     """What is recorded of the trials of a process that died."""
     asked = [event.job, *event.job["beside"]]
-    specs = [TrialSpec.model_validate(one["spec"]) for one in asked]
+    specs = [TrialSpec.from_plain(one["spec"]) for one in asked]
     return tuple(
         TrialRecord(
             id=spec.id,
