@@ -78,6 +78,21 @@ class Cell:
         return charged_components(self.trials)
 
     @cached_property
+    def methods(self) -> dict[Component, set[str]]:
+        """How each component's joules were come by, in all trials."""
+        found: dict[Component, set[str]] = defaultdict(set)
+        for trial in self.trials:
+            for component, origin in trial.energy_origins.items():
+                found[component].add(origin.method)
+        return found
+
+    @cached_property
+    def answers(self) -> int:
+        """The fewest that the test part of a trial which ended well asked for; 0 where nobody knows."""
+        counts = (trial.answers("test") for trial in self.trials if trial.status == "ok")
+        return min(filter(None, counts), default=0)
+
+    @cached_property
     def _index(self) -> _Index:
         """All measurements side by side, from one pass in the order in which they lie in memory."""
         told = [trial.measurements for trial in self.trials]
@@ -196,15 +211,11 @@ class Cell:
         """
         for part in parts(self.trials, name):
             for component in COMPONENTS:
-                if part.startswith(f"{component}_joules") and "model" in self._methods(component):
+                if part.startswith(f"{component}_joules") and "model" in self.methods.get(component, ()):
                     return f"{component.upper()} energy"
             if any(m.origin == "modelled" for m in self.said(part)):
                 return part
         return ""
-
-    def _methods(self, component: Component) -> set[str]:
-        """How its joules were come by."""
-        return {t.energy_origins[component].method for t in self.trials if component in t.energy_origins}
 
 
 def place(dataset: str, backbone: str, setting: str) -> str:
@@ -275,6 +286,11 @@ def _grouped(trials: Iterable[TrialRecord]) -> list[Cell]:
         Cell(dataset, backbone, head, loss, tuple(members), setting)
         for (dataset, backbone, head, loss, setting), members in found.items()
     ]
+
+
+def sources_of(trials: Iterable[TrialRecord]) -> dict[Component, EnergyOrigin]:
+    """Where joules come from, by component; where cells differ, as the last of them says."""
+    return {component: origin for cell in cells_of(trials) for component, origin in cell.sources.items()}
 
 
 def charged_components(trials: Sequence[TrialRecord]) -> list[Component]:

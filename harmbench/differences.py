@@ -164,9 +164,9 @@ def _resolution(candidate: Cell, baseline: Cell, measure: Measure) -> float:
 
     Accuracies come in images or tokens, shares of steps in steps, times to a target in validations.
     """
-    trials = [t for cell in (candidate, baseline) for t in cell.trials if t.status == "ok"]
     if measure.name in _OF_TEST_ANSWERS:
-        return max((1 / t.answers("test") for t in trials if t.answers("test")), default=0.0)
+        return max((1 / cell.answers for cell in (candidate, baseline) if cell.answers), default=0.0)
+    trials = [t for cell in (candidate, baseline) for t in cell.trials if t.status == "ok"]
     if measure.name == "validation_accuracy":
         return max((1 / t.answers("validation") for t in trials if t.answers("validation")), default=0.0)
     if measure.unit == "1" and measure.name.endswith(("_share", "_rate")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from harmbench.cells import sources_of
 from harmbench.formats import Column, Section, Table
 from harmbench.records import COMPONENTS, PHASES, Component, TrialRecord
 from harmbench.store import RunData
@@ -23,7 +24,7 @@ def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
 
     A sum over trials of which some have no value says over how many it is.
     """
-    methods = {c: origin.method for trial in trials for c, origin in trial.energy_origins.items()}
+    methods = {component: origin.method for component, origin in sources_of(run.trials).items()}
     shown = [component for component in COMPONENTS if methods.get(component, "missing") != "missing"]
     rows = [*_phase_rows(trials, shown), _whole_row(trials, shown), *_idle_row(run, shown)]
     return Table(

@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harmbench.cells import Cell, find_measure
+from harmbench.cells import Cell, cells_of, find_measure
 from harmbench.charts import Mark, Tradeoff, TradeoffPanel
 from harmbench.formats import Figure
 from harmbench.pictures._base import Picture, ended_well, half_width, places_of
-from harmbench.records import TrialRecord
 from harmbench.stats import Interval, mean_interval
 from harmbench.store import RunData
 
@@ -41,7 +40,7 @@ class Pareto(Picture):
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         cost = self._cost(run)
         panels = (_panel(place, cells, cost) for place, cells in places_of(run).items())
-        model = _modelled(ended_well(run)) if cost.startswith("joules") else ""
+        model = _modelled(run) if cost.startswith("joules") else ""
         return (
             Tradeoff(
                 name=self.name,
@@ -58,8 +57,7 @@ class Pareto(Picture):
     def _cost(self, run: RunData) -> str:
         if self.cost:
             return self.cost
-        trials = ended_well(run)
-        measured = find_measure(trials, "joules") is not None and not _modelled(trials)
+        measured = not _modelled(run) and find_measure(ended_well(run), "joules") is not None
         return "joules" if measured else "seconds"
 
 
@@ -97,7 +95,8 @@ def _label(run: RunData, cost: str) -> str:
     return "energy of training (J)" if cost == "joules" else f"{cost.replace('_', ' ')} ({measure.unit})"
 
 
-def _modelled(trials: list[TrialRecord]) -> str:
+def _modelled(run: RunData) -> str:
     """A warning where joules come from a model or not at all."""
-    methods = {origin.method for t in trials for c, origin in t.energy_origins.items() if c != "ram"}
+    cells = cells_of(run.trials)
+    methods = {method for cell in cells for c, found in cell.methods.items() if c != "ram" for method in found}
     return " The joules are modelled, not measured." if "model" in methods or not methods - {"missing"} else ""

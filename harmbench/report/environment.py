@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
+from harmbench.cells import sources_of
 from harmbench.records import COMPONENTS
 from harmbench.report.numbers import MISSING, amount
 from harmbench.store import RunData
@@ -23,7 +24,7 @@ def environment_of(run: RunData) -> Iterator[tuple[str, str]]:
         outside = here.get("codecarbon_settings_from_outside", [])
         yield "variables", ", ".join(f"{k}={v}" for k, v in here["variables"].items()) or "none that matter"
         yield "CodeCarbon settings from outside", ", ".join(outside) or "none"
-    for component, origin in {c: o for t in run.trials for c, o in t.energy_origins.items()}.items():
+    for component, origin in sources_of(run.trials).items():
         renewed = f"every {origin.period_s:g} s" if origin.period_s else ""
         yield f"energy: {component}", ", ".join(filter(None, (origin.method, origin.scope, renewed, origin.detail)))
     yield from _instruments(run)
