@@ -31,7 +31,7 @@ def two_groups() -> RunData:
     for (backbone, distance), values in ACCURACIES.items():
         for seed, accuracy in enumerate(values):
             one = spec(distance, "harmonic" if distance else "cross_entropy", seed=seed, meters=("quality",))
-            found.append(record(one.model_copy(update={"backbone": backbone}), accuracy=accuracy, order=len(found)))
+            found.append(record(one.but(backbone=backbone), accuracy=accuracy, order=len(found)))
     run = run_of([t.but(id=t.spec.id) for t in found])
     run.header["suite"]["backbones"] = ["mlp", "cnn"]
     return run

@@ -302,28 +302,28 @@ OTHER_PROTOCOL = {
 }
 
 
-@pytest.mark.parametrize("field", [name for name in type(spec()).model_fields if name != "setting"])
+@pytest.mark.parametrize("field", [name for name in type(spec()).__struct_fields__ if name != "setting"])
 def test_every_field_of_a_trial_is_in_its_id(field):
-    assert spec().model_copy(update={field: OTHER[field]}).id != spec().id
+    assert spec().but(**{field: OTHER[field]}).id != spec().id
 
 
 @pytest.mark.parametrize("field", Protocol.model_fields)
 def test_every_field_of_the_protocol_is_in_the_id(field):
     protocol = {**spec().protocol.model_dump(), field: OTHER_PROTOCOL[field]}
     protocol |= {"steps": None} if field == "epochs" else {"target": None} if field == "target_nll" else {}
-    assert spec().model_copy(update={"protocol": Protocol(**protocol)}).id != spec().id
+    assert spec().but(protocol=Protocol(**protocol)).id != spec().id
 
 
 def test_an_id_is_of_values_and_stays_the_same():
     again = spec(versions={"timm": "0", "torch": "0", "harmbench": "0"})
     assert again.id == spec().id
-    assert type(spec()).model_validate_json(spec().model_dump_json()).id == spec().id
+    assert type(spec()).from_json(spec().to_json()).id == spec().id
     assert len(spec().id) == 12
 
 
 def test_nothing_of_where_and_when_is_in_the_id():
     circumstances = {"order", "started", "environment", "device", "status", "measurements", "phases", "curve"}
-    assert not circumstances & set(type(spec()).model_fields)
+    assert not circumstances & set(type(spec()).__struct_fields__)
     assert circumstances <= set(TrialRecord.__struct_fields__)
 
 
