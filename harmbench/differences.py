@@ -103,15 +103,13 @@ def _paired_values(
             return f"{cell.label}: {cell.why_missing(measure.name)}"
         if measure.scale == "ratio" and min(low for low, _ in values.values()) <= 0:
             return f"{measure.name} is not above 0 everywhere, so it has no ratios"
-    ours, theirs = sides
+    ours, theirs = (_scaled(values) if measure.scale == "ratio" else values for values in sides)
     bounds = {}
     for seed in sorted(ours.keys() & theirs.keys()):
         (a_low, a_high), (b_low, b_high) = ours[seed], theirs[seed]
-        low = -math.inf if b_high == math.inf else _contrast(a_low, b_high, measure.scale)
-        high = math.inf if a_high == math.inf else _contrast(a_high, b_low, measure.scale)
-        bounds[seed] = low, high
-    ours_scaled, theirs_scaled = ([_scaled(low, measure.scale) for low, _ in side.values()] for side in sides)
-    return bounds, ours_scaled, theirs_scaled
+        low = -math.inf if b_high == math.inf else a_low - b_high
+        bounds[seed] = low, math.inf if a_high == math.inf else a_high - b_low
+    return bounds, [low for low, _ in ours.values()], [low for low, _ in theirs.values()]
 
 
 def _bounds_by_seed(cell: Cell, measure: Measure) -> dict[int, Bounds]:
@@ -148,12 +146,10 @@ def watched_for(trial: TrialRecord, name: str) -> float | None:
     return sum(known) if joules and len(known) == len(joules) else None
 
 
-def _contrast(ours: float, theirs: float, scale: Scale) -> float:
-    return _scaled(ours, scale) - _scaled(theirs, scale)
-
-
-def _scaled(value: float, scale: Scale) -> float:
-    return math.log(value) if scale == "ratio" else value
+def _scaled(values: dict[int, Bounds]) -> dict[int, Bounds]:
+    """The logarithms."""
+    lows = {seed: math.log(low) for seed, (low, _) in values.items()}
+    return {seed: (lows[seed], lows[seed] if high == low else math.log(high)) for seed, (low, high) in values.items()}
 
 
 _OF_TEST_ANSWERS = {"test_accuracy", "test_balanced_accuracy", "test_macro_f1"}

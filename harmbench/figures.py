@@ -105,8 +105,8 @@ class Drawer:
 
     Args:
         kind: svg, png or pdf.
-        beside: draw in another process, each figure from the moment on when it is begun. It starts at once, and the
-            sooner the less it costs: before NumPy is loaded, and threads with it, it is a copy of this one.
+        beside: draw in another process, each figure from the moment on when it is begun. It starts at once: as a copy
+            of this one while that has no threads yet, which costs nothing, else from nothing.
     """
 
     def __init__(self, kind: str, beside: bool = False) -> None:

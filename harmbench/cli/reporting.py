@@ -54,8 +54,10 @@ def report(
     is_large = sum(map(store.planned, folders)) >= MANY
     if isinstance(context.obj, o.OwnProcess):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's would spin on the core that draws
+    from harmbench import charts  # noqa: F401 - with NumPy, before the drawer splits off: it needs them too
+
     with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
-        from harmbench import report as reports  # once the drawer has its process: NumPy starts threads
+        from harmbench import report as reports  # which it does not need
 
         data = [store.read(folder) for folder in folders]
         gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it

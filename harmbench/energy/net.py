@@ -62,12 +62,12 @@ def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
     if train is None or around is None:
         return ()
-    gross = ((component, trial.measurement(f"{component}_joules")) for component in COMPONENTS)
-    return tuple(
-        _net(component, total, train.seconds, around[component])
-        for component, total in gross
-        if total is not None and not (component == "ram" and total.origin == "modelled")  # a constant has no idle
-    )
+    found = []
+    for component in COMPONENTS:
+        gross = trial.measurement(f"{component}_joules")
+        if gross is not None and not (component == "ram" and gross.origin == "modelled"):  # a constant has no idle
+            found.append(_net(component, gross, train.seconds, around[component]))
+    return tuple(found)
 
 
 def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -> Measurement:
