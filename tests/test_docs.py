@@ -115,7 +115,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Protocol(steps=12, evaluations=2, grad_clip=1.0),
         (*spec.meters, "grokking", "structure", "pixel_weights"),
     )
-    short = spec.but(protocol=protocol, meters=meters)
+    short = spec.model_copy(update={"protocol": protocol, "meters": meters})
     planned = plan.expand(short, "cpu", environment.result_versions())
     with store.RunStore.open(folder / RUN, planned.key, header(planned)) as run:
         run.append_environment(here)
