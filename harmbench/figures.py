@@ -150,8 +150,7 @@ def drawn(report: Report, drawer: Drawer | None = None) -> Report:
 
 def _make_ready() -> None:
     """Import what takes long; and look for no garbage in a process that ends when all is drawn."""
-    import matplotlib.figure
-    import matplotlib.gridspec  # noqa: F401
+    import matplotlib.figure  # noqa: F401
 
     from harmbench.charts import _renderer  # noqa: F401
 

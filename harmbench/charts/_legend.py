@@ -50,7 +50,7 @@ class Legend:
             canvas.text(x + self._sample + BESIDE, y - 0.36 * SIZE, name, fontsize=SIZE, transform=points)
         if self._lines:
             canvas.add_artist(polylines(lines, transform=points))
-        canvas.add_artist(markers(marks, MARKER, points))
+        canvas.add_artist(markers(marks, MARKER, transform=points))
 
 
 def _widest(names: Iterable[str]) -> float:
