@@ -23,7 +23,6 @@ _SETTINGS: dict[Any, Any] = {
     "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
-    "axes.formatter.useoffset": False,
 }
 
 

@@ -244,7 +244,7 @@ def axes(log: str, x: Limits, y: Limits) -> Any:
     ],
 )
 def test_ticks_are_where_and_what_matplotlib_makes_them(log: str, x: Limits, y: Limits) -> None:
-    with matplotlib.rc_context(figures._SETTINGS):
+    with matplotlib.rc_context(figures._SETTINGS | {"axes.formatter.useoffset": False}):
         made, axis = panel(log, x, y), axes(log, x, y)
         draw_ticks(made)
         labels = {described(text) for text in made.canvas.texts if text.get_text()}

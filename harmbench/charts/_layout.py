@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from harmbench.charts._legend import Legend
-from harmbench.charts._panel import POINTS, Panel
+from harmbench.charts._panel import POINTS, Panel, points_of
 
 BETWEEN, AROUND = 10.0, 5.0  # points between panels, and at the edges
 LABEL = 8.0  # font size of labels of axes
@@ -83,8 +83,7 @@ def fit(
 def _write(canvas: Any, text: str, x: float, y: float, **style: Any) -> None:
     """A label at so many points from the figure's lower left corner, if there is one."""
     if text:
-        place = (x / POINTS, y / POINTS)
-        canvas.text(*place, text, ha="center", fontsize=LABEL, transform=canvas.dpi_scale_trans, **style)
+        canvas.text(x, y, text, ha="center", fontsize=LABEL, transform=points_of(canvas), **style)
 
 
 def _rooms(panels: Sequence[Panel]) -> tuple[list[float], list[float], list[float], list[float]]:
@@ -92,13 +91,18 @@ def _rooms(panels: Sequence[Panel]) -> tuple[list[float], list[float], list[floa
     from harmbench.charts._renderer import svg_renderer
 
     renderer = svg_renderer(panels[0].canvas, io.StringIO())  # measures without drawing
-    rows, columns = (1 + max(places) for places in zip(*((p.row, p.column) for p in panels), strict=True))
-    left, right, above, below = [0.0] * columns, [0.0] * columns, [0.0] * rows, [0.0] * rows
-    for panel in panels:
-        sides = (left, panel.column), (right, panel.column), (above, panel.row), (below, panel.row)
-        for (rooms, i), room in zip(sides, panel.room(renderer), strict=True):
-            rooms[i] = max(rooms[i], room)
-    return left, right, above, below
+    left, right, above, below = zip(*(panel.room(renderer) for panel in panels), strict=True)
+    columns, rows = [panel.column for panel in panels], [panel.row for panel in panels]
+    return _most(left, columns), _most(right, columns), _most(above, rows), _most(below, rows)
+
+
+def _most(rooms: Sequence[float], places: Sequence[int]) -> list[float]:
+    """The largest room of each column, or row, from the room of each panel and where it stands.
+
+    >>> _most([1.0, 5.0, 2.0], [0, 1, 0])
+    [2.0, 5.0]
+    """
+    return [max(room for room, other in zip(rooms, places, strict=True) if other == i) for i in range(1 + max(places))]
 
 
 def _spread(before: Sequence[float], size: float, after: Sequence[float]) -> tuple[list[float], float]:

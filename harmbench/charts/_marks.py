@@ -73,7 +73,7 @@ def polylines(lines: Iterable[Polyline], places: Callable[[list[Point]], list[Po
 
     Args:
         lines: what is drawn; where one has no number for a place, it has a gap.
-        places: turns the lines' points into points on paper, such as those of a panel.
+        places: turns pairs of values into places in points, if the lines go through values.
         options: of a `PathCollection`.
     """
     from matplotlib.collections import PathCollection

@@ -1,6 +1,6 @@
 """A panel: a rectangle in a figure, whose contents stand in points from its lower left corner, wherever that will be.
 
-An `Axes` of matplotlib does more than that, and takes as long to make as all else in a panel together.
+An `Axes` of matplotlib does more than that, and takes as long as all that is drawn in it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ POINTS = 72  # to the inch; at so many dots to the inch, what is measured is in 
 ABOVE = 6.0  # points from a panel to its title
 
 
+def points_of(canvas: Any) -> Any:
+    """The transform of points from a figure's lower left corner."""
+    from matplotlib.transforms import Affine2D
+
+    return Affine2D().scale(1 / POINTS) + canvas.dpi_scale_trans
+
+
 class Panel:
     """A panel at the figure's lower left corner, until it is put elsewhere.
 
@@ -27,7 +34,7 @@ class Panel:
         width, height: in points.
         x, y: scales, to be set before anything is placed by its values.
         title: the text above.
-        points: the transform of points from the panel's corner.
+        points: the transform of points from the panel's corner, wherever that is.
     """
 
     def __init__(self, canvas: Any, row: int, column: int) -> None:
@@ -37,7 +44,7 @@ class Panel:
         self.width, self.height = map(float, canvas.bbox.size)
         self.x = self.y = Scale(0, 1)
         self._corner = Affine2D()
-        self.points = self._corner + Affine2D().scale(1 / POINTS) + canvas.dpi_scale_trans
+        self.points = self._corner + points_of(canvas)
         self._frame = TransformedBbox(Bbox.from_bounds(0, 0, self.width, self.height), self.points)
         self._texts: list[Any] = []
         self._axes: Any = None
@@ -63,7 +70,7 @@ class Panel:
         return self._texts[-1]
 
     def axes(self, projection: str | None = None) -> Any:
-        """The panel as axes of matplotlib, for images and circles; they are only seen around a circle."""
+        """Axes of matplotlib in the panel's place, for images and circles; of those for images, nothing is seen."""
         self._axes = self.canvas.add_axes((0, 0, 1, 1), projection=projection)
         if not projection:
             self._axes.set_axis_off()

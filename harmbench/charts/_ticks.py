@@ -24,7 +24,7 @@ RAISED = 17.0  # points from a panel to a title above a factor
 LETTER = 0.65  # width of a digit, in sizes of its font
 MOST = 6  # ticks, about
 APART = 16.0  # points between those on the left, at the least
-_APART = {"x": 27.0, "y": 18.0}  # the same of powers of ten, as matplotlib has it
+POWERS_APART = {"x": 27.0, "y": 18.0}  # points between powers of ten, as matplotlib has it
 ROUND = (1, 2, 2.5, 5, 10)  # times a power of ten: what may be between two ticks
 FLOAT = 1e-9  # share of an axis that rounding may take
 _ALIGNED: dict[str, dict[str, Any]] = {
@@ -136,9 +136,8 @@ class _Side(NamedTuple):
         from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
         (low, high), kind = sorted(self.scale[:2]), self.scale.kind
-        places: Any = MaxNLocator(most, steps=ROUND, integer=kind == "whole").tick_values(low, high)
-        if kind == "each":
-            places = np.arange(math.ceil(low), high)
+        locator = MaxNLocator(most, steps=ROUND, integer=kind == "whole")
+        places: Any = np.arange(math.ceil(low), high) if kind == "each" else locator.tick_values(low, high)
         formatter = self._seen(ScalarFormatter(useOffset=False))
         return self._between_ends(places, formatter.format_ticks(places), True), formatter.get_offset()
 
@@ -146,7 +145,7 @@ class _Side(NamedTuple):
         """Ticks at powers of ten, and between them."""
         from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
-        most = min(max(int(self.length / _APART[self.direction]), 2), 9)
+        most = min(max(int(self.length / POWERS_APART[self.direction]), 2), 9)
         formatter, found = self._seen(LogFormatterSciNotation()), []
         for parts in ((1.0,), None):
             places = LogLocator(subs=parts, numticks=most).tick_values(*self.scale[:2])
@@ -160,6 +159,5 @@ class _Side(NamedTuple):
         return formatter
 
     def _between_ends(self, places: Any, labels: list[str], are_major: bool) -> list[Tick]:
-        alongs = self.scale.shares(places).tolist()
-        pairs = zip(alongs, labels, strict=True)
+        pairs = zip(self.scale.shares(places).tolist(), labels, strict=True)
         return [Tick(along, label, are_major) for along, label in pairs if -FLOAT <= along <= 1 + FLOAT]

@@ -107,7 +107,7 @@ class Lines(Figure):
         return fit(panels, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
 
     def _scale(self, panels: Sequence[Panel]) -> None:
-        """Scales of all panels, from all that they show; with a legend, each panel has an own one in x."""
+        """Scales of all panels, from all that they show; with a legend, each panel has one of its own in x."""
         shown = [[(x, y) for line in panel.lines for x, y in _points(line) if y == y] for panel in self.panels]
         together = [point for points in shown for point in points]
         is_whole = all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x)

@@ -15,9 +15,9 @@ from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 MOST_COLUMNS = 3
-AREA = 4.0  # of a spot, in that of a circle of one point around its centre
+AREA = 4.0  # of a spot: its radius in points, squared
 MARGIN = 0.1  # around the spots
-TIGHT = 1.05 / (1 + 2 * MARGIN)  # share of an axis that holds the spots with less margin, to draw all larger
+TIGHT = 1.05 / (1 + 2 * MARGIN)  # the least share of what an axis spans that has room for all spots
 
 
 class Spot(Record):
@@ -89,7 +89,7 @@ def _scale(panel: Panel, spots: Sequence[Spot]) -> None:
     """Scales with room for all spots, on which what is as far apart in both is as long."""
     across, upward = (around(values, margin=MARGIN) for values in zip(*((s.x, s.y) for s in spots), strict=True))
     fine, coarse = sorted(((across.end - across.start) / panel.width, (upward.end - upward.start) / panel.height))
-    unit = fine if fine >= TIGHT * coarse else coarse  # of values, for a point
+    unit = fine if fine >= TIGHT * coarse else coarse  # what a point on paper stands for
     panel.x, panel.y = _centred(across, unit * panel.width), _centred(upward, unit * panel.height)
 
 
