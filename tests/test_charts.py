@@ -328,6 +328,16 @@ def test_steps_have_whole_numbers() -> None:
     assert below == ["0", "1", "2"]
 
 
+def test_a_matrix_names_each_class_in_line_with_its_numbers() -> None:
+    with matplotlib.rc_context(figures._SETTINGS):
+        texts = matrix(1).paint().texts
+    for aligned, along in (("top", 0), ("center_baseline", 1)):
+        labels = {t.get_text(): round(t.get_position()[along]) for t in texts if t.get_verticalalignment() == aligned}
+        assert sorted(labels) == list("0123456789")
+        diagonal = {round(t.get_position()[along]) for t in texts if t.get_text() == "79"}
+        assert diagonal == set(labels.values())
+
+
 # Panels.
 
 
