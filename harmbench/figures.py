@@ -23,7 +23,6 @@ _SETTINGS: dict[Any, Any] = {
     "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
-    "axes.formatter.useoffset": False,
 }
 
 
@@ -150,8 +149,7 @@ def drawn(report: Report, drawer: Drawer | None = None) -> Report:
 
 def _make_ready() -> None:
     """Import what takes long; and look for no garbage in a process that ends when all is drawn."""
-    import matplotlib.figure
-    import matplotlib.gridspec  # noqa: F401
+    import matplotlib.figure  # noqa: F401
 
     from harmbench.charts import _renderer  # noqa: F401
 

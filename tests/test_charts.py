@@ -17,7 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
 from harmbench import figures, pictures, store
@@ -45,7 +45,8 @@ from harmbench.charts import (
 )
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
-from harmbench.charts._points import in_points, points_of
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import Kind, Scale, around
 from harmbench.charts._style import FAMILIES, MARKERS, Look
 from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Figure
@@ -142,14 +143,19 @@ HARD = {
 }
 
 
-def texts_of(canvas: Any, spots: bool) -> Iterator[Any]:
-    """Every text that is seen; those at points of a plane or fields of a matrix only where asked."""
+def texts_of(canvas: Any) -> Iterator[Any]:
+    """Every text that is seen."""
     yield from canvas.texts
     for axis in canvas.axes:
-        yield from (axis.title, axis._left_title)
-        in_data = [t for t in axis.texts if isinstance(t, Annotation) or t.get_transform() == axis.transData]
-        yield from (text for text in axis.texts if spots or text not in in_data)
+        yield from (axis.title, axis._left_title, *axis.texts)
         yield from axis.get_xticklabels() + axis.get_yticklabels() if axis.axison else ()
+
+
+def words_inside(figure: Figure) -> set[str]:
+    """Labels of points of a plane, and what may stand in fields of a matrix: of these, some lie on each other."""
+    if isinstance(figure, Plane):
+        return {spot.label for panel in figure.panels for spot in panel.spots}
+    return {str(share) for share in range(11, 101)} if isinstance(figure, Matrix) else set()
 
 
 def check(figure: Figure) -> None:
@@ -160,9 +166,8 @@ def check(figure: Figure) -> None:
         agg = FigureCanvasAgg(canvas)
         agg.draw()
         renderer, size = agg.get_renderer(), canvas.bbox
-        crowded = isinstance(figure, Plane | Matrix)
-        boxes = {t: t.get_window_extent(renderer) for t in texts_of(canvas, True) if t.get_text().strip()}
-        apart = [t for t in texts_of(canvas, not crowded) if t.get_text().strip()]
+        boxes = {t: t.get_window_extent(renderer) for t in texts_of(canvas) if t.get_text().strip()}
+        apart = [text for text in boxes if text.get_text() not in words_inside(figure)]
     assert apart
     for text, box in boxes.items():
         inside = box.x0 >= -SLACK and box.y0 >= -SLACK and box.x1 <= size.x1 + SLACK and box.y1 <= size.y1 + SLACK
@@ -203,12 +208,26 @@ def test_the_check_finds_what_is_cut_off_and_what_lies_on_another() -> None:
         check(Careless(**made, where=0.1))
 
 
-# Ticks.
+# Scales and ticks, as matplotlib has them.
+
+Limits = tuple[float, float]
 
 
-def panel(log: str, x: tuple[float, float], y: tuple[float, float], width: float = 3.0) -> Any:
-    _, (axis,) = panels_of(1, (width, 2.0))
-    axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear", xlim=x, ylim=y)
+def kind(log: str, which: str) -> Kind:
+    return "log" if which in log else "linear"
+
+
+def panel(log: str, x: Limits, y: Limits, width: float = 3.0) -> Panel:
+    (made,) = panels_of(1, (width, 2.0))
+    made.x, made.y = Scale(*x, kind(log, "x")), Scale(*y, kind(log, "y"))
+    return made
+
+
+def axes(log: str, x: Limits, y: Limits) -> Any:
+    """What matplotlib makes of the same."""
+    axis = Canvas(figsize=(3.0, 2.0), dpi=72).add_axes((0, 0, 1, 1))
+    axis.set(xscale=kind(log, "x"), yscale=kind(log, "y"), xlim=x, ylim=y)
+    axis.tick_params(which="both", length=3.5, pad=3.5)
     return axis
 
 
@@ -219,45 +238,70 @@ def panel(log: str, x: tuple[float, float], y: tuple[float, float], width: float
         ("", (96.4123, 96.4187), (1e-9, 4e-9)),
         ("", (5.0, -3.0), (2.3e7, 1.1e5)),
         ("x", (3.0, 4e5), (0.0, 0.0101)),
+        ("x", (2e-9, 4e12), (0.0, 0.0101)),
         ("xy", (2.0, 7.0), (1e-6, 2e6)),
+        ("xy", (30.0, 45.0), (5e3, 20.0)),
     ],
 )
-def test_ticks_are_where_and_what_matplotlib_makes_them(
-    log: str, x: tuple[float, float], y: tuple[float, float]
-) -> None:
-    with matplotlib.rc_context(figures._SETTINGS):
-        axis = panel(log, x, y)
-        draw_ticks(axis)
-        canvas = axis.figure
-        found = {(t.get_text(), t.get_horizontalalignment(), *places_of(t, canvas)) for t in axis.texts}
-        factors = {text for text, *_ in found if text.startswith("1e")}
-        axis.set_axis_on()
-        axis.tick_params(which="both", length=3.5, pad=3.5)
-        canvas.draw_without_rendering()
-        expected = set()
-        for which, low, high in ((axis.xaxis, *axis.bbox.intervalx), (axis.yaxis, *axis.bbox.intervaly)):
-            for label in which.get_ticklabels(which="both"):
-                place = places_of(label, canvas)
-                if label.get_text() and low - 0.1 <= place[which is axis.yaxis] <= high + 0.1:
-                    expected.add((label.get_text(), label.get_horizontalalignment(), *place))
-        assert {label for label in found if label[0] not in factors} == expected
-        assert len(expected) >= 4
-        assert factors == {axis.yaxis.get_offset_text().get_text()} - {""}
+def test_ticks_are_where_and_what_matplotlib_makes_them(log: str, x: Limits, y: Limits) -> None:
+    with matplotlib.rc_context(figures._SETTINGS | {"axes.formatter.useoffset": False}):
+        made, axis = panel(log, x, y), axes(log, x, y)
+        draw_ticks(made)
+        labels = {described(text) for text in made.canvas.texts if text.get_text()}
+        factors = {label for label in labels if label[0].startswith("1e")}
+        for which, across in ((axis.xaxis, "center"), (axis.yaxis, "right")):
+            found = {label for label in labels - factors if label[1] == across}
+            assert len(found) >= 2
+            assert found in list(labels_of(which))
+        assert {factor for factor, *_ in factors} == {axis.yaxis.get_offset_text().get_text()} - {""}
 
 
-def places_of(text: Any, canvas: Any) -> tuple[int, int]:
-    """In points from the corner of the figure."""
+def labels_of(which: Any) -> Iterator[set[tuple[str, str, int, int]]]:
+    """Of an axis of matplotlib, with fewer and fewer ticks if it has round numbers."""
+    for most in range(6, 0, -1):
+        if isinstance(which.get_major_locator(), MaxNLocator):
+            which.get_major_locator().set_params(nbins=most)
+        which.figure.draw_without_rendering()
+        end, along = (72 * 3, 2) if which.axis_name == "x" else (72 * 2, 3)
+        labels = [described(label) for label in which.get_ticklabels(which="both") if label.get_text()]
+        yield {label for label in labels if 0 <= label[along] <= end}
+
+
+def described(text: Any) -> tuple[str, str, int, int]:
+    """What it says, how it is aligned, and where, in points from the corner of the figure."""
     x, y = text.get_transform().transform(text.get_position())
-    return round(x), round(y)
+    return text.get_text(), text.get_horizontalalignment(), round(x), round(y)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.12])
+@pytest.mark.parametrize(
+    ("log", "values"),
+    [
+        ("", [3.0, -1.0, 7.0]),
+        ("", [5.0, 5.0]),
+        ("", [0.0]),
+        ("", []),
+        ("x", [2.0, 300.0, 0.0, -4.0]),
+        ("x", [100.0]),
+        ("x", [50.0, 50.0]),
+    ],
+)
+def test_a_scale_around_values_is_the_one_that_matplotlib_finds(log: str, values: list[float], margin: float) -> None:
+    axis = Canvas().add_subplot()
+    axis.set_xscale(kind(log, "x"))
+    axis.set_xmargin(margin)
+    axis.update_datalim([(value, 0.0) for value in values] or np.empty((0, 2)))
+    axis.autoscale_view()
+    assert around([*values, math.nan], kind(log, "x"), margin)[:2] == pytest.approx(axis.get_xlim())
 
 
 def test_labels_of_ticks_do_not_touch_however_long_they_are() -> None:
     for limits in ((1e5, 9e5), (96.4123, 96.4187), (0.0, 1.0), (-123456.7, -123456.5)):
         with matplotlib.rc_context(figures._SETTINGS):
-            axis = panel("", limits, (0, 1), width=1.7)
-            draw_ticks(axis, named="x")
-            axis.figure.draw_without_rendering()
-            boxes = [text.get_window_extent() for text in axis.texts]
+            made = panel("", limits, (0, 1), width=1.7)
+            draw_ticks(made, named="x")
+            made.canvas.draw_without_rendering()
+            boxes = [text.get_window_extent() for text in made.canvas.texts if text.get_text()]
         assert boxes
         assert all(other.x0 - one.x1 > 2 for one, other in itertools.pairwise(boxes)), limits
 
@@ -266,18 +310,91 @@ def test_titles_of_a_row_stand_in_line_where_only_one_panel_names_its_factor() -
     with matplotlib.rc_context(figures._SETTINGS):
         canvas = lines(has_legend=True, panels=2).paint()
         canvas.draw_without_rendering()
-        assert [text.get_text() for text in canvas.axes[0].texts].count("1e6") == 1
-        assert "1e6" not in [text.get_text() for text in canvas.axes[1].texts]
-        assert len({axis.title.get_window_extent().y0 for axis in canvas.axes}) == 1
+        titles = [
+            text for text in canvas.texts if LOSS in text.get_text() and text.get_horizontalalignment() == "center"
+        ]
+        factors = [text for text in canvas.texts if text.get_text() == "1e6"]
+        assert len(titles) == 2
+        assert len(factors) == 1
+        assert len({title.get_window_extent().y0 for title in titles}) == 1
+        assert titles[0].get_window_extent().y0 > factors[0].get_window_extent().y1
 
 
 def test_steps_have_whole_numbers() -> None:
     line = Line(head="linear", loss="harmonic", what="seed 0", x=(0.0, 1.0, 2.0), y=(0.0, 1.0, 2.0))
     with matplotlib.rc_context(figures._SETTINGS):
-        figure = Lines(**WORDS, x="step", y="loss", panels=(LinePanel(title="", lines=(line,)),))
-        (axis,) = figure.paint().axes
-    below = [text.get_text() for text in axis.texts if text.get_horizontalalignment() == "center"]
+        canvas = Lines(**WORDS, x="step", y="loss", panels=(LinePanel(title="", lines=(line,)),)).paint()
+    below = [text.get_text() for text in canvas.texts if text.get_verticalalignment() == "top"]
     assert below == ["0", "1", "2"]
+
+
+def test_a_matrix_names_each_class_in_line_with_its_numbers() -> None:
+    with matplotlib.rc_context(figures._SETTINGS):
+        texts = matrix(1).paint().texts
+    for aligned, along in (("top", 0), ("center_baseline", 1)):
+        labels = {t.get_text(): round(t.get_position()[along]) for t in texts if t.get_verticalalignment() == aligned}
+        assert sorted(labels) == list("0123456789")
+        diagonal = {round(t.get_position()[along]) for t in texts if t.get_text() == "79"}
+        assert diagonal == set(labels.values())
+
+
+# Panels.
+
+
+@pytest.mark.parametrize("log", ["", "xy"])
+def test_a_place_in_points_is_where_its_values_are_once_all_is_laid_out(log: str) -> None:
+    x, y, pairs = (1.0, 2e5), (3e6, 1.0), [(2.0, 0.01), (1e5, 1e6)]
+    expected = axes(log, x, y).transData.transform(pairs)
+    with matplotlib.rc_context(figures._SETTINGS):
+        panels = panels_of(5, (3.0, 2.0), most=3)
+        for made in panels:
+            made.x, made.y = Scale(*x, kind(log, "x")), Scale(*y, kind(log, "y"))
+        canvas = fit(panels, x="below", y="beside")
+        canvas.set_dpi(150)
+    corners = [made.points.transform((0, 0)) for made in panels]
+    assert len({tuple(corner.round()) for corner in corners}) == 5
+    for made, corner in zip(panels, corners, strict=True):
+        assert made.places(pairs) == pytest.approx(expected)
+        assert made.points.transform(made.places(pairs)) == pytest.approx(corner + expected * 150 / 72)
+
+
+def test_axes_of_matplotlib_lie_in_the_panel_that_has_them() -> None:
+    panels = panels_of(4, (1.5, 1.0), most=2)
+    shown = [made.axes() for made in panels]
+    panels[0].text(-30, 0, "beside")
+    canvas = fit(panels)
+    canvas.set_dpi(150)
+    for made, axis in zip(panels, shown, strict=True):
+        assert axis.bbox.get_points() == pytest.approx(made.points.transform([(0, 0), (1.5 * 72, 72)]))
+
+
+def test_nothing_is_drawn_outside_a_panel_unless_it_is_meant_to_be() -> None:
+    def ink(is_clipped: bool) -> tuple[Any, Any]:
+        left, right = panels_of(2, (1.0, 1.0))
+        left.add(polylines([Polyline([(36, 36), (144, 36)], "black", width=4)]), is_clipped)
+        canvas = fit([left, right])
+        agg = FigureCanvasAgg(canvas)
+        agg.draw()
+        columns = np.flatnonzero((np.asarray(agg.buffer_rgba())[..., :3] < 128).any((0, 2)))
+        return columns.max(), left.points.transform((72, 0))[0]
+
+    end, edge = ink(is_clipped=True)
+    assert end == pytest.approx(edge, abs=1)
+    end, edge = ink(is_clipped=False)
+    assert end == pytest.approx(edge + 72, abs=1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1.0, 5.0), (5.0, 1.0), (1.0, 1.1), (1.0, 0.0)])
+def test_what_is_as_far_apart_in_both_components_is_as_long(width: float, height: float) -> None:
+    spots = tuple(Spot(label="", x=x, y=y, shade=0) for x, y in ((0, 0), (width, 0), (0, height)))
+    shown = PlanePanel(title="", head="linear", loss=LOSS, spots=spots)
+    canvas = Plane(**WORDS, x="component 1", y="component 2", panels=(shown,)).paint()
+    (places,) = [artist.get_offsets() for artist in canvas.artists if len(artist.get_offsets()) == len(spots)]
+    assert (places > 0).all()
+    assert (places < (2.6 * 72, 2.7 * 72)).all()
+    across, upward = places[1, 0] - places[0, 0], places[2, 1] - places[0, 1]
+    assert max(across, upward) > 0.7 * 2.6 * 72
+    assert across * height == pytest.approx(upward * width)
 
 
 # Many as one.
@@ -292,30 +409,17 @@ def test_an_svg_is_what_matplotlib_prints() -> None:
         assert figures._drawn(figure, "svg").decode() == figures._slim(target.getvalue())
 
 
-@pytest.mark.parametrize("log", ["", "xy"])
-def test_a_place_in_points_is_where_its_values_are_once_all_is_laid_out(log: str) -> None:
-    with matplotlib.rc_context(figures._SETTINGS):
-        canvas, axes = panels_of(5, (3.0, 2.4), most=3)
-        places = [(2.0, 0.01), (1e5, 1e6)]
-        for axis in axes:
-            axis.set(xscale="log" if log else "linear", yscale="log" if log else "linear", xlim=(1, 2e5), ylim=(3e6, 1))
-        points = [(in_points(axis, places), points_of(axis)) for axis in axes]
-        fit(canvas, x="below", y="beside")
-        canvas.set_dpi(150)
-        for axis, (found, transform) in zip(axes, points, strict=True):
-            assert transform.transform(found) == pytest.approx(axis.transData.transform(places))
-
-
 def test_a_tick_of_equal_seeds_is_darker() -> None:
     dot = Dot(head="cosine", loss="harmonic", mean=2.0, half_width=None, values=(1.0, 2.0, 2.0, *[3.0] * 20))
-    (axis,) = Dots(**WORDS, axis="a", panels=(DotPanel(title="", dots=(dot,)),)).paint().axes
+    shown = DotPanel(title="", dots=(dot,))
+    canvas = Dots(**WORDS, axis="a", panels=(shown,), limits=(0.0, 10.0)).paint()
     found = {
-        path.vertices[0][0]: colour[3]
-        for collection in axis.collections
+        round(path.vertices[0][0] / (0.21 * 72)): colour[3]
+        for collection in canvas.artists
         for path, colour in zip(collection.get_paths(), collection.get_edgecolors(), strict=True)
-        if len(path.vertices) == 2 and path.vertices[0][0] == path.vertices[1][0]
+        if collection.get_zorder() == 1.5 and len(path.vertices) == 2
     }
-    assert found == {1.0: pytest.approx(0.45), 2.0: pytest.approx(1 - 0.55**2), 3.0: pytest.approx(1 - 0.55**8)}
+    assert found == {1: pytest.approx(0.45), 2: pytest.approx(1 - 0.55**2), 3: pytest.approx(1 - 0.55**8)}
 
 
 def pixels(*artists: Any) -> np.ndarray:
@@ -337,7 +441,7 @@ def test_a_marker_of_many_looks_as_matplotlib_draws_it(filling: str) -> None:
     for marker in MARKERS:
         drawn = Look(FAMILIES["angles"][0], marker, filling, "-")
         alone = Line2D([36], [36], linestyle="", transform=points(), **drawn.marker_options(40))
-        of_many = pixels(markers([Marker(36, 36, drawn)], 40, points()))
+        of_many = pixels(markers([Marker(36, 36, drawn)], 40, transform=points()))
         assert (of_many < 255).any()
         assert np.abs(of_many - pixels(alone)).mean() < 2, marker
 
@@ -345,9 +449,9 @@ def test_a_marker_of_many_looks_as_matplotlib_draws_it(filling: str) -> None:
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(MARKERS, 2)))
 def test_markers_of_one_colour_that_lie_on_each_other_leave_no_hole(one: str, other: str) -> None:
     both = [Marker(36, 36, Look("#000000", marker, "full", "-")) for marker in (one, other)]
-    made = markers(both, 40, points())
+    made = markers(both, 40, transform=points())
     assert len(made.get_paths()) == 1
-    alone = [pixels(markers([marker], 40, points())) for marker in both]
+    alone = [pixels(markers([marker], 40, transform=points())) for marker in both]
     assert np.abs(pixels(made) - np.minimum(*alone)).mean() < 1
 
 

@@ -8,7 +8,8 @@
     matrix      counts of pairs as heat maps
     radar       scores around a circle
     _style      one look for each head in all of them
-    _points     places in points from a panel's corner
+    _panel      what a panel holds, in points from its corner
+    _scale      where values are along an axis
     _marks      many marks or lines as one artist
     _layout     where panels and texts stand
     _ticks      ticks, grid and frame of a panel

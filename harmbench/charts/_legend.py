@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.charts._panel import points_of
 from harmbench.charts._style import Look
 
 SIZE = 7.0  # of the font
@@ -38,10 +39,7 @@ class Legend:
 
     def draw(self, canvas: Any, left: float, top: float) -> None:
         """Draw it into a figure, once it fits: so many points from the figure's left and from its lower edge."""
-        from matplotlib.transforms import Affine2D
-
-        points = Affine2D().scale(1 / 72) + canvas.dpi_scale_trans
-        marks, lines = [], []
+        points, marks, lines = points_of(canvas), [], []
         for i, (name, drawn) in enumerate(self._entries.items()):
             column, row = divmod(i, self._rows)
             x, y = left + column * self._column, top - (row + 1) * ROW
@@ -50,7 +48,7 @@ class Legend:
             canvas.text(x + self._sample + BESIDE, y - 0.36 * SIZE, name, fontsize=SIZE, transform=points)
         if self._lines:
             canvas.add_artist(polylines(lines, transform=points))
-        canvas.add_artist(markers(marks, MARKER, points))
+        canvas.add_artist(markers(marks, MARKER, transform=points))
 
 
 def _widest(names: Iterable[str]) -> float:

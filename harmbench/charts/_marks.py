@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from harmbench.charts._style import Look
+
+Point = tuple[float, float]
 
 
 class Marker(NamedTuple):
@@ -21,19 +23,18 @@ class Marker(NamedTuple):
 class Polyline(NamedTuple):
     """A line through points; a colour may be a pair with an opacity, the style is one of matplotlib's."""
 
-    points: Sequence[tuple[float, float]]
+    points: Sequence[Point]
     colour: Hashable
     style: Any = "-"
     width: float = 1.0
 
 
-def markers(marks: Iterable[Marker], size: float, points: Any, **options: Any) -> Any:
+def markers(marks: Iterable[Marker], size: float, **options: Any) -> Any:
     """A collection of markers. Where some of one colour lie on each other, they are no darker.
 
     Args:
         marks: what is drawn; all of one colour and filling lie where the first of them does, above or below others.
         size: of all, in points.
-        points: the transform of points, such as `points_of(axis)`.
         options: of a `PathCollection`.
     """
     from matplotlib.collections import PathCollection
@@ -49,7 +50,7 @@ def markers(marks: Iterable[Marker], size: float, points: Any, **options: Any) -
         for group in groups.values()
     ]
     edges, faces = [edge for edge, _ in groups], [face for _, face in groups]
-    style = {"linewidths": 0.8, "zorder": 2, "transform": points} | options
+    style = {"linewidths": 0.8, "zorder": 2} | options
     return PathCollection(paths, edgecolors=edges, facecolors=faces, **style)
 
 
@@ -67,11 +68,12 @@ def _outlines(drawn: Look, size: float) -> list[tuple[Any, str]]:
     return found
 
 
-def polylines(lines: Iterable[Polyline], **options: Any) -> Any:
+def polylines(lines: Iterable[Polyline], places: Callable[[list[Point]], list[Point]] = list, **options: Any) -> Any:
     """A collection of lines. Where some of one look cross, they are no darker.
 
     Args:
         lines: what is drawn; where one has no number for a place, it has a gap.
+        places: turns pairs of values into places in points, if the lines go through values.
         options: of a `PathCollection`.
     """
     from matplotlib.collections import PathCollection
@@ -83,5 +85,5 @@ def polylines(lines: Iterable[Polyline], **options: Any) -> Any:
         ends += points
         codes += [Path.MOVETO] + [Path.LINETO] * (len(points) - 1)
     colours, styles, widths = ([look[i] for look in groups] for i in range(3))
-    paths = [Path(ends, codes) for ends, codes in groups.values()]
+    paths = [Path(places(ends), codes) for ends, codes in groups.values()]
     return PathCollection(paths, edgecolors=colours, linestyles=styles, linewidths=widths, facecolors="none", **options)

@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from harmbench.charts._panel import Panel
+
 BLACK, GREY, GRID = "#000000", "#7F7F7F", "#B0B0B0"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "8")
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and heads in the order of their markers
@@ -118,10 +120,9 @@ def entries(pairs: Iterable[Pair]) -> dict[str, Look]:
     return {head: drawn._replace(filling="full", line="-") for head, drawn in heads.items()} | losses
 
 
-def dress(axis: Any, title: str = "", size: float = SMALL + 1) -> None:
-    """A title of a font size, on several lines if it is long."""
-    letters = int(2.05 * axis.bbox.width / size)
-    axis.set_title(broken(title, letters), fontsize=size, y=1)  # a fixed height; matplotlib would look for a free one
+def dress(panel: Panel, title: str, size: float = SMALL + 1) -> None:
+    """Give a panel a title of a font size, on several lines if it is long."""
+    panel.title.set(text=broken(title, int(2.05 * panel.width / size)), fontsize=size)
 
 
 def broken(title: str, letters: int) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from harmbench.charts._layout import fit, grid_of, panels_of
 from harmbench.charts._legend import Legend
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
-from harmbench.charts._points import in_points, points_of
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import Scale
 from harmbench.charts._style import BLACK, GRID, SMALL, TINY, dress, look, number
 from harmbench.charts._ticks import draw_ticks, write_under
 from harmbench.formats import Column, Figure, Table
@@ -84,18 +85,20 @@ class Dots(Figure):
         units = {panel.axis or self.axis for panel in self.panels}
         shared = units.pop() if len(units) == 1 else ""
         _, columns = grid_of(len(self.panels))
-        canvas, axes = panels_of(len(self.panels), (2.1, 0.2 * len(self.rows) + 0.05))
-        for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            dress(axis, panel.title)
-            self._paint(axis, panel, heights)
-            _paint_rows(axis, self.rows, named=place % columns == 0)
-            draw_ticks(axis, "x")
+        panels = panels_of(len(self.panels), (2.1, 0.2 * len(self.rows) + 0.05))
+        for place, (panel, shown) in enumerate(zip(panels, self.panels, strict=True)):
+            dress(panel, shown.title)
+            panel.x = Scale(*(self.limits or _limits(shown)))
+            panel.y = Scale(len(self.rows) - 0.4, -0.6)
+            _paint_rows(panel, self.rows, shown.reference, named=place % columns == 0)
+            _paint(panel, shown, heights)
+            draw_ticks(panel, "x")
             if not shared:
-                write_under(axis, panel.axis or self.axis)
+                write_under(panel, shown.axis or self.axis)
         legend = None
         if len(losses) > 2 or len(heights) > len(self.rows):
             legend = Legend({loss: look("linear", loss)._replace(marker="o") for loss in losses})
-        return fit(canvas, x=shared, legend=legend, legend_on_top=True)
+        return fit(panels, x=shared, legend=legend, legend_on_top=True)
 
     def _heights(self) -> dict[tuple[str, str], float]:
         """Of each head and loss, from the top down: losses of one head lie side by side in its row."""
@@ -107,42 +110,40 @@ class Dots(Figure):
                 found[head, loss] = row + (i - (len(losses) - 1) / 2) * 0.6 / len(losses)
         return found
 
-    def _paint(self, axis: Any, panel: DotPanel, heights: dict[tuple[str, str], float]) -> None:
-        if panel.reference is not None:
-            axis.axvline(panel.reference, color=BLACK, linewidth=0.8, linestyle="--", zorder=0)
-        left, right = self.limits or _limits(panel)
-        lows = [dot for dot in panel.dots if left is not None and dot.mean < left]
-        marks = [(heights[d.head, d.loss], look(d.head, d.loss), d) for d in panel.dots if d not in lows]
-        bars = [
-            Polyline([(dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y)], drawn.colour)
-            for y, drawn, dot in marks
-            if dot.half_width
-        ]
-        ticks = [
-            Polyline([(value, y - 0.14), (value, y + 0.14)], (drawn.colour, _opacity(seeds)), width=0.8)
-            for y, drawn, dot in marks
-            for value, seeds in Counter(dot.values[:MOST_TICKS]).items()
-        ]
-        axis.add_collection(polylines(bars + ticks, zorder=1.5), autolim=False)
-        axis.set_xlim(left, right)
-        axis.set_ylim(len(self.rows) - 0.4, -0.6)
-        places = in_points(axis, [(dot.mean, y) for y, _, dot in marks])
-        dots = [Marker(*place, drawn) for place, (_, drawn, _) in zip(places, marks, strict=True)]
-        axis.add_collection(markers(dots, 4, points_of(axis)), autolim=False)
-        for head in dict.fromkeys(dot.head for dot in lows):  # one text for each: two would lie on each other
-            means = {heights[d.head, d.loss]: number(d.mean) for d in lows if d.head == head}
-            place, colour = (left, sum(means) / len(means)), look(head, "").colour
-            said = "◂ " + ", ".join(means[y] for y in sorted(means))
-            axis.text(*place, said, fontsize=TINY, va="center", color=colour)
+
+def _paint(panel: Panel, shown: DotPanel, heights: dict[tuple[str, str], float]) -> None:
+    lows = [dot for dot in shown.dots if dot.mean < panel.x.start]
+    marks = [(heights[d.head, d.loss], look(d.head, d.loss), d) for d in shown.dots if d not in lows]
+    bars = [
+        Polyline([(dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y)], drawn.colour)
+        for y, drawn, dot in marks
+        if dot.half_width
+    ]
+    ticks = [
+        Polyline([(value, y - 0.14), (value, y + 0.14)], (drawn.colour, _opacity(seeds)), width=0.8)
+        for y, drawn, dot in marks
+        for value, seeds in Counter(dot.values[:MOST_TICKS]).items()
+    ]
+    panel.add(polylines(bars + ticks, panel.places, zorder=1.5))
+    places = panel.places((dot.mean, y) for y, _, dot in marks)
+    panel.add(markers([Marker(*place, drawn) for place, (_, drawn, _) in zip(places, marks, strict=True)], 4))
+    for head in dict.fromkeys(dot.head for dot in lows):  # one text for each: two would lie on each other
+        means = {heights[d.head, d.loss]: number(d.mean) for d in lows if d.head == head}
+        said = "◂ " + ", ".join(means[y] for y in sorted(means))
+        ((x, y),) = panel.places([(panel.x.start, sum(means) / len(means))])
+        panel.text(x, y, said, fontsize=TINY, va="center", color=look(head, "").colour)
 
 
-def _paint_rows(axis: Any, rows: Sequence[str], named: bool) -> None:
-    """A grey line through each row, all as one artist, and its head beside it if it is named."""
-    across = axis.get_yaxis_transform()  # x in shares of the panel
-    lines = [Polyline([(0, row), (1, row)], GRID, width=0.3) for row in range(len(rows))]
-    axis.add_collection(polylines(lines, zorder=0.5, transform=across), autolim=False)
-    for row, head in enumerate(rows if named else ()):
-        axis.text(-0.03, row, head, fontsize=SMALL - 0.5, ha="right", va="center_baseline", transform=across)
+def _paint_rows(panel: Panel, rows: Sequence[str], reference: float | None, named: bool) -> None:
+    """A grey line through each row and one at the reference, all as one artist; if rows are named, their heads."""
+    ends = panel.x.start, panel.x.end
+    lines = [Polyline([(x, row) for x in ends], GRID, width=0.3) for row in range(len(rows))]
+    if reference is not None:
+        lines.insert(0, Polyline([(reference, y) for y in panel.y[:2]], BLACK, "--", 0.8))
+    panel.add(polylines(lines, panel.places, zorder=0.5))
+    starts = panel.places((ends[0], row) for row in range(len(rows)))
+    for (_, y), head in zip(starts, rows, strict=True) if named else ():
+        panel.text(-0.03 * panel.width, y, head, fontsize=SMALL - 0.5, ha="right", va="center_baseline")
 
 
 def _opacity(seeds: int) -> float:
@@ -150,11 +151,11 @@ def _opacity(seeds: int) -> float:
     return 1 - (1 - OPACITY) ** min(seeds, MOST_EQUAL)
 
 
-def _limits(panel: DotPanel) -> tuple[float | None, float | None]:
+def _limits(panel: DotPanel) -> tuple[float, float]:
     """From where nine in ten of the means begin to the end of the intervals, so far as those are not extreme."""
     means = sorted(dot.mean for dot in panel.dots)
     if not means:
-        return None, None
+        return 0.0, 1.0
     low, high = means[len(means) // 10], means[-1]
     widths = sorted(dot.half_width or 0.0 for dot in panel.dots)
     margin = 0.1 * max(high - low, 0.01 * abs(high), 1e-9) + widths[len(widths) // 2]

@@ -67,10 +67,10 @@ class Images(Figure):
     def paint(self) -> Any:
         shown = min(len(self.names), MOST_IMAGES)
         blocks = math.ceil(len(self.strips) / MOST_ROWS)
-        canvas, axes = panels_of(len(self.strips), (0.42 * shown, 0.4), most=blocks, downwards=True)
-        for axis, strip in zip(axes, self.strips, strict=True):
-            self._paint(axis, strip, shown)
-        return fit(canvas)
+        panels = panels_of(len(self.strips), (0.42 * shown, 0.4), most=blocks, downwards=True)
+        for panel, strip in zip(panels, self.strips, strict=True):
+            self._paint(panel.axes(), strip, shown)
+        return fit(panels)
 
     def _paint(self, axis: Any, strip: Strip, shown: int) -> None:
         from matplotlib.transforms import ScaledTranslation

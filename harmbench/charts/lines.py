@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from typing import Any, Literal
 
 from harmbench.charts._layout import fit, grid_of, panels_of
 from harmbench.charts._legend import Legend
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
-from harmbench.charts._points import in_points, points_of
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import MARGIN, Kind, Scale, around
 from harmbench.charts._style import BLACK, dress, entries, look, number
 from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
@@ -94,44 +96,38 @@ class Lines(Figure):
         most = 3 if self.has_legend else MOST_COLUMNS
         _, columns = grid_of(len(self.panels), most)
         size = (3.0, 2.4) if self.has_legend else (1.7, 1.3) if columns > 3 else (2.4, 1.9)
-        canvas, axes = panels_of(len(self.panels), size, most, share="y" if self.has_legend else "xy")
-        for axis, panel in zip(axes, self.panels, strict=True):
-            dress(axis, panel.title, 7.5 if columns > 3 else 9)
-            axis.update_datalim([(x, y) for line in panel.lines for x, y in _points(line) if y == y])
-        self._scale(axes)
+        panels = panels_of(len(self.panels), size, most)
+        self._scale(panels)
         paint = _paint_aside if self.has_legend else _paint
-        for place, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            paint(axis, panel)
-            has_x = self.has_legend or place + columns >= len(axes)
-            draw_ticks(axis, named="x" * has_x + "y" * (place % columns == 0), most=MOST_TICKS)
-        return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
+        for place, (panel, shown) in enumerate(zip(panels, self.panels, strict=True)):
+            dress(panel, shown.title, 7.5 if columns > 3 else 9)
+            paint(panel, shown)
+            has_x = self.has_legend or place + columns >= len(panels)
+            draw_ticks(panel, named="x" * has_x + "y" * (place % columns == 0), most=MOST_TICKS)
+        return fit(panels, x=self.x, y=self.y, legend=Legend(entries(pairs), lines=True) if self.has_legend else None)
 
-    def _scale(self, axes: Sequence[Any]) -> None:
-        """Scales and limits of all panels, once their data are known."""
-        own = axes if self.has_legend else axes[:1]  # what all share is set once
+    def _scale(self, panels: Sequence[Panel]) -> None:
+        """Scales of all panels, from all that they show; with a legend, each panel has one of its own in x."""
+        shown = [[(x, y) for line in panel.lines for x, y in _points(line) if y == y] for panel in self.panels]
+        together = [point for points in shown for point in points]
         is_whole = all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x)
-        for axis in own:
-            axis.set_xmargin(0.12 if self.has_legend else 0.05)  # room for what is moved aside
-            if "x" in self.log:
-                axis.set_xscale("log")
-            elif is_whole:
-                axis.xaxis.get_major_locator().set_params(integer=True)
-        if "y" in self.log:
-            axes[0].set_yscale("log")
-        if self.limits:
-            axes[0].set_ylim(self.limits)
-        for axis in own:
-            axis.autoscale_view()
+        across: Kind = "log" if "x" in self.log else "whole" if is_whole else "linear"
+        margin = 0.12 if self.has_legend else MARGIN  # room for what is moved aside
+        own = [around((x for x, _ in points), across, margin) for points in (shown if self.has_legend else [together])]
+        upward: Kind = "log" if "y" in self.log else "linear"
+        y = Scale(*self.limits, upward) if self.limits else around((y for _, y in together), upward)
+        for panel, x in zip(panels, cycle(own), strict=False):
+            panel.x, panel.y = x, y
 
 
 def _points(line: Line) -> list[tuple[float, float]]:
     return [(x, math.nan if y is None else y) for x, y in zip(line.x, line.y, strict=True)]
 
 
-def _paint(axis: Any, panel: LinePanel) -> None:
+def _paint(panel: Panel, shown: LinePanel) -> None:
     """Lines, those to compare with beneath the others."""
-    lines = sorted(panel.lines, key=lambda line: line.stroke != "background")
-    axis.add_collection(polylines(map(_polyline, lines)), autolim=False)
+    lines = sorted(shown.lines, key=lambda line: line.stroke != "background")
+    panel.add(polylines(map(_polyline, lines), panel.places))
 
 
 def _polyline(line: Line) -> Polyline:
@@ -140,21 +136,21 @@ def _polyline(line: Line) -> Polyline:
     return Polyline(_points(line), look(line.head, line.loss).colour, ":" if line.stroke == "dashed" else "-")
 
 
-def _paint_aside(axis: Any, panel: LinePanel) -> None:
+def _paint_aside(panel: Panel, shown: LinePanel) -> None:
     """Lines with markers and intervals, each a little to the right of the one before, lest bars hide each other."""
-    step = min(_ASIDE, _FARTHEST / len(panel.lines))
+    step = min(_ASIDE, _FARTHEST / len(shown.lines))
     lines, marks, bars = [], [], []
-    for rank, line in enumerate(panel.lines):
-        drawn, points, aside = look(line.head, line.loss), _points(line), step * (rank - (len(panel.lines) - 1) / 2)
+    for rank, line in enumerate(shown.lines):
+        drawn, points, aside = look(line.head, line.loss), _points(line), step * (rank - (len(shown.lines) - 1) / 2)
         known = [(x, y, half) for (x, y), half in zip(points, line.half, strict=True) if half is not None]
         places = points + [(x, y - half) for x, y, half in known] + [(x, y + half) for x, y, half in known]
-        moved = [(x + aside, y) for x, y in in_points(axis, places)]
+        moved = [(x + aside, y) for x, y in panel.places(places)]
         values, ends = moved[: len(points)], moved[len(points) :]
         lines.append(Polyline(values, drawn.colour, drawn.line))
         marks += [Marker(x, y, drawn) for x, y in values if y == y]
         bars += [Polyline(bar, (drawn.colour, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
-    axis.add_collection(polylines(bars + lines, transform=points_of(axis), zorder=1.5), autolim=False)
-    axis.add_collection(markers(marks, 4, points_of(axis)), autolim=False)
+    panel.add(polylines(bars + lines, zorder=1.5))
+    panel.add(markers(marks, 4))
 
 
 def limits_of_shares(panels: Iterable[LinePanel]) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import Scale
 from harmbench.charts._style import SMALL, dress
 from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
@@ -47,23 +49,21 @@ class Matrix(Figure):
         return Table(title=f"{self.columns} by {self.rows}", caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        canvas, axes = panels_of(len(self.panels), (1.9, 1.9), MOST_COLUMNS)
-        for axis, panel in zip(axes, self.panels, strict=True):
-            dress(axis, panel.title, SMALL - 0.5)
-            self._paint(axis, np.array(panel.counts))
-            draw_ticks(axis, grid=False)
-        return fit(canvas, x=self.columns, y=self.rows)
+        panels = panels_of(len(self.panels), (1.9, 1.9), MOST_COLUMNS)
+        for panel, shown in zip(panels, self.panels, strict=True):
+            dress(panel, shown.title, SMALL - 0.5)
+            self._paint(panel, np.array(shown.counts))
+            draw_ticks(panel, grid=False)
+        return fit(panels, x=self.columns, y=self.rows)
 
-    def _paint(self, axis: Any, counts: Any) -> None:
-        from matplotlib.ticker import FixedLocator
-
+    def _paint(self, panel: Panel, counts: Any) -> None:
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-        if len(counts) > MOST_NUMBERS:
-            return
-        for which in (axis.xaxis, axis.yaxis):
-            which.set_major_locator(FixedLocator(range(len(counts))))
-        for (i, j), share in np.ndenumerate(shares):
+        has_numbers, end = len(counts) <= MOST_NUMBERS, len(counts) - 0.5
+        panel.x = Scale(-0.5, end, "each" if has_numbers else "linear")
+        panel.y = panel.x._replace(start=end, end=-0.5)
+        panel.axes().imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+        for (i, j), share in np.ndenumerate(shares) if has_numbers else ():
             if share >= 0.005:
+                ((x, y),) = panel.places([(j, i)])
                 shade = "white" if share > 0.35 else "black"
-                axis.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=4.5, color=shade)
+                panel.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=4.5, color=shade)

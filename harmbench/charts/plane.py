@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from harmbench.charts._layout import fit, panels_of
+from harmbench.charts._marks import Polyline, polylines
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import Scale, around
 from harmbench.charts._style import SMALL, number
 from harmbench.charts._ticks import draw_ticks
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
 
 MOST_COLUMNS = 3
+AREA = 4.0  # of a spot: its radius in points, squared
+MARGIN = 0.1  # around the spots
+TIGHT = 1.05 / (1 + 2 * MARGIN)  # the least share of what an axis spans that has room for all spots
 
 
 class Spot(Record):
@@ -53,23 +60,39 @@ class Plane(Figure):
         return Table(title=f"{self.y} against {self.x}", caption=self.caption, columns=columns, rows=rows)
 
     def paint(self) -> Any:
-        canvas, axes = panels_of(len(self.panels), (2.6, 2.7), MOST_COLUMNS)
-        for axis, panel in zip(axes, self.panels, strict=True):
-            self._paint(axis, panel)
-        return fit(canvas, x=self.x, y=self.y)
+        panels = panels_of(len(self.panels), (2.6, 2.7), MOST_COLUMNS)
+        for panel, shown in zip(panels, self.panels, strict=True):
+            _paint(panel, shown)
+        return fit(panels, x=self.x, y=self.y)
 
-    def _paint(self, axis: Any, panel: PlanePanel) -> None:
-        x, y = [spot.x for spot in panel.spots], [spot.y for spot in panel.spots]
-        for one, other in panel.links:
-            axis.plot([x[one], x[other]], [y[one], y[other]], color="#BBBBBB", lw=0.6, zorder=1)
-        axis.scatter(x, y, c=[spot.shade for spot in panel.spots], cmap="viridis", s=16, zorder=2, edgecolors="none")
-        size = SMALL - 1 if len(panel.spots) <= 50 else 4.5
-        for spot in panel.spots:
-            offset = (3, 2) if len(panel.spots) <= 50 else (1.5, 1)
-            axis.annotate(
-                spot.label, (spot.x, spot.y), xytext=offset, textcoords="offset points", fontsize=size, zorder=3
-            )
-        axis.set_title(panel.title, fontsize=SMALL, y=1)
-        axis.set_aspect("equal", adjustable="datalim")
-        axis.margins(0.1)
-        draw_ticks(axis, size=SMALL - 1.5, grid=False)
+
+def _paint(panel: Panel, shown: PlanePanel) -> None:
+    from matplotlib.collections import PathCollection
+    from matplotlib.path import Path
+    from matplotlib.transforms import IdentityTransform
+
+    panel.title.set(text=shown.title, fontsize=SMALL)
+    _scale(panel, shown.spots)
+    ends = [(spot.x, spot.y) for spot in shown.spots]
+    links = [Polyline([ends[one], ends[other]], "#BBBBBB", width=0.6) for one, other in shown.links]
+    panel.add(polylines(links, panel.places, zorder=1))
+    places, shades = panel.places(ends), [spot.shade for spot in shown.spots]
+    style = {"array": shades, "cmap": "viridis", "linewidths": 0, "zorder": 2, "transform": IdentityTransform()}
+    panel.add(PathCollection([Path.unit_circle()], [AREA], offsets=places, offset_transform=panel.points, **style))
+    size, right, up = (SMALL - 1, 3, 2) if len(shown.spots) <= 50 else (4.5, 1.5, 1)
+    for (x, y), spot in zip(places, shown.spots, strict=True):
+        panel.text(x + right, y + up, spot.label, fontsize=size)
+    draw_ticks(panel, size=SMALL - 1.5, grid=False)
+
+
+def _scale(panel: Panel, spots: Sequence[Spot]) -> None:
+    """Scales with room for all spots, on which what is as far apart in both is as long."""
+    across, upward = (around(values, margin=MARGIN) for values in zip(*((s.x, s.y) for s in spots), strict=True))
+    fine, coarse = sorted(((across.end - across.start) / panel.width, (upward.end - upward.start) / panel.height))
+    unit = fine if fine >= TIGHT * coarse else coarse  # what a point on paper stands for
+    panel.x, panel.y = _centred(across, unit * panel.width), _centred(upward, unit * panel.height)
+
+
+def _centred(scale: Scale, span: float) -> Scale:
+    centre = (scale.start + scale.end) / 2
+    return Scale(centre - span / 2, centre + span / 2)

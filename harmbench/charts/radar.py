@@ -58,10 +58,10 @@ class Radar(Figure):
 
     def paint(self) -> Any:
         pairs = [(line.head, line.loss) for panel in self.panels for line in panel.lines]
-        canvas, axes = panels_of(len(self.panels), (2.5, 2.5), MOST_COLUMNS, projection="polar")
-        for axis, panel in zip(axes, self.panels, strict=True):
-            _paint(axis, panel)
-        return fit(canvas, legend=Legend(entries(pairs), lines=True))
+        panels = panels_of(len(self.panels), (2.5, 2.5), MOST_COLUMNS)
+        for panel, shown in zip(panels, self.panels, strict=True):
+            _paint(panel.axes("polar"), shown)
+        return fit(panels, legend=Legend(entries(pairs), lines=True))
 
 
 def _paint(axis: Any, panel: RadarPanel) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from harmbench.charts._layout import fit, panels_of
 from harmbench.charts._legend import Legend
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
-from harmbench.charts._points import in_points, points_of
+from harmbench.charts._panel import Panel
+from harmbench.charts._scale import Scale, around
 from harmbench.charts._style import GREY, TINY, Look, dress, entries, labels, look, number
 from harmbench.charts._ticks import draw_ticks, write_under
 from harmbench.formats import Column, Figure, Table
@@ -97,33 +98,29 @@ class Tradeoff(Figure):
 
     def paint(self) -> Any:
         pairs = [(m.head, m.loss) for panel in self.panels for m in panel.marks]
-        canvas, axes = panels_of(len(self.panels), (3.0, 2.3) if len(self.panels) > 1 else (4.2, 2.5), most=2)
-        for axis, panel in zip(axes, self.panels, strict=True):
-            self._paint(axis, panel, labels(pairs))
-        return fit(canvas, x=self.x, y=self.y, legend=Legend(entries(pairs)))
+        panels = panels_of(len(self.panels), (3.0, 2.3) if len(self.panels) > 1 else (4.2, 2.5), most=2)
+        for panel, shown in zip(panels, self.panels, strict=True):
+            self._paint(panel, shown, labels(pairs))
+        return fit(panels, x=self.x, y=self.y, legend=Legend(entries(pairs)))
 
-    def _paint(self, axis: Any, panel: TradeoffPanel, named: dict[tuple[str, str], str]) -> None:
-        dress(axis, panel.title)
-        costs = [m.cost for m in panel.marks]
-        if max(costs) > LOG_FROM * min(costs) > 0:
-            axis.set_xscale("log")
-        low, high = _limits(panel, self.bounds)
-        axis.update_datalim([(m.cost, m.quality) for m in panel.marks])
-        axis.autoscale_view()
-        axis.set_ylim(low, high)
-        places = in_points(axis, [(m.cost, m.quality) for m in panel.marks])
+    def _paint(self, panel: Panel, shown: TradeoffPanel, named: dict[tuple[str, str], str]) -> None:
+        dress(panel, shown.title)
+        costs = [m.cost for m in shown.marks]
+        panel.x = around(costs, "log" if max(costs) > LOG_FROM * min(costs) > 0 else "linear")
+        panel.y = Scale(*_limits(shown, self.bounds))
+        panel.add(polylines([*_bars(shown), *_steps(shown)], panel.places, zorder=1.5))
+        places = panel.places((m.cost, m.quality) for m in shown.marks)
         marks = [
             Marker(*place, look(m.head, m.loss), 0.3 if m.unsound else 1.0)
-            for place, m in zip(places, panel.marks, strict=True)
+            for place, m in zip(places, shown.marks, strict=True)
         ]
-        rings = [Marker(*place, RING) for place in in_points(axis, [(m.cost, m.quality) for m in panel.front])]
-        axis.add_collection(polylines([*_bars(panel), *_steps(panel)], zorder=1.5), autolim=False)
-        axis.add_collection(markers(marks, 5, points_of(axis)), autolim=False)
-        axis.add_collection(markers(rings, 9, points_of(axis), linewidths=1, zorder=4), autolim=False)
-        left_out = [m for m in panel.marks if m.quality < low]
+        rings = [Marker(*place, RING) for place in panel.places((m.cost, m.quality) for m in shown.front)]
+        panel.add(markers(marks, 5))
+        panel.add(markers(rings, 9, linewidths=1, zorder=4))
+        left_out = [m for m in shown.marks if m.quality < panel.y.start]
         if left_out:
-            write_under(axis, _beneath({named[m.head, m.loss]: m.quality for m in left_out}), TINY - 0.5)
-        draw_ticks(axis)
+            write_under(panel, _beneath({named[m.head, m.loss]: m.quality for m in left_out}), TINY - 0.5)
+        draw_ticks(panel)
 
 
 def _beneath(values: dict[str, float]) -> str:
