@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             ValueError: for a text that is not one, with the place where it ceases to be.
         """
         try:
-            return _decoder(cls).decode(text)  # type: ignore[no-any-return]
+            return cls._flawless(_decoder(cls).decode(text))
         except msgspec.DecodeError as error:
             raise ValueError(f"not a {cls.__name__}: {error}") from None
 
@@ -54,9 +54,19 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             ValueError: for what is not one.
         """
         try:
-            return msgspec.convert(plain, cls, dec_hook=_as_record)
+            return cls._flawless(msgspec.convert(plain, cls, dec_hook=_as_record))
         except msgspec.ValidationError as error:
             raise ValueError(f"not a {cls.__name__}: {error}") from None
+
+    def flaw(self) -> str:
+        """What fields of the right types say that cannot be; empty where all is well. Asked for when one is read."""
+        return ""
+
+    @classmethod
+    def _flawless(cls, found: Self) -> Self:
+        if flaw := found.flaw():
+            raise ValueError(f"not a {cls.__name__}: {flaw}")
+        return found
 
     def but(self, **changes: Any) -> Self:
         """The same with other values of some fields."""

@@ -273,10 +273,6 @@ class Measurement(Row, frozen=True, kw_only=True):
     reason: str = ""
     energy: EnergyFacts | None = None
 
-    def __post_init__(self) -> None:
-        if (self.value is None) != (self.origin == "missing") or (self.value is None and not self.reason):
-            raise ValueError(f"{self.name}: a missing value has origin 'missing' and a reason, any other a number")
-
     @classmethod
     def of(cls, name: str, value: float | None, unit: str, better: Direction, reason: str = "", **more: Any) -> Self:
         """A measurement; None or a non-finite number becomes a missing one with the reason."""
@@ -474,6 +470,12 @@ class TrialRecord(Row, frozen=True, kw_only=True):
     wall_seconds: float | None = None
     together: int = 1
     machine: MachineState | None = None
+
+    def flaw(self) -> str:
+        for m in self.measurements:  # not in each of them: a call of Python takes as long as to read one
+            if (m.value is None) != (m.origin == "missing") or (m.value is None and not m.reason):
+                return f"{m.name}: a missing value has origin 'missing' and a reason, any other a number"
+        return ""
 
     @property
     def is_of_text(self) -> bool:
