@@ -116,8 +116,20 @@ def entries(pairs: Iterable[Pair]) -> dict[str, Look]:
     heads = {head: of_head[head] for head, _ in named}
     if len(heads) == len(named):
         return heads
-    losses = {loss: look("", loss)._replace(colour=BLACK, marker="o") for loss in sorted({loss for _, loss in named})}
+    losses = entries_of_losses(loss for _, loss in named)
     return {head: drawn._replace(filling="full", line="-") for head, drawn in heads.items()} | losses
+
+
+def entries_of_losses(losses: Iterable[str]) -> dict[str, Look]:
+    """What a legend says of losses; those that look alike, since no head has both, in one entry.
+
+    >>> list(entries_of_losses(["harmonic", "distance_softmax", "cross_entropy"]))
+    ['cross_entropy, harmonic', 'distance_softmax']
+    """
+    found: dict[Look, list[str]] = {}
+    for loss in sorted(set(losses)):
+        found.setdefault(look("", loss)._replace(colour=BLACK, marker="o"), []).append(loss)
+    return {", ".join(names): drawn for drawn, names in found.items()}
 
 
 def dress(panel: Panel, title: str, size: float = SMALL + 1) -> None:

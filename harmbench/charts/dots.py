@@ -11,7 +11,7 @@ from harmbench.charts._legend import Legend
 from harmbench.charts._marks import Marker, Polyline, markers, polylines
 from harmbench.charts._panel import Panel
 from harmbench.charts._scale import Scale
-from harmbench.charts._style import BLACK, GRID, SMALL, TINY, dress, look, number
+from harmbench.charts._style import BLACK, GRID, SMALL, TINY, dress, entries_of_losses, look, number
 from harmbench.charts._ticks import draw_ticks, write_under
 from harmbench.formats import Column, Figure, Table
 from harmbench.records import Record
@@ -97,7 +97,7 @@ class Dots(Figure):
                 write_under(panel, shown.axis or self.axis)
         legend = None
         if len(losses) > 2 or len(heights) > len(self.rows):
-            legend = Legend({loss: look("linear", loss)._replace(marker="o") for loss in losses})
+            legend = Legend(entries_of_losses(losses))
         return fit(panels, x=shared, legend=legend, legend_on_top=True)
 
     def _heights(self) -> dict[tuple[str, str], float]:
