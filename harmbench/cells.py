@@ -87,6 +87,11 @@ class Cell:
         return found
 
     @cached_property
+    def is_of_text(self) -> bool:
+        """Whether the answers of any trial are the tokens of a text."""
+        return any(trial.is_of_text for trial in self.trials)
+
+    @cached_property
     def answers(self) -> int:
         """The fewest that the test part of a trial which ended well asked for; 0 where nobody knows."""
         counts = (trial.answers("test") for trial in self.trials if trial.status == "ok")
@@ -333,7 +338,7 @@ BY_LOSS = Lead("test_nll", "test loss", "nat", "nat", 1, -1, 0.01)  # a hundredt
 
 def lead_of(cells: Iterable[Cell]) -> Lead:
     """Of text the loss, of which perplexity and bits per byte are other forms; of all else the accuracy."""
-    return BY_LOSS if any(trial.is_of_text for cell in cells for trial in cell.trials) else BY_ACCURACY
+    return BY_LOSS if any(cell.is_of_text for cell in cells) else BY_ACCURACY
 
 
 # --- measures --------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def few_heads(places: dict[str, list[Cell]], of_text: bool) -> dict[str, list[Ce
     return {
         place: cells
         for place, cells in places.items()
-        if len(cells) <= MOST_IN_REPORT and any(trial.is_of_text for cell in cells for trial in cell.trials) == of_text
+        if len(cells) <= MOST_IN_REPORT and any(cell.is_of_text for cell in cells) == of_text
     }
 
 
