@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import re
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, BinaryIO, Self
 
 from harmbench.errors import OptionError
@@ -110,7 +113,7 @@ class Drawer:
 
     def __init__(self, kind: str, beside: bool = False) -> None:
         self._kind = kind
-        self._pool = ProcessPoolExecutor(1, get_context("fork" if _is_alone() else "spawn")) if beside else None
+        self._pool = _second_process() if beside else None
         self._begun: list[Future[bytes]] = []
         if self._pool:
             self._pool.submit(_make_ready)
@@ -132,6 +135,23 @@ class Drawer:
         if self._begun:
             return [begun.result() for begun in self._begun]
         return [_drawn(figure, self._kind) for figure in figures]
+
+
+def _second_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("fork" if _is_alone() else "spawn"), initializer=_belong)
+
+
+def _belong() -> None:
+    """In the second process: leave Ctrl-C to the first one, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _is_alone() -> bool:

@@ -10,9 +10,11 @@ import math
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -334,6 +336,27 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
         assert ended.stdout.partition("\n")[0].startswith(said or "harmbench")
         drawn[many] = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert drawn[1] == drawn[10**9]
+
+
+def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
+    code = (
+        "import os, signal, time; from harmbench import figures\n"
+        "with figures.Drawer('svg', beside=True) as drawer:\n"
+        "    child = drawer._pool.submit(os.getpid).result()\n"
+        "    os.kill(child, signal.SIGINT)\n"
+        "    print(child, drawer._pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        before, after = map(int, parent.stdout.readline().split())
+        assert before == after, "Ctrl-C ended it"
+        drawing = psutil.Process(before)
+        parent.kill()
+    until = time.monotonic() + 30
+    while drawing.is_running() and drawing.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it is still there"
+        time.sleep(0.05)
 
 
 def test_the_process_that_draws_looks_for_no_garbage() -> None:
