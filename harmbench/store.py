@@ -171,7 +171,8 @@ def planned(folder: Path) -> int:
     Raises:
         RunFolderError: where the folder is not a run.
     """
-    return int(_header(folder)["planned"])
+    planned: int = _header(folder)["planned"]
+    return planned
 
 
 def latest(root: Path) -> Path:
@@ -200,9 +201,13 @@ def _last_write(run: Path) -> float:
 
 
 def _header(folder: Path) -> dict[str, Any]:
+    """The header of a run, with what every reader of one needs."""
     header = _read_header(folder)
     if header is None:
         raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
+    for field, kind in (("suite", dict), ("planned", int)):
+        if not isinstance(header.get(field), kind):
+            raise RunFolderError(f"{folder / 'run.json'}: has no usable '{field}'; restore it or choose another folder")
     return header
 
 

@@ -108,7 +108,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
     together = run([a_spec(backbone, distance, loss, seed, dataset, **protocol) for seed in (1, 2)])
     for seed in (1, 2):
         one = a_spec(backbone, distance, loss, seed, dataset, seeds_together=1, **protocol)
-        alone = trial.run_trial(an_order(one), Joules())
+        alone = trial.run_trial(order_of(one), Joules())
         mine = together[seed]
         assert mine.sizes == alone.sizes
         for ours, theirs in zip(mine.curve, alone.curve, strict=True):
@@ -116,10 +116,6 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
             assert ours.validation_nll == pytest.approx(theirs.validation_nll, rel=2e-3)
         for name in ("weight_norm", "gradient_norm_cv", "clipped_step_share"):
             assert mine.value(name) == pytest.approx(alone.value(name), rel=1e-2), name
-
-
-def an_order(one):
-    return order_of(one)
 
 
 @pytest.mark.parametrize(("backbone", "distance", "loss"), [CELLS[0], CELLS[1], CELLS[5]])

@@ -319,7 +319,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, the one that draws is no copy")
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
-    """By the real command, which loads NumPy later; drawn as it is within one process."""
+    """By the real command; and what it draws is the same."""
     code = (
         "import sys; from harmbench import figures; from harmbench.cli import main, reporting\n"
         "alone = figures._is_alone\n"

@@ -13,7 +13,7 @@ import pytest
 
 from harmbench.errors import RunFolderError
 from harmbench.records import Measurement, TrialRecord
-from harmbench.store import RunStore, latest, read
+from harmbench.store import RunStore, latest, planned, read
 from tests.samples import record, spec
 
 HEADER = {"suite": {"name": "smoke"}, "planned": 4, "excluded": []}
@@ -263,6 +263,16 @@ def test_a_folder_that_cannot_be_used_is_left_as_it_is(run, tmp_path, arrange, m
 def test_what_is_no_run_is_not_read(tmp_path):
     with pytest.raises(RunFolderError, match=r"not a run folder \(no run.json\); `harmbench run SUITE` makes one"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("read_it", [read, planned])
+@pytest.mark.parametrize(
+    ("header", "lacks"), [({}, "suite"), ({"suite": {}}, "planned"), ({"suite": {}, "planned": "9"}, "planned")]
+)
+def test_a_header_without_what_readers_need_is_no_run(tmp_path, read_it, header, lacks):
+    (tmp_path / "run.json").write_text(json.dumps(header))
+    with pytest.raises(RunFolderError, match=f"run.json: has no usable '{lacks}'; restore it or choose another folder"):
+        read_it(tmp_path)
 
 
 # The latest.

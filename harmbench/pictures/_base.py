@@ -66,6 +66,12 @@ def ended_well(run: RunData) -> list[TrialRecord]:
     return [trial for trial in run.trials if trial.status == "ok"]
 
 
+def methods_of(run: RunData) -> set[str]:
+    """How the joules of processor and accelerator were come by; memory's are a guess."""
+    cells = cells_of(run.trials)
+    return {method for cell in cells for c, found in cell.methods.items() if c != "ram" for method in found}
+
+
 def half_width(interval: Interval, factor: float = 1.0) -> float | None:
     """Of an interval; None for a single value."""
     return interval.half_width * factor if interval.size > 1 else None

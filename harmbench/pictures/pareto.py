@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harmbench.cells import Cell, cells_of, find_measure
+from harmbench.cells import Cell, find_measure
 from harmbench.charts import Mark, Tradeoff, TradeoffPanel
 from harmbench.formats import Figure
-from harmbench.pictures._base import Picture, ended_well, half_width, places_of
+from harmbench.pictures._base import Picture, ended_well, half_width, methods_of, places_of
 from harmbench.stats import Interval, mean_interval
 from harmbench.store import RunData
 
@@ -97,6 +97,5 @@ def _label(run: RunData, cost: str) -> str:
 
 def _modelled(run: RunData) -> str:
     """A warning where joules come from a model or not at all."""
-    cells = cells_of(run.trials)
-    methods = {method for cell in cells for c, found in cell.methods.items() if c != "ram" for method in found}
+    methods = methods_of(run)
     return " The joules are modelled, not measured." if "model" in methods or not methods - {"missing"} else ""

@@ -9,7 +9,7 @@ from harmbench.cells import Cell
 from harmbench.charts import Dot, DotPanel, Dots, RadarLine, RadarPanel, Spoke
 from harmbench.charts import Radar as RadarChart
 from harmbench.formats import Figure
-from harmbench.pictures._base import Picture, file_name, half_width, places_of
+from harmbench.pictures._base import Picture, file_name, half_width, methods_of, places_of
 from harmbench.store import RunData
 
 ALWAYS = (("linear", "cross_entropy"), ("euclidean", "harmonic"), ("cosine", "harmonic"))
@@ -149,5 +149,4 @@ def _dots(axis: Axis, cells: Sequence[Cell]) -> DotPanel:
 
 
 def _modelled(run: RunData) -> str:
-    methods = {o.method for trial in run.trials for c, o in trial.energy_origins.items() if c != "ram"}
-    return " Energy is modelled here, not measured: it follows time." if "model" in methods else ""
+    return " Energy is modelled here, not measured: it follows time." if "model" in methods_of(run) else ""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harmbench.carbon import Grid
-from harmbench.cells import BY_LOSS, Cell, Lead, cells_of, sources_of
+from harmbench.cells import BY_LOSS, Cell, Lead, charged_components, sources_of
 from harmbench.energy.net import unsteady_idle
-from harmbench.records import COMPONENTS, Component
+from harmbench.records import Component
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.report.overview import best_of, headline
@@ -89,8 +89,7 @@ def _quality(cell: Cell, lead: Lead) -> str:
 
 def _energy_summary(run: RunData, grid: Grid) -> Iterator[str]:
     methods = {component: origin.method for component, origin in sources_of(run.trials).items()}
-    charged = (c for c in COMPONENTS if any(c in cell.charged for cell in cells_of(run.trials)))
-    joules = {component: _total_joules(run, component) for component in charged}
+    joules = {c: _total_joules(run, c) for c in charged_components(run.trials)}
     known = [value for value in joules.values() if value is not None]
     if not known:
         return
