@@ -62,7 +62,7 @@ def test_those_that_never_get_there_are_later_and_not_dropped() -> None:
 
 def test_a_run_is_read_with_its_target(tmp_path: Path) -> None:
     made = [*BASELINE, trial("euclidean", 0, 0.5, 0.9)]
-    with store.RunStore.open(tmp_path / "run", "key", {"suite": {}}) as run:
+    with store.RunStore.open(tmp_path / "run", "key", {"suite": {}, "planned": len(made)}) as run:
         for each in made:
             run.append(each)
     kept = (tmp_path / "run" / "trials.jsonl").read_text()
