@@ -23,7 +23,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from harmbench.kernels import gpu
+from harmbench.nn.kernels import gpu
 
 OPERATORS = (
     *("manhattan", "mean_absolute", "bray_curtis", "bray_curtis_signed", "canberra", "canberra_robust"),

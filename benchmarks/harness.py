@@ -39,17 +39,17 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harmbench import bench
 from harmbench.datasets import DATASETS, Splits
-from harmbench.doctor import instruments_for
+from harmbench.energy.doctor import instruments_for
 from harmbench.meters import METERS
-from harmbench.records import EnergyReading, Protocol, TrialSpec
+from harmbench.planning.suite import load
+from harmbench.results.records import EnergyReading, Protocol, TrialSpec
+from harmbench.runner import head_benchmark
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.train import Training, evaluation_steps
 from harmbench.runner.trial import settle
-from harmbench.suite import load
 
 HEADS: tuple[tuple[str | None, str], ...] = ((None, "cross_entropy"), ("euclidean", "harmonic"))
 THREADS = (1, 2)
@@ -299,7 +299,7 @@ def main() -> None:
         for ratio in compare(head, threads, asked.seconds, splits, CLOCKS[asked.clock])
     ]
     ratios += together(ratios)
-    about = bench.machine() | {
+    about = head_benchmark.machine() | {
         "threads": " and ".join(map(str, asked.threads)),
         "clock": asked.clock,
         "load average": ", ".join(f"{load:.1f}" for load in os.getloadavg()),

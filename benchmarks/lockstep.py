@@ -31,17 +31,17 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.harness import interval, paired
-from harmbench import bench
 from harmbench.datasets import DATASETS, Splits
 from harmbench.meters import METERS
-from harmbench.records import EnergyReading, TrialSpec
+from harmbench.planning.suite import load
+from harmbench.results.records import EnergyReading, TrialSpec
+from harmbench.runner import head_benchmark
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.lockstep import Data, LockstepTraining, stack_of
 from harmbench.runner.model import build
 from harmbench.runner.stack import Stack
 from harmbench.runner.train import Training
 from harmbench.runner.trial import settle
-from harmbench.suite import load
 
 CELLS = (
     ("token_mlp", None, "cross_entropy"),
@@ -224,7 +224,7 @@ def main() -> None:
         for seeds in asked.seeds
         for gain in gains(cell, batch_size, seeds, threads, asked.pairs)
     ]
-    about = bench.machine() | {"command": " ".join(["python -m benchmarks.lockstep", *sys.argv[1:]])}
+    about = head_benchmark.machine() | {"command": " ".join(["python -m benchmarks.lockstep", *sys.argv[1:]])}
     if asked.out is None:
         sys.stdout.write(as_markdown(found, about))
         return

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harmbench.stats import (
+from harmbench.analysis.stats import (
     Estimate,
     aggregate,
     at_least,
@@ -102,7 +102,7 @@ def claim_tables(
 
 
 def _claim_p(cells: Array, needed: int) -> float:
-    """As `harmbench.claims` combines comparisons."""
+    """As `harmbench.analysis.claims` combines comparisons."""
     found = [Estimate.paired(cell) for cell in (cells.tolist() if needed else [cells.mean(0).tolist()])]
     above, below = ([p(0.0) for p in side] for side in ([e.p_above for e in found], [e.p_below for e in found]))
     count = needed or 1

@@ -23,10 +23,11 @@ from pathlib import Path
 
 import torch
 
-from harmbench import bench, suite
 from harmbench.datasets import DATASETS, Splits
-from harmbench.records import TrialSpec
+from harmbench.planning import suite
 from harmbench.registry import split_names
+from harmbench.results.records import TrialSpec
+from harmbench.runner import head_benchmark
 from harmbench.runner.model import build, optimizer_for
 from harmbench.runner.train import training_step
 from harmbench.runner.trial import settle
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str]) -> None:
         for speed in measure(backbone, split_names([asked.heads]), split_names([asked.kernels]), asked.seconds)
     ]
     os.environ["HARMBENCH_KERNELS"] = "auto"
-    about = {**bench.machine(), "command": shlex.join(["python", "-m", "benchmarks.steps", *arguments])}
+    about = {**head_benchmark.machine(), "command": shlex.join(["python", "-m", "benchmarks.steps", *arguments])}
     table = as_markdown(speeds, about)
     sys.stdout.write(table)
     if asked.out:

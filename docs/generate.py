@@ -24,9 +24,9 @@ from pydantic.fields import FieldInfo
 from harmbench import errors
 from harmbench.cli import app
 from harmbench.cli.listing import addresses, rooms
-from harmbench.records import Protocol
+from harmbench.planning.suite import Claim, Exclusion, SuiteSpec, load, shipped
 from harmbench.registry import Component
-from harmbench.suite import Claim, Exclusion, SuiteSpec, load, shipped
+from harmbench.results.records import Protocol
 
 TARGET = Path(__file__).resolve().parent / "reference.md"
 _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))

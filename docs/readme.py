@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harmbench import claims, store
-from harmbench import suite as suites
-from harmbench.cells import Cell
-from harmbench.claims import Verdict
-from harmbench.formats import Column, Table
-from harmbench.formats.md import table_lines
-from harmbench.generalisation import train_fraction
-from harmbench.report import Group, group_cells
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.claims import Verdict, judge
+from harmbench.analysis.time_to_target import read_run
+from harmbench.planning import suite as suites
+from harmbench.report import Group, claims, group_cells
+from harmbench.report.formats import Column, Table
+from harmbench.report.formats.md import table_lines
+from harmbench.report.grokking import train_fraction
 from harmbench.report.groups import relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.report.overview import headline
-from harmbench.store import RunData
+from harmbench.results.store import RunData
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -34,7 +34,7 @@ LOSSES = ("cross_entropy", "harmonic")  # of the table; the report has the other
 
 def results(folder: Path = RUN) -> str:
     """The section between the marks, for a run folder under the repository's root."""
-    return "\n".join([START, *_lines(store.read(ROOT / folder), folder), END])
+    return "\n".join([START, *_lines(read_run(ROOT / folder), folder), END])
 
 
 def written(readme: str, section: str) -> str:
@@ -88,7 +88,7 @@ def _verdicts(run: RunData) -> Sequence[Verdict]:
     """Of the run's own claims; of the shipped suite's where it was made before that had any."""
     suite = run.header["suite"]
     stated = suites.check_claims(suite.get("claims", ()), "run.json") or suites.load(suite["name"]).claims
-    return claims.judge(stated, run.trials)
+    return judge(stated, run.trials)
 
 
 def _place(group: Group, run: RunData) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Rooms and the components in them.
 
-A room is a folder of the package (`harmbench/distances/`, ...). Adding a component is adding one file with one
+A room is a folder of the package (`harmbench/nn/distances/`, ...). Adding a component is adding one file with one
 public subclass of the room's base class: `Room` finds it there, or, for other people's packages, through an entry
 point in the group `harmbench.<room>`; both go through the same checks.
 
@@ -130,6 +130,7 @@ class Room(Generic[C]):
 
     def __init__(self, room: str, base: type[C], kind: str) -> None:
         self.room, self.base, self.kind = room, base, kind
+        self.package = base.__module__.rpartition(".")[0]
 
     @cached_property
     def members(self) -> dict[str, type[C]]:
@@ -138,7 +139,7 @@ class Room(Generic[C]):
         Raises:
             RegistryError: for a file or plugin that breaks the room's rules.
         """
-        package = importlib.import_module(f"harmbench.{self.room}")
+        package = importlib.import_module(self.package)
         found: dict[str, type[C]] = {}
         for info in pkgutil.iter_modules(package.__path__):
             if not info.name.startswith("_"):
@@ -168,7 +169,7 @@ class Room(Generic[C]):
 
     def _admit(self, found: dict[str, type[C]], cls: Any, source: str) -> None:
         if not (inspect.isclass(cls) and issubclass(cls, self.base)) or inspect.isabstract(cls):
-            raise RegistryError(f"{source} is not a finished subclass of harmbench.{self.room}.{self.base.__name__}")
+            raise RegistryError(f"{source} is not a finished subclass of {self.package}.{self.base.__name__}")
         name = getattr(cls, "name", "")
         if not _NAME.match(name) or not cls.__doc__:
             raise RegistryError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from harmbench.records import COMPONENTS, EnergyOrigin, EnergyReading
+from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading
 
 RANGE_J = 20_000.0  # far less than real ones, so that it wraps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harmbench.records import (
+from harmbench.results.records import (
     COMPONENTS,
     CurvePoint,
     EnergyOrigin,

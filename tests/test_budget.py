@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from harmbench import store
-from harmbench.budget import Budget, Watch, incomplete, parse, taken
 from harmbench.errors import OptionError
+from harmbench.planning.budget import Budget, Watch, incomplete, parse, taken
+from harmbench.results import store
 from tests.samples import record, spec
 from tests.test_end_to_end import SUITE, harmbench
 

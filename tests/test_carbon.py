@@ -10,7 +10,7 @@ from codecarbon.core.units import Energy
 from codecarbon.external.geography import GeoMetadata
 from codecarbon.input import DataSource
 
-from harmbench.carbon import JOULES_PER_KWH, Grid, grid, regions
+from harmbench.energy.carbon import JOULES_PER_KWH, Grid, grid, regions
 from harmbench.errors import RegionError
 
 COUNTRIES = DataSource().get_global_energy_mix_data()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harmbench.cells import cells_of, is_collapsed
-from harmbench.records import Measurement
+from harmbench.analysis.cells import cells_of, is_collapsed
+from harmbench.results.records import Measurement
 from tests.samples import record, spec
 
 

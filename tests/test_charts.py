@@ -20,8 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
-from harmbench import figures, pictures, store
-from harmbench.charts import (
+from harmbench.report import figures, plots
+from harmbench.report.charts import (
     Dot,
     DotPanel,
     Dots,
@@ -43,13 +43,14 @@ from harmbench.charts import (
     Tradeoff,
     TradeoffPanel,
 )
-from harmbench.charts._layout import fit, panels_of
-from harmbench.charts._marks import Marker, Polyline, markers, polylines
-from harmbench.charts._panel import Panel
-from harmbench.charts._scale import Kind, Scale, around
-from harmbench.charts._style import FAMILIES, MARKERS, Look
-from harmbench.charts._ticks import draw_ticks
-from harmbench.formats import Figure
+from harmbench.report.charts._layout import fit, panels_of
+from harmbench.report.charts._marks import Marker, Polyline, markers, polylines
+from harmbench.report.charts._panel import Panel
+from harmbench.report.charts._scale import Kind, Scale, around
+from harmbench.report.charts._style import FAMILIES, MARKERS, Look
+from harmbench.report.charts._ticks import draw_ticks
+from harmbench.report.formats import Figure
+from harmbench.results import store
 
 REPORTS = Path(__file__).parent.parent / "reports"
 RESOLUTION = 300
@@ -185,7 +186,7 @@ def test_nothing_is_cut_off_however_long_names_are(figure: Figure) -> None:
 
 @pytest.mark.parametrize("name", ["vision", "language", "pixels"])
 def test_nothing_is_cut_off_in_the_pictures_of_a_report(name: str) -> None:
-    found = list(pictures.for_report(store.read(REPORTS / f"example-{name}")))
+    found = list(plots.for_report(store.read(REPORTS / f"example-{name}")))
     assert len(found) >= 4
     for figure in found:
         check(figure)

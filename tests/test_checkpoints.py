@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from harmbench import checkpoints, store
-from harmbench.checkpoints import Checkpoint
 from harmbench.datasets import DATASETS
 from harmbench.errors import UsageError
 from harmbench.meters import METERS, Watcher
-from harmbench.records import EnergyReading, TrialRecord
+from harmbench.results import store
+from harmbench.results.records import EnergyReading, TrialRecord
+from harmbench.runner import checkpoints
 from harmbench.runner import trial as trials
+from harmbench.runner.checkpoints import Checkpoint
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build
 from harmbench.runner.train import Trained, Training

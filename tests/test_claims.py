@@ -11,15 +11,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from harmbench import claims as judging
-from harmbench import plan as planning
-from harmbench import store
-from harmbench import suite as suites
-from harmbench.claims import judge
+from harmbench.analysis.claims import judge
 from harmbench.cli import app
 from harmbench.errors import SuiteError
-from harmbench.records import EnergyOrigin, Measurement
-from harmbench.suite import Claim, check_claims, matches
+from harmbench.planning import plan as planning
+from harmbench.planning import suite as suites
+from harmbench.planning.suite import Claim, check_claims, matches
+from harmbench.report.claims import table as claims_table
+from harmbench.results import store
+from harmbench.results.records import EnergyOrigin, Measurement
 from tests.samples import MODELLED, point, record, spec
 
 SEEDS = 8
@@ -450,7 +450,7 @@ def test_another_suite_may_ask(folder, tmp_path):
 
 
 def test_the_report_has_the_verdicts(folder):
-    from harmbench.carbon import grid
+    from harmbench.energy.carbon import grid
     from harmbench.report import compose
 
     report = compose(store.read(folder), grid("world"))
@@ -462,4 +462,4 @@ def test_verdicts_are_in_the_order_of_the_claims_and_tables_in_that_of_the_verdi
     asked = [claim(id="b", direction="lower"), claim(id="a")]
     verdicts = judge(asked, trials(ONE))
     assert [v.claim.id for v in verdicts] == ["b", "a"]
-    assert [row[0] for row in judging.table(verdicts).rows] == ["supported", "refuted"]
+    assert [row[0] for row in claims_table(verdicts).rows] == ["supported", "refuted"]

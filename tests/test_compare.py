@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harmbench import store
+from harmbench.analysis.compare import Gate, compare, parse_gates
 from harmbench.cli import app
-from harmbench.compare import Gate, compare, parse_gates
 from harmbench.errors import HarmbenchError, IncomparableError, OptionError, UnknownNameError
-from harmbench.records import Measurement, TrialRecord
+from harmbench.results import store
+from harmbench.results.records import Measurement, TrialRecord
 from tests.samples import COUNTED, record, spec
 
 IMAGES = 1797

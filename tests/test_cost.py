@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harmbench import cost
 from harmbench.backbones.timm import _FEATURES
-from harmbench.bench import Shape
-from harmbench.cost import Cell
-from harmbench.distances import DISTANCES
+from harmbench.nn.distances import DISTANCES
+from harmbench.planning import head_cost
+from harmbench.planning.head_cost import Cell
+from harmbench.runner.head_benchmark import Shape
 
 TABLES = Path(__file__).parent.parent / "benchmarks"
 MEASURED = [
@@ -25,27 +25,29 @@ MEASURED = [
 @pytest.mark.parametrize("line", MEASURED, ids=lambda line: f"{line['distance']}-{line['shape']}")
 def test_predictions_are_within_a_factor_of_two_of_what_was_measured(line):
     shape = Shape.parse(line["shape"])
-    found = cost.of_head(DISTANCES.parse(line["distance"]), shape.rows, shape.features, shape.classes)
-    assert found is not None, "has no constant: fit one to benchmarks/heads.json in harmbench/cost.py"
-    assert line["ratio"] / 2 < found.ratio < line["ratio"] * 2, "fit the constants of harmbench/cost.py again"
+    found = head_cost.of_head(DISTANCES.parse(line["distance"]), shape.rows, shape.features, shape.classes)
+    assert found is not None, "has no constant: fit one to benchmarks/heads.json in harmbench/planning/head_cost.py"
+    assert line["ratio"] / 2 < found.ratio < line["ratio"] * 2, (
+        "fit the constants of harmbench/planning/head_cost.py again"
+    )
     assert found.megabytes < 4 * max(line["extra_mb"], 10)
 
 
 def test_every_distance_has_a_prediction():
-    missing = [str(d) for d in DISTANCES.every_variant() if cost.of_head(d, 64, 512, 100) is None]
-    assert missing == [], "measure with `harmbench bench heads`, and add a constant to harmbench/cost.py"
+    missing = [str(d) for d in DISTANCES.every_variant() if head_cost.of_head(d, 64, 512, 100) is None]
+    assert missing == [], "measure with `harmbench bench heads`, and add a constant to harmbench/planning/head_cost.py"
 
 
 def test_an_unmeasured_kernel_is_said_and_not_guessed(monkeypatch):
-    monkeypatch.delitem(cost._PAIR, "canberra")
-    assert cost.of_head(DISTANCES.parse("canberra"), 64, 2048, 1000) is None
-    (line,) = cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)])
+    monkeypatch.delitem(head_cost._PAIR, "canberra")
+    assert head_cost.of_head(DISTANCES.parse("canberra"), 64, 2048, 1000) is None
+    (line,) = head_cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)])
     assert line == "b on d (2048 features, 1000 classes): cost not measured, so not predicted: canberra"
 
 
 def test_dear_heads_are_named_with_their_factor():
     cells = [Cell("b", "d", head, 64, 2048, 1000) for head in ("manhattan", "canberra", "mahalanobis[variant=full]")]
-    canberra, mahalanobis = cost.warnings(cells)
+    canberra, mahalanobis = head_cost.warnings(cells)
     assert canberra == "b on d (2048 features, 1000 classes): head about 3 times the linear head's time: canberra"
     assert mahalanobis.endswith("head about 30 times the linear head's time: mahalanobis[variant=full]")
 
@@ -59,23 +61,23 @@ SILENT = {
 
 @pytest.mark.parametrize("cell", SILENT.values(), ids=SILENT)
 def test_nothing_is_said_of_heads_that_cost_little(cell):
-    assert cost.warnings([cell]) == []
+    assert head_cost.warnings([cell]) == []
 
 
 def test_what_is_not_known_is_said():
-    (line,) = cost.warnings([Cell("timm:rare", "d", "canberra", 64, None, 1000)])
+    (line,) = head_cost.warnings([Cell("timm:rare", "d", "canberra", 64, None, 1000)])
     assert line.endswith("costs of heads not predicted: timm:rare tells its features only when it is loaded")
-    (line,) = cost.warnings([Cell("mlp", "mine", "canberra", 64, 4096, None)])
+    (line,) = head_cost.warnings([Cell("mlp", "mine", "canberra", 64, 4096, None)])
     assert line.endswith("mine tells its classes only when it is loaded")
 
 
 def test_without_kernels_the_formula_is_dear():
     manhattan = DISTANCES.parse("manhattan")
-    kernels, formula = (cost.of_head(manhattan, 64, 512, 1000, has_kernels=has) for has in (True, False))
+    kernels, formula = (head_cost.of_head(manhattan, 64, 512, 1000, has_kernels=has) for has in (True, False))
     assert kernels.form == "native"
     assert formula.form == "chunked"
     assert formula.ratio > 20 * kernels.ratio
-    *_, note = cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)], "cuda")
+    *_, note = head_cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)], "cuda")
     assert "measured on a CPU" in note
 
 
@@ -92,8 +94,8 @@ def test_known_features_of_timm_models_are_theirs(model):
 
 def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
     """Rows are the tokens that are asked for, classes the vocabulary."""
-    from harmbench import plan, suite
     from harmbench.cli.planning import dear_heads
+    from harmbench.planning import plan, suite
 
     content = {
         "name": "language",

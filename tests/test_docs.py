@@ -17,10 +17,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from harmbench import environment, plan, store, suite
 from harmbench.cli import app
 from harmbench.cli.listing import rooms
-from harmbench.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
+from harmbench.planning import environment, plan, suite
+from harmbench.results import store
+from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, TrialOrder, run_trial
 

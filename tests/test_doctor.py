@@ -14,10 +14,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from harmbench import doctor, environment, plan, suite
 from harmbench.cli import app
 from harmbench.cli import running as cli_running
-from harmbench.energy import traps
+from harmbench.energy import doctor, traps
 from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.instruments import Instruments
@@ -28,10 +27,11 @@ from harmbench.energy.selftest import agreement, self_test
 from harmbench.energy.traps import TRAPS, Facts
 from harmbench.errors import MeasurementError
 from harmbench.executors import LocalExecutor
-from harmbench.records import BlockRecord, BoardState, EnergyOrigin, EnergyReading, IdleWindow
+from harmbench.planning import environment, plan, suite
+from harmbench.results.records import BlockRecord, BoardState, EnergyOrigin, EnergyReading, IdleWindow
+from harmbench.results.store import read
 from harmbench.runner import RunOptions, run
 from harmbench.runner.run import _order as order_of
-from harmbench.store import read
 from tests.machines import Machine, Scripted
 from tests.samples import record
 

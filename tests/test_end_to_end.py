@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harmbench import store
-from harmbench.records import TrialRecord
+from harmbench.results import store
+from harmbench.results.records import TrialRecord
 
 SUITE = """
 name: tiny

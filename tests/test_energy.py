@@ -15,8 +15,8 @@ from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
 from codecarbon.external.ram import RAM
 
-from harmbench import devices
-from harmbench.devices import Board
+from harmbench import _devices
+from harmbench._devices import Board
 from harmbench.energy.codecarbon import (
     LOAD_S,
     SETTINGS,
@@ -29,7 +29,7 @@ from harmbench.energy.codecarbon import (
 )
 from harmbench.errors import DeviceError, MeasurementError
 from harmbench.executors import LocalExecutor
-from harmbench.records import COMPONENTS, EnergyReading
+from harmbench.results.records import COMPONENTS, EnergyReading
 from tests.machines import FakeNvml
 
 WATTS = 100.0
@@ -471,7 +471,7 @@ VISIBLE = {
 
 @pytest.mark.parametrize(("visible", "expected"), VISIBLE.values(), ids=VISIBLE)
 def test_visible_boards(visible, expected):
-    assert devices.visible_boards(BOARDS_HERE, visible) == expected
+    assert _devices.visible_boards(BOARDS_HERE, visible) == expected
 
 
 @pytest.mark.parametrize("visible", [v for v, _ in VISIBLE.values() if v and "MIG" not in v])
@@ -481,7 +481,7 @@ def test_visible_boards_are_torchs(visible, monkeypatch):
     if parsed and isinstance(parsed[0], str):
         parsed = torch.cuda._transform_uuid_to_ordinals(parsed, UUIDS)
     there = [index < len(UUIDS) for index in parsed]
-    assert devices.visible_boards(BOARDS_HERE, visible) == parsed[: (*there, False).index(False)]
+    assert _devices.visible_boards(BOARDS_HERE, visible) == parsed[: (*there, False).index(False)]
 
 
 @pytest.fixture
@@ -490,8 +490,8 @@ def boards(monkeypatch):
 
     def _boards(uuids, visible: str | None = None, cuda: bool = True, instances=INSTANCES) -> FakeNvml:
         nvml = FakeNvml(uuids and [uuid.removeprefix("GPU-") for uuid in uuids], instances)
-        monkeypatch.setattr(devices, "pynvml", nvml)
-        monkeypatch.setattr(devices, "torch_has_cuda", lambda: cuda)
+        monkeypatch.setattr(_devices, "pynvml", nvml)
+        monkeypatch.setattr(_devices, "torch_has_cuda", lambda: cuda)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -502,22 +502,22 @@ def boards(monkeypatch):
 
 def test_boards_are_read_and_the_driver_is_let_go(boards):
     nvml = boards(UUIDS)
-    assert devices.nvidia_boards() == BOARDS_HERE
+    assert _devices.nvidia_boards() == BOARDS_HERE
     assert nvml.open == 0
     boards(None)
-    assert devices.nvidia_boards() == []
+    assert _devices.nvidia_boards() == []
 
 
 def test_uuids_of_old_drivers_are_bytes(boards, monkeypatch):
     nvml = boards(["GPU-old"])
     monkeypatch.setattr(nvml, "nvmlDeviceGetUUID", lambda handle: b"GPU-old")
-    assert devices.nvidia_boards() == [Board("GPU-old")]
+    assert _devices.nvidia_boards() == [Board("GPU-old")]
 
 
 def test_torchs_devices_are_nvmls_boards(boards):
     boards(UUIDS, visible="GPU-c333,GPU-aa11", instances={})
-    assert devices.resolve(["auto"]) == ["cuda:0", "cuda:1"]
-    found = [devices.board_of(name) for name in ("cuda:0", "cuda:1", "cuda", "cpu")]
+    assert _devices.resolve(["auto"]) == ["cuda:0", "cuda:1"]
+    found = [_devices.board_of(name) for name in ("cuda:0", "cuda:1", "cuda", "cpu")]
     assert [board and board.nvml for board in found] == [2, 0, 2, None]
     assert {board.scope for board in found if board} == {"board"}
 
@@ -525,8 +525,8 @@ def test_torchs_devices_are_nvmls_boards(boards):
 @pytest.mark.parametrize("visible", ["MIG-dd44", "MIG-GPU-ab22/3/0", "GPU-ab22", "1"])
 def test_an_instance_stands_for_its_whole_board(boards, visible):
     boards(UUIDS, visible=visible)
-    assert devices.resolve(["auto"]) == ["cuda:0"]
-    assert devices.board_of("cuda:0") == (1, "whole board")
+    assert _devices.resolve(["auto"]) == ["cuda:0"]
+    assert _devices.board_of("cuda:0") == (1, "whole board")
 
 
 RESOLVED = {
@@ -542,7 +542,7 @@ RESOLVED = {
 @pytest.mark.parametrize(("uuids", "cuda", "asked", "expected"), RESOLVED.values(), ids=RESOLVED)
 def test_devices_that_are_asked_for(boards, uuids, cuda, asked, expected):
     boards(uuids, cuda=cuda)
-    assert devices.resolve(asked) == expected
+    assert _devices.resolve(asked) == expected
 
 
 REFUSED = {
@@ -557,4 +557,4 @@ REFUSED = {
 def test_devices_that_cannot_be(boards, uuids, cuda, asked, message):
     boards(uuids, cuda=cuda)
     with pytest.raises(DeviceError, match=message):
-        devices.resolve(asked)
+        _devices.resolve(asked)

@@ -9,13 +9,15 @@ import torch
 from codecarbon.core import gpu_nvidia
 from codecarbon.external.hardware import CPU, GPU
 
-from harmbench import carbon, report, store
+from harmbench import report
+from harmbench.energy import carbon
 from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.instruments import Instruments
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
-from harmbench.records import BlockRecord, EnergyReading, TrialRecord
+from harmbench.results import store
+from harmbench.results.records import BlockRecord, EnergyReading, TrialRecord
 from harmbench.runner import trial as trials
 from tests.machines import Machine, Scripted
 from tests.samples import order_of, spec

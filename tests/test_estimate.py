@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from harmbench.estimate import Group, Probe, Range, Surroundings, estimate, group_of
-from harmbench.records import PhaseTotal
+from harmbench.planning.estimate import Group, Probe, Range, Surroundings, estimate, group_of
+from harmbench.results.records import PhaseTotal
 from tests.samples import point, record, spec
 from tests.test_end_to_end import SUITE, harmbench
 

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 import torch
 
-from harmbench.distances import DISTANCES
-from harmbench.heads import DistanceHead
 from harmbench.meters import WarmUp
-from harmbench.records import Protocol
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.heads import DistanceHead
+from harmbench.results.records import Protocol
 from harmbench.runner import machine, train
 from harmbench.runner import trial as trials
 from harmbench.runner.examine import count_flops, distance_flops, examine, spread_sample

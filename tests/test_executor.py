@@ -11,7 +11,7 @@ import pytest
 
 from harmbench.energy.nvml import NvmlSource
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
-from harmbench.records import EnergyReading
+from harmbench.results.records import EnergyReading
 from tests.machines import FakeNvml
 
 

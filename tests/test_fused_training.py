@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from harmbench import harmonic_loss
-from harmbench.distances import DISTANCES
-from harmbench.heads import DistanceHead, LinearHead, Objective
-from harmbench.kernels import build, native
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.heads import DistanceHead, LinearHead, Objective
+from harmbench.nn.kernels import build, native
 from harmbench.runner import trial as trials
 from harmbench.runner.model import Classifier
 from tests.samples import order_of, spec
@@ -99,7 +99,7 @@ def disagreements(model: Classifier, x: Tensor, y: Tensor, patch: pytest.MonkeyP
 def test_training_is_the_formula(distance: str, n: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if distance == "hamming[variant=gumbel]":
         # One draw serves float32 and float64.
-        monkeypatch.setattr("harmbench.distances.hamming._logistic", lambda w: torch.linspace(-1, 1, N).to(w))
+        monkeypatch.setattr("harmbench.nn.distances.hamming._logistic", lambda w: torch.linspace(-1, 1, N).to(w))
     model = classifier(distance, n)
     if distance.startswith(("poincare", "bray_curtis[variant=signed]")):
         with torch.no_grad():
@@ -128,7 +128,7 @@ def test_a_wrong_call_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             arguments[-1][1].mul_(2)
             return found
 
-    monkeypatch.setattr("harmbench.kernels.native.Step", Doubled)
+    monkeypatch.setattr("harmbench.nn.kernels.native.Step", Doubled)
     model = classifier("manhattan")
     assert disagreements(model, *features("ordinary", model), monkeypatch).keys() == {"head.weight"}
 

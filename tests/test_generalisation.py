@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from harmbench import claims, generalisation, plan, suite
-from harmbench.cells import cells_of, find_measure
+from harmbench.analysis import claims
+from harmbench.analysis.cells import cells_of, find_measure
+from harmbench.analysis.comparisons import difference, watched_for
+from harmbench.analysis.stats import Signs
 from harmbench.datasets import DATASETS
-from harmbench.differences import difference, watched_for
 from harmbench.errors import SuiteError
 from harmbench.meters import METERS
 from harmbench.meters.grokking import lasting
-from harmbench.records import Measurement
-from harmbench.report import group_cells
+from harmbench.planning import plan, suite
+from harmbench.report import grokking, group_cells
+from harmbench.results.records import Measurement
 from harmbench.runner import trial as trials
 from harmbench.runner.model import build, derived_seed
 from harmbench.runner.train import Training, predict
-from harmbench.stats import Signs
 from tests.contracts.test_meters import ledger
 from tests.samples import point, record, spec
 from tests.test_training import an_order
@@ -131,12 +132,12 @@ def test_a_trial_that_never_gets_there_is_later_than_it_was_watched():
 
 def test_medians_count_those_that_never_got_there():
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, None, None, None])])
-    found = generalisation.time_to(cell, "steps_to_lasting_validation")
+    found = grokking.time_to(cell, "steps_to_lasting_validation")
     assert (found.value, found.reached, found.size) == (None, 2, 5)
-    assert generalisation.told(found) == "later (2/5)"
+    assert grokking.told(found) == "later (2/5)"
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, 60, None, None])])
-    assert generalisation.time_to(cell, "steps_to_lasting_validation").value == 60
-    assert generalisation.time_to(cell, "grokking_gap").value == 50
+    assert grokking.time_to(cell, "steps_to_lasting_validation").value == 60
+    assert grokking.time_to(cell, "grokking_gap").value == 50
 
 
 def test_gaps_are_compared_by_difference_and_by_signs_where_some_never_end():
@@ -181,11 +182,11 @@ def shares(accuracies: dict[float, list[float]]):
 
 def test_data_needed_is_a_median_over_seeds_with_those_that_never_get_there():
     cells = cells_of(shares({0.1: [0.99, 0.2, 0.1], 0.2: [0.5, 0.99, 0.1], 0.4: [1.0, 1.0, 0.3]}))
-    by_share = {generalisation.train_fraction(cell.dataset)[1]: cell for cell in cells}
-    found = generalisation.data_needed(by_share, 0.9)
+    by_share = {grokking.train_fraction(cell.dataset)[1]: cell for cell in cells}
+    found = grokking.data_needed(by_share, 0.9)
     assert (found.value, found.reached, found.size) == (0.4, 2, 3)  # seed 0 does not last at 0.1
-    assert generalisation.data_needed(by_share, 0.9, in_samples=True).value == 400
-    (table,) = generalisation.data_tables(cells)
+    assert grokking.data_needed(by_share, 0.9, in_samples=True).value == 400
+    (table,) = grokking.data_tables(cells)
     assert table.rows[0][2].endswith("(2/3)")
     assert not table.rows[0][2].startswith("≤")
 
@@ -193,7 +194,7 @@ def test_data_needed_is_a_median_over_seeds_with_those_that_never_get_there():
 def test_the_smallest_share_is_a_bound_and_a_head_without_every_share_needs_none():
     found = shares({0.1: [0.99, 0.99], 0.2: [0.99, 0.99]})
     other = [trial.but(spec=trial.spec.but(loss="distance_softmax")) for trial in shares({0.2: [0.99, 0.99]})]
-    (table,) = generalisation.data_tables(cells_of([*found, *other]))
+    (table,) = grokking.data_tables(cells_of([*found, *other]))
     needed = {row[1]: row[2:4] for row in table.rows}
     assert needed.pop("distance_softmax") == ("n/a", "n/a")  # and not 0.2, beside heads that were run at less
     ((share, samples),) = needed.values()
@@ -275,7 +276,7 @@ def test_the_table_of_a_task_has_a_row_for_each_setting_and_head():
         for decay in (0.5, 0.01)
         for head in (None, "euclidean")
     ]
-    (section,) = generalisation.sections(runs)
+    (section,) = grokking.sections(runs)
     (table,) = section.tables
     assert [row[:3] for row in table.rows] == [
         ("weight_decay=0.01", "linear", "cross_entropy"),

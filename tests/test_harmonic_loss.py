@@ -11,9 +11,9 @@ from torch import Tensor
 
 import harmbench
 from harmbench import HarmonicHead, harmonic_loss
-from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import HarmbenchError, OptionError, UnknownNameError
-from harmbench.kernels import build, harmonic
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.kernels import build, harmonic
 from tests.contracts import accuracy
 
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()]
@@ -71,7 +71,7 @@ def test_it_is_cross_entropy_under_harmax(address: str, n: float) -> None:
 
 @pytest.mark.parametrize("address", ["euclidean", "manhattan"])
 def test_it_is_cross_entropy_under_harmax_without_a_compiler(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+    monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
     assert _disagreements(address, 48**0.5, _mean_loss) == []
 
 
@@ -120,7 +120,7 @@ def test_options_mean_what_they_mean_in_cross_entropy(
     options: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+        monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
     x, w, y = _problem()
     y[[3, 7]] = -100
     weight = torch.rand(len(w), generator=torch.Generator().manual_seed(1)) if options["weight"] else None
@@ -135,7 +135,7 @@ def test_options_mean_what_they_mean_in_cross_entropy(
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_nearly_certain_class_keeps_its_digits(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+        monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
     x, w, y = _problem()
     x = w[y] + 0.1 * x
 
@@ -177,10 +177,10 @@ LEARNT = ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]", "minkows
 @pytest.mark.parametrize("address", LEARNT)
 def test_learnable_distances_learn(address: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if how == "torch alone":
-        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
-        monkeypatch.setattr("harmbench.kernels.choice.FITS", 1 << 14)  # the formula in blocks
+        monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
+        monkeypatch.setattr("harmbench.nn.kernels.choice.FITS", 1 << 14)  # the formula in blocks
     if how == "products of torch":
-        monkeypatch.setattr("harmbench.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
+        monkeypatch.setattr("harmbench.nn.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
     x, w, y = _problem()
     distance = DISTANCES.parse(address)
     rng = torch.Generator().manual_seed(1)
@@ -202,7 +202,7 @@ def test_learnable_distances_learn(address: str, how: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", accuracy.loss_kinds("mahalanobis[variant=diagonal]"))
 def test_products_that_are_scaled_on_one_side(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As above, of loss and both gradients, with factors of many sizes and two blocks of rows."""
-    monkeypatch.setattr("harmbench.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
+    monkeypatch.setattr("harmbench.nn.kernels.harmonic.DIRECT", dict.fromkeys(harmonic.DIRECT, 0))
     x, w, y = accuracy.LOSS_INPUTS[kind]
     x, y = x.repeat(20, 1), y.repeat(20)
     distance = DISTANCES.parse("mahalanobis[variant=diagonal]")

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import harmbench
-from harmbench.distances import DISTANCES
 from harmbench.errors import OptionError, UnknownNameError
-from harmbench.heads import DistanceHead, HarmonicHead, LinearHead, Objective
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.heads import DistanceHead, HarmonicHead, LinearHead, Objective
 
 VARIANTS = [str(distance) for distance in DISTANCES.every_variant()]
 X, TARGETS = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4

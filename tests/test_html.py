@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harmbench import figures
 from harmbench.cli import app
-from harmbench.formats import FORMATS, Column, Report, Section, Table
-from harmbench.formats.html._pictures import inline
-from harmbench.formats.html._tables import number, verdict_key
-from harmbench.formats.html._verdicts import decided, tally
+from harmbench.report import figures
+from harmbench.report.formats import FORMATS, Column, Report, Section, Table
+from harmbench.report.formats.html._pictures import inline
+from harmbench.report.formats.html._tables import number, verdict_key
+from harmbench.report.formats.html._verdicts import decided, tally
 from tests.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.contracts.test_formats import DECIDED, RUNS, composed
 
@@ -316,7 +316,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_has_the_contrast_of_level_aa(theme):
-    css = files("harmbench.formats.html").joinpath("page.css").read_text(encoding="utf-8")
+    css = files("harmbench.report.formats.html").joinpath("page.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[theme]))
     pairs = [(ink, paper) for ink in ("ink", "quiet", "link", "good", "bad", "open") for paper in ("surface", "raised")]
     pairs += [(look, f"{look}-soft") for look in ("good", "bad", "open")]

@@ -13,15 +13,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from harmbench.backbones import BACKBONES
-from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError
-from harmbench.records import Protocol, TrialSpec
+from harmbench.nn.distances import DISTANCES
+from harmbench.planning.suite import check
+from harmbench.results.records import Protocol, TrialSpec
 from harmbench.runner import train
 from harmbench.runner.examine import count_flops
 from harmbench.runner.model import Classifier, build, learning_rate, optimizer_for
 from harmbench.runner.questions import IGNORED
 from harmbench.runner.train import training_step
-from harmbench.suite import check
 from tests.samples import spec
 
 LENGTH, VOCABULARY = 16, 300

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmbench.records import COMPONENTS, PHASES, BoardState, EnergyReading
+from harmbench.results.records import COMPONENTS, PHASES, BoardState, EnergyReading
 from harmbench.runner.ledger import PhaseLedger
 
 QUARTERS = st.integers(0, 4000).map(lambda n: n / 4)  # sums of these are exact

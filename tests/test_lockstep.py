@@ -10,14 +10,15 @@ import sys
 import pytest
 import torch
 
-from harmbench import plan, store
-from harmbench import suite as suites
 from harmbench.backbones import BACKBONES
 from harmbench.backbones._token_networks import TokenMlpNetwork
-from harmbench.budget import Budget, Watch
-from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError, UsageError
-from harmbench.records import Protocol
+from harmbench.nn.distances import DISTANCES
+from harmbench.planning import plan
+from harmbench.planning import suite as suites
+from harmbench.planning.budget import Budget, Watch
+from harmbench.results import store
+from harmbench.results.records import Protocol
 from harmbench.runner import lockstep, trial
 from harmbench.runner.model import build
 from harmbench.runner.run import in_stacks

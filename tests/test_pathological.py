@@ -13,15 +13,15 @@ import torch
 
 import harmbench as package
 from harmbench import report as reports
-from harmbench import store
-from harmbench.carbon import grid
-from harmbench.cells import is_collapsed
-from harmbench.claims import judge
-from harmbench.formats import FORMATS
-from harmbench.records import COMPONENTS, Measurement, TrialRecord
+from harmbench.analysis.cells import is_collapsed
+from harmbench.analysis.claims import judge
+from harmbench.energy.carbon import grid
+from harmbench.planning.suite import check_claims
+from harmbench.report.formats import FORMATS
+from harmbench.results import store
+from harmbench.results.records import COMPONENTS, Measurement, TrialRecord
+from harmbench.results.store import RunData
 from harmbench.runner.trial import Link, TrialOrder, run_trial
-from harmbench.store import RunData
-from harmbench.suite import check_claims
 from tests.samples import MODELLED, record, spec
 
 HERE = Path(package.__file__).parents[1]  # the command runs elsewhere, and is to run this code

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harmbench import phases
-from harmbench.records import BlockRecord, IdleWindow, PhaseTotal
-from harmbench.store import RunData
+from harmbench.report import phases
+from harmbench.results.records import BlockRecord, IdleWindow, PhaseTotal
+from harmbench.results.store import RunData
 from tests.samples import record, spec
 
 

@@ -23,24 +23,37 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from typer.testing import CliRunner
 
-from harmbench import artifacts, environment, figures, pictures, plan, store
-from harmbench import suite as suites
-from harmbench.charts import Dots, Images, Line, LinePanel, Lines, Matrix, Plane, Radar, Tradeoff, limits_of_shares
-from harmbench.charts._style import look
 from harmbench.cli import app, reporting
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
-from harmbench.formats import Figure
 from harmbench.meters import Examined
 from harmbench.meters.pixel_weights import near_zero_shares
-from harmbench.pictures import PICTURES, Picture, for_report
-from harmbench.pictures._base import places_of
-from harmbench.pictures.embedding import components
-from harmbench.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
+from harmbench.planning import environment, plan
+from harmbench.planning import suite as suites
+from harmbench.planning.suite import expand_name
+from harmbench.report import figures
+from harmbench.report.charts import (
+    Dots,
+    Images,
+    Line,
+    LinePanel,
+    Lines,
+    Matrix,
+    Plane,
+    Radar,
+    Tradeoff,
+    limits_of_shares,
+)
+from harmbench.report.charts._style import look
+from harmbench.report.formats import Figure
+from harmbench.report.plots import PICTURES, Picture, for_report
+from harmbench.report.plots._base import places_of
+from harmbench.report.plots.embedding import components
+from harmbench.results import artifacts, store
+from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
+from harmbench.results.store import RunData
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, run_trial
-from harmbench.store import RunData
-from harmbench.suite import expand_name
 from tests.samples import order_of, record, spec
 
 EVERY = [pytest.param(picture, id=picture.name) for picture in PICTURES.every_variant()]
@@ -321,7 +334,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
     code = (
-        "import sys; from harmbench import figures; from harmbench.cli import main, reporting\n"
+        "import sys; from harmbench.report import figures; from harmbench.cli import main, reporting\n"
         "alone = figures._is_alone\n"
         "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
         "reporting.MANY, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
@@ -341,7 +354,7 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
 
 def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
     code = (
-        "import os, signal, time; from harmbench import figures\n"
+        "import os, signal, time; from harmbench.report import figures\n"
         "with figures.Drawer('svg', beside=True) as drawer:\n"
         "    child = drawer._pool.submit(os.getpid).result()\n"
         "    os.kill(child, signal.SIGINT)\n"
@@ -408,8 +421,8 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     run: RunData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("Only the first" in figure.caption for figure in for_report(run))
-    monkeypatch.setattr(pictures, "MOST_PLACES", 0)
-    monkeypatch.setattr(pictures, "FIRST_PLACES", 1)
+    monkeypatch.setattr("harmbench.report.plots.MOST_PLACES", 0)
+    monkeypatch.setattr("harmbench.report.plots.FIRST_PLACES", 1)
     places = len(places_of(run))
     found = {figure.name: figure for figure in for_report(run)}
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from harmbench import store
+from harmbench.results import store
 from tests.test_store import fill
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats as scipy_stats
 
 from harmbench import report as reports
-from harmbench.carbon import grid
+from harmbench.analysis.stats import interquartile_mean
+from harmbench.energy.carbon import grid
 from harmbench.errors import RunFolderError
-from harmbench.formats import Report
-from harmbench.stats import interquartile_mean
-from harmbench.store import RunData
+from harmbench.report.formats import Report
+from harmbench.results.store import RunData
 from tests.contracts.test_formats import RUN, run_of
 from tests.samples import record, spec
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmbench.meters.quality import _QualityWatcher
-from harmbench.records import Curve, EnergyFacts, Measurement, TrialRecord
+from harmbench.results.records import Curve, EnergyFacts, Measurement, TrialRecord
 from harmbench.runner.trial import Link, run_trial
 from tests.samples import order_of, record, spec
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from harmbench.stats import (
+from harmbench.analysis.stats import (
     Comparison,
     Estimate,
     Interval,

@@ -12,8 +12,8 @@ import pandas
 import pytest
 
 from harmbench.errors import RunFolderError
-from harmbench.records import Measurement, TrialRecord
-from harmbench.store import RunStore, latest, planned, read
+from harmbench.results.records import Measurement, TrialRecord
+from harmbench.results.store import RunStore, latest, planned, read
 from tests.samples import record, spec
 
 HEADER = {"suite": {"name": "smoke"}, "planned": 4, "excluded": []}

@@ -7,12 +7,12 @@ import itertools
 import pytest
 import yaml
 
-from harmbench import plan as planning
-from harmbench import suite as suites
-from harmbench.distances import DISTANCES
 from harmbench.errors import SuiteError, UnknownNameError
-from harmbench.losses import LOSSES
-from harmbench.records import Protocol, TrialRecord
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.losses import LOSSES
+from harmbench.planning import plan as planning
+from harmbench.planning import suite as suites
+from harmbench.results.records import Protocol, TrialRecord
 from tests.samples import spec
 
 GOOD = {

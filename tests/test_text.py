@@ -13,7 +13,7 @@ from harmbench.datasets import DATASETS, Splits
 from harmbench.datasets._text import TextDataset
 from harmbench.datasets._tokenised import END, MASK, SPECIAL, split, token_bytes
 from harmbench.errors import UsageError
-from harmbench.records import EnergyReading
+from harmbench.results.records import EnergyReading
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build
 from harmbench.runner.questions import IGNORED, asking, masked, posed

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from harmbench import claims, targets
 from harmbench import report as reports
-from harmbench.carbon import grid
-from harmbench.cells import BY_ACCURACY, BY_LOSS, cells_of, is_collapsed, lead_of
-from harmbench.formats import Report
+from harmbench.analysis import claims, time_to_target
+from harmbench.analysis.cells import BY_ACCURACY, BY_LOSS, cells_of, is_collapsed, lead_of
+from harmbench.energy.carbon import grid
 from harmbench.meters.convergence import LATER, Target, to_target
-from harmbench.records import Measurement, Protocol, TrialRecord
+from harmbench.planning.suite import check_claims
 from harmbench.report import group_cells
+from harmbench.report.formats import Report
+from harmbench.report.time_to_target import said
+from harmbench.results.records import Measurement, Protocol, TrialRecord
 from harmbench.runner.train import Trained
-from harmbench.suite import check_claims
 from tests.contracts.test_formats import run_of
 from tests.samples import MODELLED, point, record, spec
 
@@ -54,7 +55,7 @@ def trials(**more) -> list[TrialRecord]:
 
 
 def report_of(found: list[TrialRecord], *backbones: str) -> Report:
-    run = run_of(targets.with_targets(found))
+    run = run_of(time_to_target.with_targets(found))
     run.header["suite"] |= {"datasets": ["stdlib"], "backbones": list(backbones or ("gpt2",))}
     return reports.compose(run, grid())
 
@@ -118,8 +119,8 @@ def test_the_target_of_text_is_the_loss_that_the_baseline_ends_with():
     curves = {(None, 0): (6.0, 5.0), (None, 1): (6.0, 5.2), (None, 2): (5.9, 5.1), ("cosine", 0): (5.1, 5.0, 4.9)}
     found = [trial(distance, seed, 5.0, curve) for (distance, seed), curve in curves.items()]
     found.append(trial("manhattan", 0, 6.0, (7.0, 6.0, None)))
-    assert targets.targets(found) == {("stdlib", "gpt2", ""): Target("nll", 5.1)}
-    read = {(t.spec.head, t.spec.seed): t for t in targets.with_targets(found)}
+    assert time_to_target.targets(found) == {("stdlib", "gpt2", ""): Target("nll", 5.1)}
+    read = {(t.spec.head, t.spec.seed): t for t in time_to_target.with_targets(found)}
     assert {key: t.value("steps_to_target") for key, t in read.items()} == {
         ("linear", 0): 20,
         ("linear", 1): None,
@@ -129,12 +130,12 @@ def test_the_target_of_text_is_the_loss_that_the_baseline_ends_with():
     }
     reasons = {m.name: m.reason for m in read["manhattan", 0].measurements}
     assert reasons["steps_to_target"] == "not reached in 30 steps: best 6.000, target 5.1"
-    assert targets.said(Target("nll", 5.1)) == "a loss of 5.1 nat"
+    assert said(Target("nll", 5.1)) == "a loss of 5.1 nat"
 
 
 def test_a_loss_to_reach_may_be_given_but_not_beside_an_accuracy():
     given = [trial("cosine", 0, 5.0, (5.6, 5.4), target_nll=5.5)]
-    assert targets.with_targets(given)[0].value("steps_to_target") == 20
+    assert time_to_target.with_targets(given)[0].value("steps_to_target") == 20
     with pytest.raises(ValueError, match="give one target"):
         Protocol(steps=10, target=0.5, target_nll=3.0)
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmbench.datasets import DATASETS, Splits
-from harmbench.losses import LOSSES
-from harmbench.records import EnergyReading, Protocol
+from harmbench.nn.losses import LOSSES
+from harmbench.results.records import EnergyReading, Protocol
 from harmbench.runner import trial as trials
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacrev, jvp, stack_module_state, vmap
 
 from harmbench import HarmonicHead, harmonic_loss
-from harmbench.distances import DISTANCES
-from harmbench.kernels import build, choose
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.kernels import build, choose
 from tests.contracts.accuracy import LOSS_INPUTS
 
 ADDRESSES = ["euclidean", "cosine", "manhattan", "mahalanobis[variant=full]"]  # each kind of form, and parameters

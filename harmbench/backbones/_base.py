@@ -6,8 +6,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
-from harmbench.records import Inputs, ObjectiveKind
 from harmbench.registry import Component
+from harmbench.results.records import Inputs, ObjectiveKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,7 +13,7 @@ from pydantic import Field
 from harmbench._torchvision import import_torchvision
 from harmbench.backbones._base import Backbone
 from harmbench.errors import UsageError
-from harmbench.records import Inputs
+from harmbench.results.records import Inputs
 
 if TYPE_CHECKING:
     from torch import nn

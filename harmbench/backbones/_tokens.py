@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from harmbench.backbones._base import Backbone
-from harmbench.records import Inputs
+from harmbench.results.records import Inputs
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from harmbench._hub import found_here
 from harmbench._torch import torch
 from harmbench.backbones._language import TransformersBackbone
 from harmbench.errors import UsageError
-from harmbench.records import ObjectiveKind, fingerprint
+from harmbench.results.records import ObjectiveKind, fingerprint
 
 if TYPE_CHECKING:
     from torch import nn

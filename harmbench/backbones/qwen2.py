@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harmbench.backbones._language import LanguageBackbone
-from harmbench.records import ObjectiveKind
+from harmbench.results.records import ObjectiveKind
 
 if TYPE_CHECKING:
     from torch import nn

@@ -25,7 +25,7 @@ def _complete(field: str) -> Callable[[str], list[str]]:
 
 
 def _complete_suite(incomplete: str) -> list[str]:
-    from harmbench.suite import shipped
+    from harmbench.planning.suite import shipped
 
     return [name for name in shipped() if name.startswith(incomplete)]
 

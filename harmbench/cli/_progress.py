@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from harmbench.records import TrialRecord
+    from harmbench.results.records import TrialRecord
     from harmbench.runner import Summary
 
 

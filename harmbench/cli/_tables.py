@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harmbench.formats import Table
+    from harmbench.report.formats import Table
 
 PIPE = 200  # characters of a line where nobody says how wide one is
 STYLES = {

@@ -37,27 +37,31 @@ def bench_heads(
         raise OptionError(f"--format {format}: write md or json")
     import torch
 
-    from harmbench import bench
-    from harmbench.distances import DISTANCES
+    from harmbench.nn.distances import DISTANCES
+    from harmbench.planning.suite import expand_name
     from harmbench.registry import split_names
-    from harmbench.suite import expand_name
+    from harmbench.runner import head_benchmark
 
     asked = split_names(forms or ["fast", "cdist"])
-    if unknown := [form for form in asked if form not in bench.FORMS]:
-        raise OptionError(f"--forms {unknown[0]}: write {', '.join(bench.FORMS)}")
+    if unknown := [form for form in asked if form not in head_benchmark.FORMS]:
+        raise OptionError(f"--forms {unknown[0]}: write {', '.join(head_benchmark.FORMS)}")
     if threads:
         torch.set_num_threads(threads)
     named = [address for name in split_names(metrics or []) for address in expand_name("metrics", name)]
-    distances = [DISTANCES.parse(address) for address in dict.fromkeys(named)] if metrics else bench.every_distance()
-    sizes = [bench.Shape.parse(text) for text in split_names(shapes)] if shapes else bench.SHAPES
-    about = {**bench.machine(device), "command": shlex.join(["harmbench", *sys.argv[1:]])}
-    lines: list[bench.Cost | bench.Skipped] = []
-    for line in bench.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
+    distances = (
+        [DISTANCES.parse(address) for address in dict.fromkeys(named)] if metrics else head_benchmark.every_distance()
+    )
+    sizes = [head_benchmark.Shape.parse(text) for text in split_names(shapes)] if shapes else head_benchmark.SHAPES
+    about = {**head_benchmark.machine(device), "command": shlex.join(["harmbench", *sys.argv[1:]])}
+    lines: list[head_benchmark.Cost | head_benchmark.Skipped] = []
+    for line in head_benchmark.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
         lines.append(line)
-        result = line.reason if isinstance(line, bench.Skipped) else f"{line.ratio:.2f}"
+        result = line.reason if isinstance(line, head_benchmark.Skipped) else f"{line.ratio:.2f}"
         typer.echo(f"{line.shape} {line.distance} {line.form}: {result}", err=True)
         if out:  # after each line: what was measured survives a stop
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.with_suffix(".md").write_text(bench.as_markdown(lines, about))
-            out.with_suffix(".json").write_text(bench.as_json(lines, about))
-    typer.echo(bench.as_markdown(lines, about) if format == "md" else bench.as_json(lines, about), nl=False)
+            out.with_suffix(".md").write_text(head_benchmark.as_markdown(lines, about))
+            out.with_suffix(".json").write_text(head_benchmark.as_json(lines, about))
+    typer.echo(
+        head_benchmark.as_markdown(lines, about) if format == "md" else head_benchmark.as_json(lines, about), nl=False
+    )

@@ -11,8 +11,8 @@ import typer
 from harmbench.cli.reporting import RunFolder
 
 if TYPE_CHECKING:
-    from harmbench.claims import Verdict
-    from harmbench.suite import Claim
+    from harmbench.analysis.claims import Verdict
+    from harmbench.planning.suite import Claim
 
 WIDEST = 110  # characters of a line of text
 
@@ -29,24 +29,26 @@ def claims(
 
     Example: harmbench claims --format md
     """
-    from harmbench import claims as judging
-    from harmbench import store
+    from harmbench.analysis import claims as judging
+    from harmbench.analysis.time_to_target import read_run
     from harmbench.errors import OptionError
+    from harmbench.report import claims as claims_report
+    from harmbench.results import store
 
     if format not in ("table", "md", "json"):
         raise OptionError(f"--format {format}: write table, md or json")
-    data = store.read(run or store.latest(Path("reports")))
+    data = read_run(run or store.latest(Path("reports")))
     stated, source = _claims(data.header, suite)
     verdicts = judging.judge(stated, data.trials)
     if format == "json":
-        typer.echo(judging.as_json(verdicts))
+        typer.echo(claims_report.as_json(verdicts))
         return
     if format == "md":
-        from harmbench.formats.md import table_lines
+        from harmbench.report.formats.md import table_lines
 
-        typer.echo("\n".join(table_lines(judging.table(verdicts))).strip())
+        typer.echo("\n".join(table_lines(claims_report.table(verdicts))).strip())
         return
-    _show(verdicts, f"{judging.summary(verdicts)} Claims of {source}; results of {data.folder}.")
+    _show(verdicts, f"{claims_report.summary(verdicts)} Claims of {source}; results of {data.folder}.")
 
 
 def _show(verdicts: Sequence[Verdict], summary: str) -> None:
@@ -54,11 +56,11 @@ def _show(verdicts: Sequence[Verdict], summary: str) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from harmbench import claims as judging
     from harmbench.cli._tables import STYLES, console
+    from harmbench.report import claims as claims_report
 
     page = console(widest=WIDEST)
-    for verdict in judging.ranked(verdicts):
+    for verdict in claims_report.ranked(verdicts):
         claim, decisive = verdict.claim, verdict.decisive
         page.print(Text.assemble((verdict.verdict, STYLES[verdict.verdict]), "  ", (claim.id, "bold")))
         lines = [Text(claim.sentence)]
@@ -72,7 +74,7 @@ def _show(verdicts: Sequence[Verdict], summary: str) -> None:
         for line in lines:
             page.print(Padding(line, (0, 0, 0, 2), expand=False))
         page.print()
-    page.print(judging.NOTE, style="dim")
+    page.print(claims_report.NOTE, style="dim")
     page.print(summary)
     if seeds := [v.seeds_needed for v in verdicts if v.seeds_needed]:
         page.print(f"Next: the same `harmbench run` with --seeds {min(seeds)} may decide the nearest of the open ones.")
@@ -81,8 +83,8 @@ def _show(verdicts: Sequence[Verdict], summary: str) -> None:
 def _claims(header: dict[str, Any], suite: str | None) -> tuple[tuple[Claim, ...], str]:
     """The claims to judge, and where they come from: a suite that was asked for, the run's own, or the shipped ones of
     its name."""
-    from harmbench import suite as suites
     from harmbench.errors import UsageError
+    from harmbench.planning import suite as suites
 
     name = header["suite"]["name"]
     recorded = suites.check_claims(header["suite"].get("claims", ()), f"{name}'s run.json")

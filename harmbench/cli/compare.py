@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harmbench.compare import Changes
+    from harmbench.analysis.compare import Changes
 
 
 def compare(
@@ -37,17 +37,18 @@ def compare(
 
     Example: harmbench compare reports/before reports/after --fail-on accuracy:-0.5%,throughput:-5%
     """
-    from harmbench import compare as comparing
-    from harmbench import store
+    from harmbench.analysis import compare as comparing
+    from harmbench.analysis.time_to_target import read_run
     from harmbench.errors import OptionError
     from harmbench.registry import split_names
+    from harmbench.report import compare as changes_report
 
     if format not in ("table", "md", "json"):
         raise OptionError(f"--format {format}: write table, md or json")
     gates = comparing.parse_gates(fail_on or [])
-    changes = comparing.compare(store.read(run_a), store.read(run_b), split_names(measures or []), gates, anyway)
+    changes = comparing.compare(read_run(run_a), read_run(run_b), split_names(measures or []), gates, anyway)
     if format == "json":
-        typer.echo(comparing.as_json(changes))
+        typer.echo(changes_report.as_json(changes))
     else:
         _show(changes, everything, as_markdown=format == "md")
     if changes.missed:
@@ -55,11 +56,11 @@ def compare(
 
 
 def _show(changes: Changes, everything: bool, as_markdown: bool) -> None:
-    from harmbench import compare as comparing
+    from harmbench.report import compare as changes_report
 
-    table = comparing.table(changes, everything)
+    table = changes_report.table(changes, everything)
     if as_markdown:
-        from harmbench.formats.md import table_lines
+        from harmbench.report.formats.md import table_lines
 
         typer.echo("\n".join(table_lines(table)).strip() + "\n" if table.rows else "", nl=bool(table.rows))
     elif table.rows:

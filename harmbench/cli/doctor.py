@@ -12,9 +12,9 @@ import typer
 from harmbench.cli import _options as o
 
 if TYPE_CHECKING:
-    from harmbench.doctor import Diagnosis
+    from harmbench.energy.doctor import Diagnosis
     from harmbench.energy.selftest import SelfTest
-    from harmbench.records import Component, EnergyOrigin
+    from harmbench.results.records import Component, EnergyOrigin
 
 
 def doctor(
@@ -30,7 +30,7 @@ def doctor(
 
     Example: harmbench doctor
     """
-    from harmbench.doctor import examine, instruments_for
+    from harmbench.energy.doctor import examine, instruments_for
 
     found = _machine(data_dir, devices)
     if not as_json:
@@ -54,11 +54,11 @@ def _show(lines: Iterator[str]) -> None:
 
 def _machine(data_dir: Path, devices: list[str] | None) -> dict[str, Any]:
     """What there is, apart from energy."""
-    from harmbench import environment
+    from harmbench._devices import torch_has_cuda
     from harmbench.cli.planning import resolve_devices
     from harmbench.datasets import DATASETS
-    from harmbench.devices import torch_has_cuda
-    from harmbench.kernels import status
+    from harmbench.nn.kernels import status
+    from harmbench.planning import environment
 
     return {
         "environment": environment.capture(),

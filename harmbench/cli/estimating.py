@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harmbench.carbon import Grid
-    from harmbench.estimate import Estimate, Group, Range
-    from harmbench.plan import Plan
-    from harmbench.records import TrialSpec
+    from harmbench.energy.carbon import Grid
+    from harmbench.planning.estimate import Estimate, Group, Range
+    from harmbench.planning.plan import Plan
+    from harmbench.results.records import TrialSpec
 
 
 def show_estimate(
@@ -31,10 +31,11 @@ def show_estimate(
         region, pue: for CO2.
         as_json: whether to print an object in place of text.
     """
-    from harmbench import budget, carbon
-    from harmbench.doctor import charged
+    from harmbench.energy import carbon
+    from harmbench.energy.doctor import charged
     from harmbench.errors import OptionError
-    from harmbench.estimate import estimate
+    from harmbench.planning import budget
+    from harmbench.planning.estimate import estimate
     from harmbench.runner import RunOptions
     from harmbench.runner.probe import run_probes
 
@@ -66,7 +67,7 @@ def show_estimate(
 
 def _to_run(plan: Plan, folder: Path) -> tuple[list[TrialSpec], str]:
     """The trials without a record in the run's own folder, and a sentence on the others."""
-    from harmbench import store
+    from harmbench.results import store
 
     if not (folder / "run.json").exists():
         return list(plan.trials), ""
@@ -82,7 +83,7 @@ def _groups(todo: Sequence[TrialSpec], data_dir: Path) -> list[tuple[TrialSpec, 
     from harmbench.backbones import BACKBONES
     from harmbench.cli.planning import has_kernels
     from harmbench.datasets import DATASETS
-    from harmbench.estimate import group_of
+    from harmbench.planning.estimate import group_of
 
     kernels = has_kernels(todo[0].device_kind)
     classes = {name: DATASETS.parse(name).known_classes(data_dir) for name in {spec.dataset for spec in todo}}
@@ -100,7 +101,7 @@ def _say_progress(done: int, planned: int, what: str) -> None:
 
 def _lines(found: Estimate, grid: Grid, stored: str, probes: int, took: float) -> list[str]:
     """The estimate for people: the whole first, then the groups."""
-    from harmbench.budget import say
+    from harmbench.planning.budget import say
 
     def span(values: Range, scale: float, digits: int = 3) -> str:
         low, middle, high = (f"{scale * value:.{digits}g}" for value in (values.low, values.middle, values.high))
@@ -129,7 +130,7 @@ def _lines(found: Estimate, grid: Grid, stored: str, probes: int, took: float) -
 
 def _charged(found: Estimate) -> dict[str, str]:
     """How the joules of each charged component are come by."""
-    from harmbench.records import CHARGED
+    from harmbench.results.records import CHARGED
 
     origins = {c: found.origins[c] for c in CHARGED if c in found.origins}
     return {c: f"{o.method}: {o.detail}" for c, o in origins.items() if o.method != "missing"}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def rooms() -> dict[str, Room[Any]]:
     """All rooms, by the word users know them by."""
-    from harmbench.formats import FORMATS
-    from harmbench.pictures import PICTURES
-    from harmbench.suite import ROOMS
+    from harmbench.planning.suite import ROOMS
+    from harmbench.report.formats import FORMATS
+    from harmbench.report.plots import PICTURES
 
     return {**ROOMS, "formats": FORMATS, "pictures": PICTURES}
 
@@ -36,8 +36,8 @@ def ls(
     from rich.table import Table
 
     from harmbench.errors import UnknownNameError
+    from harmbench.planning.suite import shipped
     from harmbench.registry import split_names
-    from harmbench.suite import shipped
 
     known = rooms()
     chosen = split_names(kinds or [*known, "suites"])
@@ -65,7 +65,7 @@ def addresses(cls: type[Component]) -> list[str]:
 
 
 def _question(suite: str) -> str:
-    from harmbench.suite import load
+    from harmbench.planning.suite import load
 
     return load(suite).question
 
@@ -76,7 +76,7 @@ def show(name: Annotated[str, typer.Argument(help="A component's name, such as c
     Example: harmbench show minkowski
     """
     from harmbench.errors import UnknownNameError
-    from harmbench.suite import shipped
+    from harmbench.planning.suite import shipped
 
     bare = name.split("[")[0].split(":")[0]
     for word, room in rooms().items():
@@ -131,14 +131,14 @@ def _form(distance: Any) -> str:
     """Which form computes a distance on this machine's CPU at a common size, and why."""
     import torch
 
-    from harmbench.kernels import choice
+    from harmbench.nn.kernels import choice
 
     chosen = choice.choose(distance.operator, torch.device("cpu"), torch.float32, 256, 100, 512)
     return f"{chosen.form} ({chosen.reason})"
 
 
 def _form_on_cuda(distance: Any) -> str:
-    from harmbench.kernels import choice
+    from harmbench.nn.kernels import choice
 
     return choice.on_cuda(distance.operator)
 

@@ -10,16 +10,16 @@ import typer
 from harmbench.cli import _options as o
 
 if TYPE_CHECKING:
-    from harmbench.plan import Plan
+    from harmbench.planning.plan import Plan
 
 
 def make_plan(suite: str, overrides: dict[str, Any], devices: list[str], data_dir: Path) -> Plan:
     """The plan of a suite on devices."""
-    from harmbench import plan as planning
-    from harmbench import suite as suites
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
-    from harmbench.environment import result_versions
+    from harmbench.planning import plan as planning
+    from harmbench.planning import suite as suites
+    from harmbench.planning.environment import result_versions
 
     spec = suites.load(suite, overrides)
     kind = cast(Literal["cpu", "cuda"], devices[0].split(":")[0])
@@ -30,7 +30,7 @@ def make_plan(suite: str, overrides: dict[str, Any], devices: list[str], data_di
 
 def resolve_devices(devices: list[str] | None) -> list[str]:
     """Devices from the command line; `auto` unless given."""
-    from harmbench.devices import resolve
+    from harmbench._devices import resolve
     from harmbench.registry import split_names
 
     return resolve(split_names(devices or ["auto"]))
@@ -99,15 +99,15 @@ def show_plan(plan: Plan, data_dir: Path) -> None:
 
 
 def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
-    """What the plan's distance heads cost, where that is much; see `harmbench.cost`."""
-    from harmbench import cost
+    """What the plan's distance heads cost, where that is much; see `harmbench.planning.head_cost`."""
     from harmbench.backbones import BACKBONES
     from harmbench.datasets import DATASETS
-    from harmbench.plan import rows_of_step
+    from harmbench.planning import head_cost
+    from harmbench.planning.plan import rows_of_step
 
     settings, device = plan.suite.settings, plan.trials[0].device_kind
     cells = [
-        cost.Cell(
+        head_cost.Cell(
             backbone,
             dataset,
             head,
@@ -118,7 +118,7 @@ def dear_heads(plan: Plan, data_dir: Path) -> list[str]:
         for dataset, backbone, head, _, setting in plan.cells
         if head != "linear"
     ]
-    return cost.warnings(cells, device, has_kernels(device))
+    return head_cost.warnings(cells, device, has_kernels(device))
 
 
 def has_kernels(device: str) -> bool:

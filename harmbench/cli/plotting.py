@@ -25,18 +25,20 @@ def plot(
 
     Example: harmbench plot --kind pareto,accuracy --format svg,png
     """
-    from harmbench import figures, store
+    from harmbench.analysis.time_to_target import read_run
     from harmbench.errors import OptionError, RunFolderError
-    from harmbench.formats.csv import table_text
-    from harmbench.pictures import PICTURES
     from harmbench.registry import split_names
+    from harmbench.report import figures
+    from harmbench.report.formats.csv import table_text
+    from harmbench.report.plots import PICTURES
+    from harmbench.results import store
 
     suffixes = split_names([format])
     for suffix in suffixes:
         if suffix not in figures.KINDS:
             raise OptionError(f"--format {suffix}: write one of {', '.join(figures.KINDS)}")
     chosen = [PICTURES.parse(name) for name in split_names(kind)] if kind else PICTURES.every_variant()
-    data = store.read(run or store.latest(Path("reports")))
+    data = read_run(run or store.latest(Path("reports")))
     reasons = {picture: picture.applies(data) for picture in chosen}
     if kind and any(reasons.values()):
         raise OptionError("; ".join(f"{picture}: {reason}" for picture, reason in reasons.items() if reason))

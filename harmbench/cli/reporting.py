@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from harmbench._garbage import end, nothing_to_collect
 from harmbench.cli import _options as o
+from harmbench.results._garbage import end, nothing_to_collect
 
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the latest under reports/ unless given.")
@@ -40,9 +40,12 @@ def report(
 
     Example: harmbench report --format md --region FRA
     """
-    from harmbench import carbon, figures, store
+    from harmbench.analysis.time_to_target import read_run
+    from harmbench.energy import carbon
     from harmbench.errors import OptionError, RunFolderError
-    from harmbench.formats import FORMATS
+    from harmbench.report import figures
+    from harmbench.report.formats import FORMATS
+    from harmbench.results import store
 
     if open and out == "-":
         raise OptionError("--open needs a file; leave out `--out -`")
@@ -54,12 +57,12 @@ def report(
     is_large = sum(map(store.planned, folders)) >= MANY
     if isinstance(context.obj, o.OwnProcess):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's would spin on the core that draws
-    from harmbench import charts  # noqa: F401 - with NumPy, before the drawer splits off: it needs them too
+    from harmbench.report import charts  # noqa: F401 - with NumPy, before the drawer splits off: it needs them too
 
     with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
         from harmbench import report as reports  # which it does not need
 
-        data = [store.read(folder) for folder in folders]
+        data = [read_run(folder) for folder in folders]
         gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
         composed = reports.compose_together(data, grid, raw=form.raw, begin=drawer.begin)
         text = form.render(figures.drawn(composed, drawer) if form.holds_drawings else composed)

@@ -12,8 +12,8 @@ from harmbench.cli import _options as o
 from harmbench.cli.planning import make_plan, resolve_devices, show_plan
 
 if TYPE_CHECKING:
-    from harmbench.budget import Budget
-    from harmbench.plan import Plan
+    from harmbench.planning.budget import Budget
+    from harmbench.planning.plan import Plan
     from harmbench.runner import Summary
 
 
@@ -58,7 +58,7 @@ def run(
 
     Example: harmbench run vision --metrics all
     """
-    from harmbench.budget import parse
+    from harmbench.planning.budget import parse
     from harmbench.runner import RunOptions
 
     allowed = parse(budget) if budget is not None else None
@@ -81,7 +81,7 @@ def run(
 
 def _refuse_models(plan: Plan, devices: list[str]) -> None:
     """Fail where a meter of the suite reports joules that this machine can only model, or not know at all."""
-    from harmbench.doctor import instruments_for, not_measured
+    from harmbench.energy.doctor import instruments_for, not_measured
     from harmbench.errors import MeasurementError
     from harmbench.meters import METERS
 
@@ -96,7 +96,7 @@ def _refuse_models(plan: Plan, devices: list[str]) -> None:
 
 def _say_what_counts(budget: Budget, devices: list[str]) -> None:
     """Refuse a budget of energy that nothing here counts, and say where a model counts it."""
-    from harmbench.doctor import charged, instruments_for
+    from harmbench.energy.doctor import charged, instruments_for
     from harmbench.errors import MeasurementError
 
     with instruments_for(devices) as instruments:
@@ -119,7 +119,7 @@ def _say_what_counts(budget: Budget, devices: list[str]) -> None:
 def _follow(plan: Any, options: Any) -> Summary:
     """Run, and show progress; Ctrl-C ends the trials in flight and says how to go on."""
     from harmbench.cli._progress import progress_display
-    from harmbench.records import TrialRecord
+    from harmbench.results.records import TrialRecord
     from harmbench.runner import Summary, run
 
     summary = Summary(planned=len(plan.trials))
@@ -160,7 +160,7 @@ def _say_how_it_went(summary: Summary, folder: Path) -> None:
 
 def _ending(summary: Summary) -> list[str]:
     """What a budget ended, and how to go on."""
-    from harmbench.budget import say
+    from harmbench.planning.budget import say
 
     end = summary.budget
     if end is None:

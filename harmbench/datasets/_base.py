@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from pydantic import Field
 
 from harmbench._torch import torch
-from harmbench.records import Inputs, ObjectiveKind, Structure
 from harmbench.registry import Component
+from harmbench.results.records import Inputs, ObjectiveKind, Structure
 
 if TYPE_CHECKING:
     from torch import Tensor

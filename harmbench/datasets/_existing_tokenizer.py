@@ -14,7 +14,7 @@ from typing import Any
 
 from harmbench._hub import found_here
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import fingerprint
+from harmbench.results.records import fingerprint
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # Names for what a tokenizer.json alone does not tell.

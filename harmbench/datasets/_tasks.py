@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from harmbench._torch import torch
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.datasets._parts import SPLIT_SEED
-from harmbench.records import Inputs
+from harmbench.results.records import Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from harmbench._cache import cache_folder
 from harmbench._torch import torch
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import MASKED_SHARE, Inputs, ObjectiveKind, fingerprint
+from harmbench.results.records import MASKED_SHARE, Inputs, ObjectiveKind, fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor

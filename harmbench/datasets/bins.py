@@ -11,7 +11,7 @@ from harmbench._torch import torch
 from harmbench.datasets._base import Splits
 from harmbench.datasets._text import TokenWindows
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import fingerprint
+from harmbench.results.records import fingerprint
 
 _FILES = ("train.bin", "val.bin")
 

@@ -13,7 +13,7 @@ from harmbench._torchvision import import_torchvision
 from harmbench.datasets._base import Dataset, Splits
 from harmbench.datasets._parts import Part, carve, in_three, standardised
 from harmbench.errors import DatasetUnavailableError, UsageError
-from harmbench.records import fingerprint
+from harmbench.results.records import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, SampledTask, pairs
-from harmbench.records import Structure
+from harmbench.results.records import Structure
 
 
 class GreaterThan(SampledTask):

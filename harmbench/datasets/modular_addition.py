@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from harmbench.datasets._tasks import Items, SampledTask, pairs
-from harmbench.records import Structure
+from harmbench.results.records import Structure
 
 
 class ModularAddition(SampledTask):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.datasets._tasks import Items, TokenTask, pairs
-from harmbench.records import Structure
+from harmbench.results.records import Structure
 
 
 class Permutation(TokenTask):

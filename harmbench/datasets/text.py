@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from harmbench.datasets._text import TextDataset
 from harmbench.errors import UsageError
-from harmbench.records import fingerprint
+from harmbench.results.records import fingerprint
 
 _PIECE = 4096  # characters, at least, of a document cut from a single file
 _BLANK = re.compile(r"\n\s*\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harmbench.records import Component, EnergyOrigin, PhaseTotal, Telemetry
+from harmbench.results.records import Component, EnergyOrigin, PhaseTotal, Telemetry
 
 DISAGREEMENT = 0.10
 COMPARABLE_S = 1.0  # shorter windows differ by the counters' steps alone

@@ -28,7 +28,7 @@ from typing import Any, Self
 import psutil
 
 from harmbench.errors import MeasurementError
-from harmbench.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
+from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
 
 JOULES_PER_KWH = 3.6e6
 READING_S = 1.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from harmbench.energy.source import EnergySource
 from harmbench.energy.tally import Tally
-from harmbench.records import IdleWindow
+from harmbench.results.records import IdleWindow
 
 
 def measure_idle(

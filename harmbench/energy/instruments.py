@@ -15,7 +15,7 @@ from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.energy.source import EnergySource
-from harmbench.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
+from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
 
 
 class DirectSource(EnergySource, Protocol):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from harmbench.records import COMPONENTS, BlockRecord, Component, IdleWindow, Measurement, TrialRecord
+from harmbench.results.records import COMPONENTS, BlockRecord, Component, IdleWindow, Measurement, TrialRecord
 
 DRIFT = 0.1  # between the idle power before and after
 

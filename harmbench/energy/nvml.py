@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from harmbench.energy.counter import Counter
-from harmbench.records import COMPONENTS, BoardState, Component, EnergyOrigin, EnergyReading
+from harmbench.results.records import COMPONENTS, BoardState, Component, EnergyOrigin, EnergyReading
 
 MAX_WATTS = 3000.0  # of one board
 UPDATE_S = 0.1

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harmbench.energy.counter import Counter
-from harmbench.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
+from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, EnergyReading
 
 ROOT = Path("/sys/class/powercap")
 MAX_WATTS = 1000.0  # of one package

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from harmbench.energy.source import EnergySource
-from harmbench.records import COMPONENTS, Component, EnergyReading, Record
+from harmbench.results.records import COMPONENTS, Component, EnergyReading, Record
 
 READINGS = 20
 POLL_S = 0.005

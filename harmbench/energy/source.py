@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from harmbench.records import Component, EnergyOrigin, EnergyReading
+from harmbench.results.records import Component, EnergyOrigin, EnergyReading
 
 
 class EnergySource(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harmbench.records import COMPONENTS, Component, EnergyReading
+from harmbench.results.records import COMPONENTS, Component, EnergyReading
 
 MIN_COVERAGE = 0.9  # of a window's seconds; below, a figure would be an extrapolation
 UNREAD = "not read at every border of the window"

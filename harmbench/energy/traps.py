@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harmbench.records import BoardState, Component, EnergyOrigin, Record
+from harmbench.results.records import BoardState, Component, EnergyOrigin, Record
 
 OLDEST, FIRST_TOO_NEW = (3, 3, 2), (4,)
 BUSY = 0.2  # share of the processors at work while nothing runs

@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from harmbench.energy.source import EnergySource
-from harmbench.records import COMPONENTS, EnergyReading
+from harmbench.results.records import COMPONENTS, EnergyReading
 
 J = TypeVar("J")  # a job: picklable
 R = TypeVar("R")  # its result: picklable

@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harmbench.records import Component, Curve, CurvePoint, EnergyOrigin, Measurement, PhaseTotal, Protocol, Structure
 from harmbench.registry import Component as RegistryComponent
+from harmbench.results.records import (
+    Component,
+    Curve,
+    CurvePoint,
+    EnergyOrigin,
+    Measurement,
+    PhaseTotal,
+    Protocol,
+    Structure,
+)
 
 if TYPE_CHECKING:
     import torch

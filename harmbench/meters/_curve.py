@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harmbench.records import Curve
+from harmbench.results.records import Curve
 
 MAX_POINTS = 128
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harmbench.meters._base import shared
-from harmbench.records import Component, EnergyFacts, EnergyOrigin, Measurement
+from harmbench.results.records import Component, EnergyFacts, EnergyOrigin, Measurement
 
 MIN_COUNTER_SECONDS = 1.0
 SHORT_COUNTER_SECONDS = 5.0

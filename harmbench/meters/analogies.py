@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from harmbench._torch import torch
 from harmbench.errors import UsageError
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import Measurement
+from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from harmbench.meters._base import Meter, Outcome, Watcher, shared
 from harmbench.meters._energy import joules_of_window
-from harmbench.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
+from harmbench.results.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
 
 LATER = "the target is what the baseline ends with, which is known when reporting"
 

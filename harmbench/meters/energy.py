@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
 from harmbench.meters._energy import UNREAD, joules_of_window
-from harmbench.records import COMPONENTS, Component, EnergyOrigin, Measurement, PhaseTotal
+from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, Measurement, PhaseTotal
 
 
 class Energy(Meter):

@@ -18,7 +18,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Step, Validation, Watcher
 from harmbench.meters._curve import CurveKeeper
-from harmbench.records import Curve, Direction, Measurement
+from harmbench.results.records import Curve, Direction, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,7 +11,7 @@ from pydantic import Field
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Validation, Watcher
 from harmbench.meters.structure import explained
-from harmbench.records import Curve, CurvePoint, Direction, Measurement
+from harmbench.results.records import Curve, CurvePoint, Direction, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor

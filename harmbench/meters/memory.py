@@ -13,7 +13,7 @@ import psutil
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Step, Watcher
-from harmbench.records import Measurement
+from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
     from torch import device as Device  # noqa: N812

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import Measurement
+from harmbench.results.records import Measurement
 
 
 class Perplexity(Meter):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harmbench._torch import torch
 from harmbench.meters._base import Examined, Meter, Outcome, Watcher
-from harmbench.records import Measurement
+from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import Measurement
+from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.records import Direction, Measurement, Shape, Structure
+from harmbench.results.records import Direction, Measurement, Shape, Structure
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harmbench.meters._base import Meter, Outcome, Watcher
 from harmbench.meters._peaks import peak_flops
-from harmbench.records import Direction, Measurement
+from harmbench.results.records import Direction, Measurement
 
 
 class Throughput(Meter):

@@ -10,12 +10,20 @@ from typing import NamedTuple
 
 from scipy import special
 
-from harmbench.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
-from harmbench.formats import Column, Section, Table
+from harmbench.analysis.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
+from harmbench.analysis.stats import (
+    LEVEL,
+    SURE,
+    Bracket,
+    Draws,
+    aggregate,
+    detectable_difference,
+    probability_of_improvement,
+)
+from harmbench.analysis.stats.student import MOST_SEEDS
+from harmbench.report.formats import Column, Section, Table
 from harmbench.report.groups import Group
 from harmbench.report.numbers import MISSING
-from harmbench.stats import LEVEL, SURE, Bracket, Draws, aggregate, detectable_difference, probability_of_improvement
-from harmbench.stats.student import MOST_SEEDS
 
 NOTE = (
     "Over all data sets and backbones: only heads with a result in every group, or their groups would be compared. "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from harmbench.cells import sources_of
-from harmbench.records import COMPONENTS
+from harmbench.analysis.cells import sources_of
 from harmbench.report.numbers import MISSING, amount
-from harmbench.store import RunData
+from harmbench.results.records import COMPONENTS
+from harmbench.results.store import RunData
 
 
 def environment_of(run: RunData) -> Iterator[tuple[str, str]]:

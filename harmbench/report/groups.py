@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmbench.cells import BY_ACCURACY, Cell, Lead, cells_of, lead_of, place
-from harmbench.records import TrialRecord
+from harmbench.analysis.cells import BY_ACCURACY, Cell, Lead, cells_of, lead_of, place
+from harmbench.analysis.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
 from harmbench.report.numbers import MISSING
-from harmbench.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
+from harmbench.results.records import TrialRecord
 
 
 @dataclass(frozen=True)

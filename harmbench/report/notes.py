@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harmbench.carbon import Grid
-from harmbench.cells import cells_of
-from harmbench.stats import LEVEL
-from harmbench.store import RunData
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.stats import LEVEL
+from harmbench.energy.carbon import Grid
+from harmbench.results.store import RunData
 
 
 def notes_of(run: RunData, grid: Grid) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harmbench.stats import Interval
+from harmbench.analysis.stats import Interval
 
 MISSING = "n/a"
 

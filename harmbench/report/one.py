@@ -6,24 +6,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harmbench import artifacts, generalisation, likeness, phases, pictures
-from harmbench.carbon import Grid
-from harmbench.cells import in_order
-from harmbench.claims import judge
-from harmbench.claims import summary as claims_summary
-from harmbench.claims import table as claims_table
+from harmbench.analysis.cells import in_order
+from harmbench.analysis.claims import judge
+from harmbench.energy.carbon import Grid
 from harmbench.energy.net import idle_power, net_of_idle
-from harmbench.formats import Figure, Report, Section
+from harmbench.planning.suite import check_claims
+from harmbench.report import grokking, phases, plots, similarity
 from harmbench.report.aggregates import aggregate_notes, aggregate_sections
+from harmbench.report.claims import summary as claims_summary
+from harmbench.report.claims import table as claims_table
 from harmbench.report.environment import environment_of
+from harmbench.report.formats import Figure, Report, Section
 from harmbench.report.groups import Group, group_cells
 from harmbench.report.notes import notes_of
 from harmbench.report.overview import overview
 from harmbench.report.summary import said_of, summarise
 from harmbench.report.tables import tables_of
 from harmbench.report.tidy import tidy_rows
-from harmbench.store import RunData
-from harmbench.suite import check_claims
+from harmbench.results import artifacts
+from harmbench.results.store import RunData
 
 CLAIMS = "What the suite claims"
 
@@ -40,7 +41,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
     suite = run.header["suite"]
     run = _with_net(run)
     figures = []
-    for figure in pictures.for_report(run):
+    for figure in plots.for_report(run):
         begin(figure)
         figures.append(figure)
     groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
@@ -57,7 +58,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
             *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
             *aggregate_sections(groups),
             *_likeness(run),
-            *generalisation.sections(run.trials),
+            *grokking.sections(run.trials),
             *phases.section(run),
         ),
         notes=(*notes_of(run, grid), *aggregate_notes(groups)),
@@ -72,7 +73,7 @@ def _likeness(run: RunData) -> Iterator[Section]:
         return
     kept = {trial.id: artifacts.load(Path(run.folder), trial.id).get("features") for trial in run.trials}
     features = {trial: array for trial, array in kept.items() if array is not None}
-    tables = tuple(likeness.tables(pictures.places_of(run), features)) if features else ()
+    tables = tuple(similarity.tables(plots.places_of(run), features)) if features else ()
     if tables:
         yield Section(title="How alike the features are", tables=tables)
 

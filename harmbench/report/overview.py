@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harmbench.cells import BY_ACCURACY, Cell
-from harmbench.formats import Column, Table
+from harmbench.analysis.cells import BY_ACCURACY, Cell
+from harmbench.analysis.stats import SURE, Interval
 from harmbench.report.aggregates import sight
+from harmbench.report.formats import Column, Table
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.stats import SURE, Interval
 
 COLUMNS = (
     Column(label="where", numeric=False),

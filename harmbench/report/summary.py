@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harmbench.carbon import Grid
-from harmbench.cells import BY_LOSS, Cell, Lead, charged_components, sources_of
+from harmbench.analysis.cells import BY_LOSS, Cell, Lead, charged_components, sources_of
+from harmbench.energy.carbon import Grid
 from harmbench.energy.net import unsteady_idle
-from harmbench.records import Component
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.report.overview import best_of, headline
-from harmbench.store import RunData
+from harmbench.results.records import Component
+from harmbench.results.store import RunData
 
 DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harmbench import targets
-from harmbench.carbon import Grid
-from harmbench.cells import BY_ACCURACY, Cell, Lead
-from harmbench.formats import Column, Table
-from harmbench.records import COMPONENTS, Component, Measurement
+from harmbench.analysis.cells import BY_ACCURACY, Cell, Lead
+from harmbench.analysis.stats import SURE, Interval, mean_interval
+from harmbench.energy.carbon import Grid
+from harmbench.report import time_to_target
+from harmbench.report.formats import Column, Table
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.stats import SURE, Interval, mean_interval
+from harmbench.results.records import COMPONENTS, Component, Measurement
 
 
 def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
@@ -19,7 +19,7 @@ def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
     yield _measure_table("Calibration and learning" if group.lead is BY_ACCURACY else "Learning", group, LEARNING)
     yield _measure_table("Steps and memory", group, STEPS)
     if _known(group.cells, TO_TARGET):
-        yield targets.table(group.cells)
+        yield time_to_target.table(group.cells)
     if _known(group.cells, REPRESENTATION):
         yield _representation_table(group, "Representation", FEATURES_CAPTION, REPRESENTATION)
     if _measured(group.cells, EMBEDDING):
@@ -86,7 +86,7 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
         "" if change is None else plain(scaled(change, group.lead.factor), sign=True),
         verdict,
         plain(cell.interval("gradient_norm_cv")),
-        f"{targets.typical(cell, 'steps')} ({targets.count(cell)})",
+        f"{time_to_target.typical(cell, 'steps')} ({time_to_target.count(cell)})",
         plain(cell.interval(of_speed)),
         f"{speed:.2f}" if speed else MISSING,
         *(plain(cell.interval(f"{component}_joules")) for component in COMPONENTS),

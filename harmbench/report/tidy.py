@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harmbench.carbon import Grid
-from harmbench.records import SCHEMA_VERSION, Measurement, TrialRecord
-from harmbench.store import RunData
+from harmbench.energy.carbon import Grid
+from harmbench.results.records import SCHEMA_VERSION, Measurement, TrialRecord
+from harmbench.results.store import RunData
 
 
 def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:

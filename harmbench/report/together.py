@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harmbench.carbon import Grid
+from harmbench.energy.carbon import Grid
 from harmbench.errors import RunFolderError
-from harmbench.formats import Figure, Report, Table
-from harmbench.records import SCHEMA_VERSION
+from harmbench.report.formats import Figure, Report, Table
 from harmbench.report.one import compose
-from harmbench.store import RunData
+from harmbench.results.records import SCHEMA_VERSION
+from harmbench.results.store import RunData
 
 
 def compose_together(

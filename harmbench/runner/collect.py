@@ -1,4 +1,4 @@
-"""The arrays that pictures need, from a finished trial; `harmbench.artifacts` says what each is."""
+"""The arrays that pictures need, from a finished trial; `harmbench.results.artifacts` says what each is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harmbench.artifacts import Arrays
 from harmbench.datasets import Dataset
 from harmbench.datasets._tasks import TokenTask
 from harmbench.meters import Examined, Outcome
-from harmbench.records import Artifact
+from harmbench.results.artifacts import Arrays
+from harmbench.results.records import Artifact
 from harmbench.runner.model import Classifier
 
 FEATURE_SAMPLES = 512  # whose features are kept: enough to compare models by, and 1.5 MB at 768 features

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harmbench.datasets import Splits
-from harmbench.heads import DistanceHead
 from harmbench.meters import Examined, Flops
-from harmbench.records import Protocol
+from harmbench.nn.heads import DistanceHead
+from harmbench.results.records import Protocol
 from harmbench.runner.model import Classifier, asked_for
 from harmbench.runner.questions import IGNORED
 from harmbench.runner.train import EVALUATION_BATCH, parts

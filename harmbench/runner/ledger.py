@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harmbench.energy.tally import Tally
-from harmbench.records import PHASES, BoardState, EnergyReading, Phase, PhaseTotal, Telemetry
+from harmbench.results.records import PHASES, BoardState, EnergyReading, Phase, PhaseTotal, Telemetry
 
 
 class PhaseLedger:

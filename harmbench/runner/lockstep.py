@@ -30,7 +30,7 @@ from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.meters import METERS, Step, Validation, WarmUp, Watcher
-from harmbench.records import CurvePoint, PhaseTotal, Protocol, TrialRecord, TrialSpec
+from harmbench.results.records import CurvePoint, PhaseTotal, Protocol, TrialRecord, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch

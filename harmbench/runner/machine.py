@@ -14,7 +14,7 @@ import time
 import psutil
 import torch
 
-from harmbench.records import MachineState
+from harmbench.results.records import MachineState
 from harmbench.runner.timing import synchronise
 
 REPEATS = 5

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from harmbench.backbones import BACKBONES
-from harmbench.heads import DistanceHead, LinearHead, Objective
-from harmbench.records import Protocol, TrialSpec
+from harmbench.nn.heads import DistanceHead, LinearHead, Objective
+from harmbench.results.records import Protocol, TrialSpec
 from harmbench.runner.questions import IGNORED
 
 

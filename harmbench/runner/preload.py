@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from harmbench.kernels import build
+from harmbench.nn.kernels import build
 
 for module in (
     "harmbench.runner.trial",

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from harmbench.doctor import charged, instruments_for
+from harmbench.energy.doctor import charged, instruments_for
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.source import EnergySource
 from harmbench.errors import MeasurementError
-from harmbench.estimate import Group, Probe, Surroundings
 from harmbench.executors import Finished, LocalExecutor, Started
-from harmbench.plan import Plan
-from harmbench.records import IdleWindow, TrialRecord, TrialSpec
+from harmbench.planning.estimate import Group, Probe, Surroundings
+from harmbench.planning.plan import Plan
+from harmbench.results.records import IdleWindow, TrialRecord, TrialSpec
 from harmbench.runner.run import RunOptions, in_stacks, preload, prepare, say_source, task
 
 FIRST_STEPS, FIRST_STRETCHES = 8, 2

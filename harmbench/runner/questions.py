@@ -10,7 +10,7 @@ from torch import Tensor
 from harmbench.datasets import Splits
 from harmbench.datasets._text import asked_of
 from harmbench.errors import UsageError
-from harmbench.records import ObjectiveKind
+from harmbench.results.records import ObjectiveKind
 
 IGNORED = -100  # a target that is not asked for
 _EVALUATION_SEED = 2019  # masks of validation and test are the same for every trial

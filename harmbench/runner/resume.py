@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from harmbench import checkpoints
-from harmbench.checkpoints import Checkpoint
 from harmbench.meters import Watcher
+from harmbench.runner import checkpoints
+from harmbench.runner.checkpoints import Checkpoint
 
 RESUMED = "went on after an interruption"  # how the caveat begins
 

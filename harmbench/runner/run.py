@@ -15,20 +15,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from harmbench import budget as budgets
-from harmbench import checkpoints, environment
 from harmbench.backbones import BACKBONES
-from harmbench.budget import Budget
 from harmbench.datasets import DATASETS
-from harmbench.doctor import charged, examine, instruments_for
 from harmbench.energy.codecarbon import settings_from_outside
+from harmbench.energy.doctor import charged, examine, instruments_for
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.instruments import Instruments
 from harmbench.energy.source import EnergySource
 from harmbench.errors import DatasetUnavailableError
 from harmbench.executors import Finished, LocalExecutor, Progress, Started
-from harmbench.plan import Plan
-from harmbench.records import (
+from harmbench.planning import budget as budgets
+from harmbench.planning import environment
+from harmbench.planning.budget import Budget
+from harmbench.planning.plan import Plan
+from harmbench.results.records import (
     Artifact,
     BlockRecord,
     BudgetRecord,
@@ -39,7 +39,8 @@ from harmbench.records import (
     TrialRecord,
     TrialSpec,
 )
-from harmbench.store import RunStore, read
+from harmbench.results.store import RunStore, read
+from harmbench.runner import checkpoints
 
 
 @dataclass(frozen=True)

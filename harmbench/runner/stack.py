@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harmbench.errors import UsageError
-from harmbench.heads import DistanceHead, LinearHead
-from harmbench.kernels import choice, harmonic, native
-from harmbench.losses.cross_entropy import CrossEntropy
-from harmbench.losses.harmonic import Harmonic
+from harmbench.nn.heads import DistanceHead, LinearHead
+from harmbench.nn.kernels import choice, harmonic, native
+from harmbench.nn.losses.cross_entropy import CrossEntropy
+from harmbench.nn.losses.harmonic import Harmonic
 from harmbench.runner.model import Classifier
 
 

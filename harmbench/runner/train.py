@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import Splits
 from harmbench.meters import Step, Validation, WarmUp, Watcher
-from harmbench.records import CurvePoint, Protocol, TrialSpec
+from harmbench.results.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, set_learning_rate

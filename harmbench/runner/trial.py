@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 
-from harmbench import artifacts, kernels
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
-from harmbench.environment import cpu_name
 from harmbench.errors import UsageError
 from harmbench.meters import METERS, Outcome, WarmUp, Watcher
-from harmbench.records import (
+from harmbench.nn import kernels
+from harmbench.planning.environment import cpu_name
+from harmbench.results import artifacts
+from harmbench.results.records import (
     Artifact,
     Component,
     Curve,

@@ -38,8 +38,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import Mapped, choice, forms, native
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.kernels import Mapped, choice, forms, native
 
 UNIT = 2.0**-24
 C = 16.0

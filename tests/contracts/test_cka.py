@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmbench.cells import cells_of
-from harmbench.likeness import likenesses, tables
-from harmbench.stats import alignment, linear_cka
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.similarity import likenesses
+from harmbench.analysis.stats import alignment, linear_cka
+from harmbench.report.similarity import tables
 from tests.samples import record, spec
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=30)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from harmbench.distances import DISTANCES, Distance, Facts
-from harmbench.distances._functions import differences
 from harmbench.errors import OptionError, UnknownNameError
+from harmbench.nn.distances import DISTANCES, Distance, Facts
+from harmbench.nn.distances._functions import differences
 from tests.contracts.references import INPUTS, REFERENCES, Array, precision_matrix, tolerance
 
 VARIANTS = [pytest.param(distance, id=str(distance)) for distance in DISTANCES.every_variant()]

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats as scipy_stats
 
 from harmbench import report as reports
-from harmbench import suite as suites
-from harmbench.carbon import grid
-from harmbench.formats import FORMATS, Column, Report, Section, Table
-from harmbench.records import MachineState, Measurement, TrialRecord
-from harmbench.store import RunData
+from harmbench.energy.carbon import grid
+from harmbench.planning import suite as suites
+from harmbench.report.formats import FORMATS, Column, Report, Section, Table
+from harmbench.results.records import MachineState, Measurement, TrialRecord
+from harmbench.results.store import RunData
 from tests.samples import COUNTED, record, spec
 
 EVERY = [pytest.param(form, id=form.name) for form in FORMATS.every_variant()]

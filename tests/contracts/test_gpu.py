@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from harmbench import harmonic_loss
-from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import Operator, choice, forms, gpu, harmonic
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.kernels import Operator, choice, forms, gpu, harmonic
 
 B, K, N = 37, 18, 23  # no multiple of a tile, or of the four coordinates that are taken at a time
 ADDRESSES = (

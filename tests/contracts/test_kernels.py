@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from harmbench import kernels
-from harmbench.distances import DISTANCES, Distance
-from harmbench.distances._functions import differences, unit
 from harmbench.errors import HarmbenchError, OptionError
-from harmbench.kernels import build, choice, forms
+from harmbench.nn import kernels
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.distances._functions import differences, unit
+from harmbench.nn.kernels import build, choice, forms
 from tests.contracts import accuracy
 from tests.contracts.accuracy import B, K, N
 
@@ -55,7 +55,7 @@ def _form(name: str, distance: Distance, patch: pytest.MonkeyPatch) -> accuracy.
     """What makes the form for mapped vectors."""
     kind, _, how = name.partition("-")
     if how == "torch":
-        patch.setattr("harmbench.kernels.native.is_available", lambda: False)
+        patch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
     elif how:
         patch.setenv("HARMBENCH_ISA", how)
         assert build.library().isa == how, build.library().problem
@@ -214,7 +214,7 @@ def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
     address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr("harmbench.kernels.native.is_available", lambda: False)
+        monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
     distance = DISTANCES.parse(address)
     rng = torch.Generator().manual_seed(4)
     parameters = {
@@ -287,7 +287,7 @@ def test_the_choice_and_its_reason(fresh_library: pytest.MonkeyPatch) -> None:
     assert chosen(euclidean, cpu, torch.float32, *big) == "matmul"
     assert chosen(euclidean, cpu, torch.float32, 256, 10, 512) == "native"
     assert chosen(euclidean, gpu, torch.float32, *big) == "matmul"
-    fresh_library.setattr("harmbench.kernels.gpu.problem", lambda: "no Triton")
+    fresh_library.setattr("harmbench.nn.kernels.gpu.problem", lambda: "no Triton")
     assert chosen(manhattan, gpu, torch.float32, *big) == "chunked"
     assert chosen(manhattan, cpu, torch.float64, *big) == "chunked"
     assert chosen(None, cpu, torch.float32, *big) == "chunked"
@@ -350,7 +350,7 @@ def test_a_cache_folder_that_cannot_be_written(
 
 def test_two_processes_at_first_use(tmp_path: Path) -> None:
     program = (
-        "from harmbench.kernels import build; import torch; from harmbench.distances import DISTANCES;"
+        "from harmbench.nn.kernels import build; import torch; from harmbench.nn.distances import DISTANCES;"
         "assert build.library().handle, build.library().problem;"
         "print(DISTANCES.parse('manhattan')(torch.ones(40, 30), torch.zeros(20, 30)).sum().item())"
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harmbench.formats import FORMATS, Column, Report, Section, Table
-from harmbench.formats.latex import escape, inline
+from harmbench.report.formats import FORMATS, Column, Report, Section, Table
+from harmbench.report.formats.latex import escape, inline
 from tests.contracts.test_formats import RUNS, composed, table_report
 
 HOSTILE = [

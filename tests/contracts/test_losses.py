@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from harmbench.backbones import BACKBONES
-from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import OptionError, UnknownNameError
-from harmbench.heads import DistanceHead, Objective
-from harmbench.losses import LOSSES, Loss
-from harmbench.losses.harmonic import Harmonic
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.heads import DistanceHead, Objective
+from harmbench.nn.losses import LOSSES, Loss
+from harmbench.nn.losses.harmonic import Harmonic
 
 N = 16
 EXPONENTS = ["1", "0.5", "sqrt_d", "d", "learnable"]

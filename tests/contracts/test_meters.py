@@ -17,7 +17,7 @@ from torch import nn
 
 from harmbench.datasets import DATASETS
 from harmbench.meters import METERS, Examined, Flops, Outcome, Step, Validation, WarmUp, Watcher
-from harmbench.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
+from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
 from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build
 from harmbench.runner.train import DivergedError, Training

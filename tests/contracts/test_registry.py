@@ -10,12 +10,12 @@ import pytest
 
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS
-from harmbench.distances import DISTANCES, Distance
 from harmbench.errors import OptionError, RegistryError, UnknownNameError
-from harmbench.formats import FORMATS
-from harmbench.losses import LOSSES
 from harmbench.meters import METERS
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.losses import LOSSES
 from harmbench.registry import Room, split_names
+from harmbench.report.formats import FORMATS
 from tests.contracts.test_distances import (
     has_exactly_its_facts,
     is_float32_under_autocast,
@@ -28,7 +28,7 @@ ROOMS = [pytest.param(room, id=room.room) for room in (BACKBONES, DATASETS, DIST
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_finds_exactly_its_files(room):
-    package = importlib.import_module(f"harmbench.{room.room}")
+    package = importlib.import_module(room.package)
     files = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
     assert list(room.members) == files
 
@@ -50,7 +50,7 @@ def test_variants_have_addresses_of_their_own(room):
 # Plugins: a package that another distribution installs.
 
 PLUGIN = '''
-from harmbench.distances import Distance, Facts
+from harmbench.nn.distances import Distance, Facts
 
 class Matusita(Distance):
     """Euclidean distance of the square roots of the sizes."""
@@ -111,7 +111,7 @@ BROKEN = {
     ),
     "is no distance": (
         {"entry": "not_a_distance"},
-        r"plugin strange-metrics .* is not a finished subclass of harmbench\.distances",
+        r"plugin strange-metrics .* is not a finished subclass of harmbench\.nn\.distances",
     ),
     "has no name": (
         {"name": ""},
@@ -128,10 +128,12 @@ def test_a_broken_plugin_is_named(install, options, message):
 
 
 def test_a_file_with_two_components_is_refused(monkeypatch):
-    module = importlib.import_module("harmbench.distances.manhattan")
+    module = importlib.import_module("harmbench.nn.distances.manhattan")
     twin = type("Twin", (Distance,), {"__module__": module.__name__, "name": "twin", "__doc__": "Second."})
     monkeypatch.setattr(module, "Twin", twin, raising=False)
-    with pytest.raises(RegistryError, match=r"harmbench\.distances\.manhattan must hold one public Distance, not 2"):
+    with pytest.raises(
+        RegistryError, match=r"harmbench\.nn\.distances\.manhattan must hold one public Distance, not 2"
+    ):
         list(Room("distances", Distance, "metric").members)
 
 

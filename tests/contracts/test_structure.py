@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from harmbench.datasets import DATASETS
 from harmbench.meters import structure as s
-from harmbench.records import Structure
+from harmbench.results.records import Structure
 
 STRUCTURES = {
     "lattice": Structure(shape="lattice", size=5, tokens=25),

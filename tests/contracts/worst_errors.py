@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from harmbench import harmonic_loss
-from harmbench.bench import machine
-from harmbench.distances import DISTANCES, Distance
-from harmbench.kernels import build
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.kernels import build
+from harmbench.runner.head_benchmark import machine
 from tests.contracts import accuracy
 
 INTRODUCTION = f"""\
@@ -71,7 +71,7 @@ def _forms(distance: Distance) -> Iterator[tuple[str, str]]:
             with _isa(isa):
                 yield f"{kind}, {isa}", kind
         if kind == "matmul":
-            with mock.patch("harmbench.kernels.native.is_available", return_value=False):
+            with mock.patch("harmbench.nn.kernels.native.is_available", return_value=False):
                 yield "matmul, torch", kind
 
 

@@ -1,0 +1,3 @@
+"""Records -> values: cells, comparisons, claims, statistics."""
+
+from __future__ import annotations

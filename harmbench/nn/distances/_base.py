@@ -1,0 +1,163 @@
+"""What a distance is: options, facts, learnable parameters, and one function of tensors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import ValidationInfo, field_validator
+
+from harmbench._torch import torch
+from harmbench.nn.kernels import Map, Mapped, Operator, Pairs, choose
+from harmbench.registry import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Facts(NamedTuple):
+    """What is true of a distance, tested by the contract in `tests/contracts/`.
+
+    Attributes:
+        is_metric: zero only at the centre, symmetric, and obeys the triangle inequality on its domain.
+        is_symmetric: d(x, w) = d(w, x).
+        is_scale_invariant: d(a x, a w) = d(x, w) for a > 0.
+        domain: `real`; `nonzero` where the zero vector has no distance of its own (a convention is stated in the
+            docstring); `opposite-free` where x = -w is at infinity.
+    """
+
+    is_metric: bool
+    is_symmetric: bool
+    is_scale_invariant: bool
+    domain: Literal["real", "nonzero", "opposite-free"] = "real"
+
+
+class Distance(Component):
+    """Base of all distances; not itself a distance.
+
+    A distance is final: subclass `Distance`, not another distance.
+
+    Class attributes:
+        in_papers: whether its variants belong to the set `paper`.
+        read_by: the one variant that reads an option; the option is refused in the others, where it would be
+            silently without effect.
+    """
+
+    in_papers: ClassVar[bool] = False
+    read_by: ClassVar[Mapping[str, str]] = {}
+
+    @field_validator("*")
+    @classmethod
+    def _is_read(cls, value: Any, info: ValidationInfo) -> Any:
+        reader = cls.read_by.get(info.field_name or "")
+        if reader not in (None, info.data.get("variant", reader)):
+            raise ValueError(f"only variant={reader} reads it")
+        return value
+
+    @property
+    def is_in_papers(self) -> bool:
+        """Whether it belongs to the set `paper` with these options."""
+        return self.in_papers
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What is true of this distance with these options."""
+
+    def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
+        """Learnable tensors at their start, by name; most distances have none."""
+        return {}
+
+    @abstractmethod
+    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        """All pairs, in the formula's own words.
+
+        Args:
+            x: features (B, N), float32 or float64.
+            centres: class centres (K, N), same dtype.
+            parameters: learnable tensors, as `initial_parameters` names them.
+            training: whether the model trains; only noisy distances look at it.
+
+        Returns:
+            Distances (B, K), at least 0.
+        """
+
+    @property
+    def operator(self) -> Operator | None:
+        """The formula as the kernels know it; None: there is no fast form, `pairwise` runs, in blocks."""
+        return None
+
+    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
+        return Mapped(x, centres)
+
+    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        """`mapped` in the words of the compiled kernel, which then does it in passing; None where it has none."""
+        return None
+
+    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
+        """Distances (B, K) of mapped vectors, and of the learnt option if there is one: `pairwise` after `mapped`."""
+        return self.pairwise(x, centres, {}, False)
+
+    def __call__(
+        self,
+        x: Tensor,
+        centres: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """Distances (B, K) of features (B, N) to centres (K, N), in at least float32 even under autocast.
+
+        Raises:
+            ValueError: where the shapes do not fit.
+
+        >>> import torch
+        >>> from harmbench.nn.distances import DISTANCES
+        >>> DISTANCES.parse("manhattan")(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
+        tensor([[3., 1.]])
+        """
+        return self.pairs(x, centres, parameters, training=training).distances()
+
+    def pairs(
+        self,
+        x: Tensor,
+        centres: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> Pairs:
+        """The same, still to be computed: a loss of distances may want them a block at a time.
+
+        Raises:
+            ValueError: where the shapes do not fit.
+
+        >>> import torch
+        >>> from harmbench.nn.distances import DISTANCES
+        >>> DISTANCES.parse("manhattan").pairs(torch.zeros(1, 2), torch.ones(3, 2)).distances()
+        tensor([[2., 2., 2.]])
+        """
+        if x.ndim != 2 or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
+            raise ValueError(
+                f"{self}: expected features (B, N) and centres (K, N), got {tuple(x.shape)} and {tuple(centres.shape)}"
+            )
+        given = self.initial_parameters(x.shape[1]) if parameters is None else parameters
+        # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
+        dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
+        x, centres = x.to(dtype), centres.to(dtype)
+        learnt = {name: tensor.to(x.device, dtype) for name, tensor in given.items()}
+        operator = self.operator
+        chosen = choose(operator, x, centres, *learnt.values())
+        if operator is None and learnt:
+            chosen = chosen.of_formula("blocks of the formula know no learnable parameters")
+        return Pairs(
+            x,
+            centres,
+            chosen,
+            operator,
+            map=lambda: self.map(centres, learnt, training),
+            mapped=lambda: self.mapped(x, centres, learnt, training),
+            between=self.between,
+            formula=lambda: self.pairwise(x, centres, learnt, training),
+        )

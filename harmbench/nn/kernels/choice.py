@@ -1,0 +1,114 @@
+"""Which form computes a distance, and why."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple
+
+import torch
+
+from harmbench.errors import OptionError
+from harmbench.nn.kernels import build
+from harmbench.nn.kernels.operators import Operator
+
+SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
+FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
+DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
+IN_TRITON = (
+    *("manhattan", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "mean_absolute"),
+    *("canberra", "canberra_robust", "canberra_weighted", "bray_curtis", "bray_curtis_signed"),
+)
+UNTRIED = "checked by Triton's interpreter and by compiling, not yet run on a GPU"
+
+
+class Choice(NamedTuple):
+    """A form and the reason for it.
+
+    >>> from harmbench.nn.kernels.operators import Operator
+    >>> choose(Operator("elementwise", "manhattan"), torch.device("cpu"), torch.float32, 2, 3, 4)
+    Choice(form='reference', reason='small enough for the formula itself')
+    """
+
+    form: Literal["reference", "chunked", "native", "matmul", "triton"]
+    reason: str
+
+    def of_formula(self, reason: str) -> Choice:
+        """The formula instead, if it is not chosen anyhow."""
+        return self if self.form == "reference" else Choice("reference", reason)
+
+
+def mode() -> str:
+    """What HARMBENCH_KERNELS says: `auto` or `reference`.
+
+    Raises:
+        OptionError: for anything else.
+    """
+    asked = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
+    if asked not in ("auto", "reference"):
+        raise OptionError(f"HARMBENCH_KERNELS={asked}: write auto or reference")
+    return asked
+
+
+def choose(
+    operator: Operator | None, device: torch.device, dtype: torch.dtype, rows: int, columns: int, features: int
+) -> Choice:
+    """The form for distances of `rows` to `columns` vectors of length `features`."""
+    volume = rows * columns * features
+    if mode() == "reference":
+        return Choice("reference", "HARMBENCH_KERNELS=reference")
+    if torch.compiler.is_compiling():
+        return Choice("reference", "torch.compile fuses the formula")
+    if volume <= SMALL:
+        return Choice("reference", "small enough for the formula itself")
+    if operator is None:
+        return _formula(volume, "the distance names no operator")
+    if dtype != torch.float32:
+        formula = _formula(volume, f"kernels are float32, this is {str(dtype).removeprefix('torch.')}")
+        return Choice("matmul", formula.reason) if formula.form == "chunked" and operator.kind == "gemm" else formula
+    if device.type != "cpu":
+        if operator.kind == "gemm":
+            return Choice("matmul", f"matrix product on {device.type}")
+        if device.type == "cuda":
+            from harmbench.nn.kernels import gpu
+
+            problem = gpu.problem() if operator.name in IN_TRITON else _not_in_triton(operator)
+            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
+        return _formula(volume, f"no elementwise kernel for {device.type}")
+    library = build.library()
+    if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):
+        return Choice("matmul", "matrix product, near pairs from their differences")
+    if library.handle is None:
+        return _formula(volume, library.problem)
+    return Choice("native", f"compiled kernel, {library.isa}")
+
+
+def _formula(volume: int, reason: str) -> Choice:
+    return Choice("reference" if volume <= FITS else "chunked", reason)
+
+
+def on_cuda(operator: Operator | None) -> str:
+    """Which form computes a distance of common size on a CUDA device, there or not, for people to read.
+
+    >>> on_cuda(Operator("gemm", "euclidean"))
+    'matmul (matrix product)'
+    """
+    if operator is None:
+        return "chunked (the distance names no operator)"
+    if operator.kind == "gemm":
+        return "matmul (matrix product)"
+    if operator.name not in IN_TRITON:
+        return f"chunked ({_not_in_triton(operator)})"
+    return f"triton, where it is installed, else chunked (Triton kernel, {UNTRIED})"
+
+
+def _not_in_triton(operator: Operator) -> str:
+    return f"no Triton kernel for {operator.name}"
+
+
+def triton_status() -> str:
+    """What there is of Triton, which is imported only for a CUDA device."""
+    if not torch.cuda.is_available():
+        return f"for CUDA only, which is not here; {UNTRIED}"
+    from harmbench.nn.kernels import gpu
+
+    return gpu.problem() or UNTRIED

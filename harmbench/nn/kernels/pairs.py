@@ -1,0 +1,48 @@
+"""Distances that are still to be computed: what a distance hands to those who want the numbers, or a loss of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from harmbench.nn.kernels.operators import Map, Mapped, Operator
+from harmbench.nn.kernels.precision import without_autocast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harmbench.nn.kernels.choice import Choice
+
+
+class Pairs(NamedTuple):
+    """All pairs of x (B, N) and centres (K, N), in at least float32.
+
+    Attributes:
+        x, centres: the vectors as they are given.
+        chosen: the form that suits them.
+        operator: the formula as the kernels know it, or None.
+        map: what is done to each vector before any pair is looked at, where the kernels know it.
+        mapped: the same, by torch.
+        between: distances of mapped vectors, and of their learnt option.
+        formula: the distances by the formula itself.
+    """
+
+    x: Tensor
+    centres: Tensor
+    chosen: Choice
+    operator: Operator | None
+    map: Callable[[], Map | None]
+    mapped: Callable[[], Mapped]
+    between: Callable[..., Tensor]
+    formula: Callable[[], Tensor]
+
+    def distances(self) -> Tensor:
+        """The distances (B, K)."""
+        with without_autocast(self.x):
+            if self.chosen.form == "reference":
+                return self.formula()
+            from harmbench.nn.kernels import forms
+
+            mapped = self.mapped()
+            form = forms.form_for(self.chosen, self.operator, mapped, self.between)
+            return forms.apply(form, self.operator, mapped.x, mapped.centres, mapped.option)

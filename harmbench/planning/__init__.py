@@ -1,0 +1,3 @@
+"""Suite file -> plan, with its price. Needs no torch."""
+
+from __future__ import annotations

@@ -1,0 +1,429 @@
+"""Suites: YAML -> SuiteSpec, or one SuiteError that lists every problem with its path.
+
+A suite names the axes of the matrix (datasets, backbones, metrics, losses, seeds), the protocol and the meters:
+
+    name: smoke
+    question: Does everything work on this machine?
+    datasets: [digits]
+    backbones: [mlp]
+    metrics: [euclidean, cosine]
+    losses: [cross_entropy, harmonic]
+    seeds: 1
+    protocol: {steps: 60}
+    meters: [quality, energy]
+
+`vary` gives fields of the protocol several values, an axis each; heads are compared at the same values only:
+
+    vary: {weight_decay: [0, 0.01, 0.5]}
+
+Its claims are statements about the results, which `harmbench claims` judges by named rules:
+
+    claims:
+      - id: cosine-accuracy
+        sentence: On digits, the cosine distance with the harmonic loss is more accurate than linear + cross-entropy.
+        source: arXiv 2603.10225, abstract
+        measure: test_accuracy
+        rule: better
+        heads: cosine + harmonic
+
+`metrics: all` stands for every registered distance with every named variant, `paper` for those of the papers.
+A path wins over a shipped suite's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+
+from harmbench.backbones import BACKBONES
+from harmbench.datasets import DATASETS
+from harmbench.errors import HarmbenchError, SuiteError, UnknownNameError
+from harmbench.meters import METERS
+from harmbench.nn.distances import DISTANCES
+from harmbench.nn.losses import LOSSES
+from harmbench.registry import Room, split_names
+from harmbench.results.records import Artifact, Protocol, Record
+
+
+class Exclusion(Record):
+    """A part of the matrix that a suite leaves out, and why; patterns as in file names, `*` for any text."""
+
+    datasets: str = "*"
+    backbones: str = "*"
+    metrics: str = "*"
+    losses: str = "*"
+    reason: str
+
+    @property
+    def scope(self) -> str:
+        """The patterns that narrow it."""
+        axes = {"datasets": self.datasets, "backbones": self.backbones, "metrics": self.metrics, "losses": self.losses}
+        return ", ".join(f"{axis} {pattern}" for axis, pattern in axes.items() if pattern != "*")
+
+
+Rule = Literal["better", "better_on_average", "no_worse", "equivalent", "share_of_cells"]
+
+
+class Claim(Record):
+    """A statement about the results, with the rule that decides it. Heads are named as reports do: `cosine + harmonic`;
+    `*` stands for any text."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="names it in tables")
+    sentence: str = Field(min_length=1, description="what is tested, where")
+    source: str = Field(min_length=1, description="who says so, and where; a reference, no copied text")
+    measure: str = Field(description="a measure's name; `joules` is processor and accelerator together")
+    rule: Rule = Field(description="how it is decided")
+    heads: tuple[str, ...] = Field(min_length=1, description="heads that it is about")
+    baseline: str = Field(default="linear + cross_entropy", description="what each is compared with, in its place")
+    direction: Literal["higher", "lower"] | None = Field(
+        default=None, description="what the claim calls better; the measure's own direction unless given"
+    )
+    margin: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        validate_default=True,
+        description="0.01 is a point of an accuracy or share, a per cent of anything else",
+    )
+    share: float | None = Field(
+        default=None, gt=0, le=1, validate_default=True, description="of `share_of_cells`: part of the cells"
+    )
+    accuracy_within: float | None = Field(
+        default=None, ge=0, lt=1, description="a cell counts only if its mean test accuracy is at most so far behind"
+    )
+    loss_within: float | None = Field(
+        default=None,
+        ge=0,
+        description="likewise of its mean test loss, in nat: 0.05 is about 5 % of a perplexity",
+    )
+    datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+    backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+    settings: tuple[str, ...] = Field(
+        default=("*",), min_length=1, description="where it is said to hold, of what the suite varies: weight_decay=0"
+    )
+
+    @field_validator("heads", "datasets", "backbones", "settings", mode="before")
+    @classmethod
+    def _one_or_many(cls, names: Any) -> Any:
+        return _one_or_many(names)
+
+    @field_validator("heads")
+    @classmethod
+    def _known_heads(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_head(label) for label in heads)
+
+    @field_validator("baseline")
+    @classmethod
+    def _known_baseline(cls, label: str) -> str:
+        if "*" in label:
+            raise ValueError("is one head, not a pattern")
+        return _head(label)
+
+    @field_validator("datasets", "backbones")
+    @classmethod
+    def _known_places(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(_canonical(str(info.field_name), name) for name in names)
+
+    @field_validator("margin")
+    @classmethod
+    def _needs_margin(cls, margin: float, info: ValidationInfo) -> float:
+        if margin == 0 and info.data.get("rule") in ("no_worse", "equivalent"):
+            raise ValueError(f"the rule {info.data['rule']} needs a margin above 0, such as 0.01")
+        return margin
+
+    @field_validator("share")
+    @classmethod
+    def _share_of_cells(cls, share: float | None, info: ValidationInfo) -> float | None:
+        if "rule" in info.data and (share is None) == (info.data["rule"] == "share_of_cells"):
+            raise ValueError(
+                "belongs to the rule share_of_cells, which needs it"
+                if share is None
+                else "is of the rule share_of_cells only"
+            )
+        return share
+
+
+def _one_or_many(names: Any) -> Any:
+    """A comma-separated text as a list of names; entries of a list may be such texts too."""
+    if isinstance(names, str):
+        return split_names([names])
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return split_names(names)
+    return names
+
+
+def _head(label: str) -> str:
+    """Canonical form of `HEAD + LOSS`.
+
+    Raises:
+        ValueError: where it is no head of a loss that harmbench knows.
+    """
+    head, plus, loss = (part.strip() for part in label.partition("+"))
+    if not (head and plus and loss):
+        raise ValueError("write HEAD + LOSS, such as cosine + harmonic")
+    return f"{head if head == 'linear' else _canonical('metrics', head)} + {_canonical('losses', loss)}"
+
+
+def _canonical(field: str, name: str) -> str:
+    """The canonical address of a name; a pattern as it is."""
+    if "*" in name:
+        return name
+    try:
+        return str(ROOMS[field].parse(name))
+    except HarmbenchError as error:
+        raise ValueError(str(error)) from None
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether an address fits a pattern, in which `*` is any text and brackets are plain characters.
+
+    >>> matches("hamming[*]", "hamming[variant=soft]"), matches("mlp", "mlp[hidden=8]")
+    (True, False)
+    """
+    return fnmatchcase(_literal(name), _literal(pattern))
+
+
+def _literal(text: str) -> str:
+    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
+    return text.replace("[", "<").replace("]", ">")
+
+
+class SuiteSpec(Record):
+    """A validated suite; names are canonical addresses."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    question: str = ""
+    cost: str = ""
+    datasets: tuple[str, ...] = Field(min_length=1)
+    backbones: tuple[str, ...] = Field(min_length=1)
+    metrics: tuple[str, ...] = ()
+    losses: tuple[str, ...] = Field(min_length=1)
+    seeds: int = Field(default=3, ge=1)
+    protocol: Protocol
+    vary: dict[str, tuple[Any, ...]] = Field(
+        default={}, description="fields of the protocol with several values, an axis each"
+    )
+    meters: tuple[str, ...] = (
+        "quality",
+        "convergence",
+        "gradient_stability",
+        "throughput",
+        "memory",
+        "energy",
+        "representation",
+    )
+    idle_seconds: float = Field(
+        default=5.0, ge=0, description="idle power is measured for so long before the trials and after; 0: not at all"
+    )
+    artifacts: tuple[Artifact, ...] = Field(
+        default=(), description="arrays of each trial to keep for pictures; see pictures.md"
+    )
+    exclude: tuple[Exclusion, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @field_validator("datasets", "backbones", "metrics", "losses", "meters", "artifacts", mode="before")
+    @classmethod
+    def _one_or_many(cls, names: Any) -> Any:
+        return _one_or_many(names)
+
+    @field_validator("vary")
+    @classmethod
+    def _fits_the_protocol(cls, vary: dict[str, tuple[Any, ...]], info: ValidationInfo) -> dict[str, tuple[Any, ...]]:
+        for field, values in vary.items():
+            if field not in Protocol.model_fields:
+                near = difflib.get_close_matches(field, Protocol.model_fields, n=1)
+                known = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(Protocol.model_fields)}"
+                raise ValueError(f"the protocol has no field {field}; {known}")
+            if "protocol" in info.data and len(settings_of(info.data["protocol"], {field: values})) < len(values):
+                raise ValueError(f"{field} has a value twice")
+            if not values:
+                raise ValueError(f"{field} has no values")
+        return vary
+
+    @property
+    def settings(self) -> dict[str, Protocol]:
+        """The protocol at every combination of what varies, by its name."""
+        return settings_of(self.protocol, self.vary)
+
+    @field_validator("claims")
+    @classmethod
+    def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        ids = [claim.id for claim in claims]
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"the id {twice[0]} is there twice")
+        return claims
+
+
+def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[str, Protocol]:
+    """A protocol at every combination of values of some of its fields, by name, in the order given.
+
+    Raises:
+        ValueError: where the field cannot have a value, or not with the rest of the protocol.
+
+    >>> list(settings_of(Protocol(steps=60), {"weight_decay": [0, 0.5], "lr": [0.01]}))
+    ['weight_decay=0 lr=0.01', 'weight_decay=0.5 lr=0.01']
+    """
+    found = {}
+    for values in product(*vary.values()):
+        try:
+            changed = Protocol.model_validate({**protocol.model_dump(), **dict(zip(vary, values, strict=True))})
+        except ValidationError as error:
+            raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
+        held = {field: getattr(changed, field) for field in vary}
+        told = {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in held.items()}
+        found[" ".join(f"{field}={text}" for field, text in told.items())] = changed
+    return found
+
+
+ROOMS: dict[str, Room[Any]] = {
+    "datasets": DATASETS,
+    "backbones": BACKBONES,
+    "metrics": DISTANCES,
+    "losses": LOSSES,
+    "meters": METERS,
+}
+
+
+def shipped() -> dict[str, Path]:
+    """Suites that come with harmbench, by name: from the wheel, or from the checkout it runs from."""
+    package = Path(__file__).resolve().parent.parent
+    folder = package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
+    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a suite: a path that exists, else a shipped name.
+
+    Raises:
+        UnknownNameError: where there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"}:
+        raise SuiteError(name, ["no such file; `harmbench ls suites` shows the shipped suites"])
+    known = shipped()
+    if name not in known:
+        raise UnknownNameError("suite", name, known, see="harmbench ls suites")
+    return known[name]
+
+
+def load(name: str, overrides: Mapping[str, Any] | None = None) -> SuiteSpec:
+    """Read and validate a suite.
+
+    Args:
+        name: a path or a shipped name.
+        overrides: top-level fields that replace the file's; `protocol` is merged.
+
+    Raises:
+        UnknownNameError: for a suite that does not exist.
+        SuiteError: with all problems of the file, each with its path in it.
+    """
+    path = find(name)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(name, [f"cannot be read: {error}"]) from None
+    except yaml.YAMLError as error:
+        raise SuiteError(name, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(content, dict):
+        raise SuiteError(name, ["must be a mapping with name, datasets, backbones, losses and protocol"])
+    return check(content, overrides or {}, source=name)
+
+
+def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> SuiteSpec:
+    """A suite from a mapping; problems of every kind come together.
+
+    Raises:
+        SuiteError: with all problems.
+    """
+    merged = {**content, **{key: value for key, value in overrides.items() if key != "protocol"}}
+    if "protocol" in overrides and isinstance(content.get("protocol"), Mapping):
+        merged["protocol"] = _override_protocol(content["protocol"], overrides["protocol"])
+    problems: list[str] = []
+    merged = {field: _resolve(field, value, problems) for field, value in merged.items()}
+    try:
+        spec = SuiteSpec.model_validate(merged)
+    except ValidationError as error:
+        named = {problem.partition(":")[0] for problem in problems}  # what is left of their lists says nothing new
+        problems += [_problem(dict(entry)) for entry in error.errors() if entry["loc"][0] not in named]
+        spec = None
+    if problems or spec is None:
+        raise SuiteError(source, problems)
+    return spec
+
+
+def check_claims(claims: Any, source: str) -> tuple[Claim, ...]:
+    """Claims from a list of mappings.
+
+    Raises:
+        SuiteError: with all problems.
+    """
+    try:
+        return TypeAdapter(tuple[Claim, ...]).validate_python(tuple(claims))
+    except ValidationError as error:
+        raise SuiteError(source, [_problem({**e, "loc": ("claims", *e["loc"])}) for e in error.errors()]) from None
+
+
+def _override_protocol(protocol: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """One budget replaces the other."""
+    budgets = {"steps", "epochs"}
+    kept = {k: v for k, v in protocol.items() if not (k in budgets and budgets & changes.keys())}
+    return {**kept, **changes}
+
+
+def _resolve(field: str, value: Any, problems: list[str]) -> Any:
+    """Canonical addresses for a list of names; whatever else passes through to the schema."""
+    if field not in ROOMS or not isinstance(value, str | list | tuple):
+        return value
+    names = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(name, str) for name in names):
+        return value
+    resolved: list[str] = []
+    if names and not split_names(names):
+        problems.append(f"{field}: names nothing")
+    for name in split_names(names):
+        try:
+            resolved += expand_name(field, name)
+        except HarmbenchError as error:
+            problems.append(f"{field}: {error}")
+    return list(dict.fromkeys(resolved))
+
+
+def expand_name(field: str, name: str) -> list[str]:
+    """Canonical addresses of one name; `all` and `paper` stand for sets of metrics.
+
+    Raises:
+        UnknownNameError, OptionError: as `Room.parse`.
+
+    >>> expand_name("metrics", "minkowski[p=3.0]")
+    ['minkowski[p=3]']
+    """
+    if field == "metrics" and name in {"all", "paper"}:
+        return [str(d) for d in DISTANCES.every_variant() if name == "all" or d.is_in_papers]
+    return [str(ROOMS[field].parse(name))]
+
+
+def _problem(error: dict[str, Any]) -> str:
+    """One of pydantic's errors as `path: what is wrong`."""
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{path}: is required"
+    if error["type"] == "extra_forbidden":
+        within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion, "claims": Claim}
+        fields = within.get(error["loc"][0] if len(error["loc"]) > 1 else None, SuiteSpec).model_fields
+        near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
+        return f"{path}: no such field" + (
+            f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
+        )
+    said = error["msg"].removeprefix("Value error, ")
+    plain = error["input"][:1] if isinstance(error["input"], list | tuple) else [error["input"]]
+    got = "" if any(isinstance(value, dict) for value in plain) else f", got {error['input']!r}"
+    return f"{path}: {said[:1].lower()}{said[1:]}{got}"

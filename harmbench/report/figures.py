@@ -1,0 +1,176 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import re
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO, Self
+
+from harmbench.errors import OptionError
+from harmbench.report.formats import Figure, Report
+
+KINDS = ("svg", "png", "pdf")
+RESOLUTION = 150  # dots per inch of what is pixels
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "harmbench",  # the same data give the same file
+    "svg.fonttype": "none",  # text stays text: found by a search, and a fifth of the size
+    "pdf.fonttype": 42,  # text that can be searched
+    "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+}
+
+
+def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
+    """Write a figure.
+
+    Args:
+        figure: what to draw.
+        target: a path, whose suffix says the kind of file, or a binary buffer.
+        kind: svg, png or pdf; of the path's suffix, or svg, unless given.
+
+    Raises:
+        OptionError: for a kind that there is not.
+
+    >>> import io
+    >>> from harmbench.report.charts import Dot, DotPanel, Dots
+    >>> dot = Dot(head="cosine", loss="harmonic", mean=97.0, half_width=1.0)
+    >>> panel = DotPanel(title="mlp on digits", dots=(dot,))
+    >>> buffer = io.BytesIO()
+    >>> draw(Dots(name="accuracy", caption="One head.", axis="test accuracy (%)", panels=(panel,)), buffer)
+    >>> buffer.getvalue()[:5]
+    b'<?xml'
+    """
+    kind = kind or (target.suffix.lstrip(".") if isinstance(target, Path) else "svg")
+    if kind not in KINDS:
+        raise OptionError(f"cannot draw a picture as '{kind}'; write one of {', '.join(KINDS)}")
+    content = _drawn(figure, kind)
+    if isinstance(target, Path):
+        target.write_bytes(content)
+    else:
+        target.write(content)
+
+
+def _drawn(figure: Figure, kind: str) -> bytes:
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS):
+        painted = figure.paint()
+        return _as_svg(painted) if kind == "svg" else _as_other(painted, kind)
+
+
+def _as_svg(painted: Any) -> bytes:
+    from harmbench.report.charts._renderer import svg_renderer
+
+    text = io.StringIO()
+    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    renderer = svg_renderer(painted, text, image_dpi=RESOLUTION, metadata=undated)
+    painted.draw(renderer)
+    renderer.finalize()
+    return _slim(text.getvalue()).encode()
+
+
+def _as_other(painted: Any, kind: str) -> bytes:
+    from matplotlib.backend_bases import get_registered_canvas_class
+
+    content = io.BytesIO()
+    painted.set_dpi(RESOLUTION)
+    canvas = get_registered_canvas_class(kind)(painted)
+    undated = {"CreationDate": None} if kind == "pdf" else None
+    getattr(canvas, f"print_{kind}")(content, metadata=undated)  # `savefig` would draw it all twice
+    return content.getvalue()
+
+
+def _slim(svg: str) -> str:
+    r"""An SVG without what nobody sees: places finer than a hundredth of a point, and fonts that few have.
+
+    >>> print(_slim('<text x="1.23456" style="font: 8px \'DejaVu Sans\'">0.1234</text>'))
+    <text x="1.23" style="font: 8px 'DejaVu Sans', Verdana, sans-serif">0.1234</text>
+    """
+    svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    svg = " ".join(map(str.strip, svg.split("\n"))).replace("> <", "><").replace('<g id="', '\n<g id="')
+    parts = re.split(r"(>[^<]+<)", svg)  # tags; and between them texts, which stay as they are
+    parts[::2] = [re.sub(r"(?<=\.\d\d)\d+", "", tags) for tags in parts[::2]]
+    return "".join(parts)
+
+
+class Drawer:
+    """Draws a report's figures: in a process beside the one that composes it, where that takes long enough.
+
+    Args:
+        kind: svg, png or pdf.
+        beside: draw in another process, each figure from the moment on when it is begun. It starts at once: as a copy
+            of this one while that has no threads yet, which costs nothing, else from nothing.
+    """
+
+    def __init__(self, kind: str, beside: bool = False) -> None:
+        self._kind = kind
+        self._pool = _second_process() if beside else None
+        self._begun: list[Future[bytes]] = []
+        if self._pool:
+            self._pool.submit(_make_ready)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, figure: Figure) -> None:
+        """Draw a figure while this process goes on, if there is another."""
+        if self._pool:
+            self._begun.append(self._pool.submit(_drawn, figure, self._kind))
+
+    def finish(self, figures: Sequence[Figure]) -> list[bytes]:
+        """All figures as files: those that were begun, or else drawn now."""
+        if self._begun:
+            return [begun.result() for begun in self._begun]
+        return [_drawn(figure, self._kind) for figure in figures]
+
+
+def _second_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("fork" if _is_alone() else "spawn"), initializer=_belong)
+
+
+def _belong() -> None:
+    """In the second process: leave Ctrl-C to the first one, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _is_alone() -> bool:
+    """Whether this process is known to have one thread: in a copy, a lock that another one held would stay shut."""
+    threads = Path("/proc/self/task")
+    return threads.is_dir() and len(list(threads.iterdir())) == 1
+
+
+def drawn(report: Report, drawer: Drawer | None = None) -> Report:
+    """A report with its figures as SVG, for formats that hold their pictures inside."""
+    drawings = (drawer or Drawer("svg")).finish(report.figures)
+    texts = {figure.name: svg.decode() for figure, svg in zip(report.figures, drawings, strict=True)}
+    return report.model_copy(update={"drawings": texts})
+
+
+def _make_ready() -> None:
+    """Import what takes long; and look for no garbage in a process that ends when all is drawn."""
+    import matplotlib.figure  # noqa: F401
+
+    from harmbench.report.charts import _renderer  # noqa: F401
+
+    gc.disable()

@@ -1,0 +1,97 @@
+"""Test accuracy of every head."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+from harmbench.analysis.cells import BY_ACCURACY, Cell, lead_of
+from harmbench.report.charts import Dot, DotPanel, Dots
+from harmbench.report.formats import Figure
+from harmbench.report.plots._base import Picture, half_width, places_of
+from harmbench.results.store import RunData
+
+MEASURE = "test_accuracy"
+
+
+class Accuracy(Picture):
+    """Test accuracy of every head: means with their intervals, each seed's value, the baseline as a line.
+
+    A panel for each backbone on each data set, a row for each head, in the order of their mean over the panels; those
+    that went wrong anywhere come last.
+    """
+
+    name: ClassVar[str] = "accuracy"
+    place: ClassVar[int] = 1
+
+    def applies(self, run: RunData) -> str | None:
+        return (
+            None if measured_in(run, MEASURE) else "no trial has a test accuracy; put the meter quality into the suite"
+        )
+
+    def figures(self, run: RunData) -> tuple[Figure, ...]:
+        return self._figures(measured_in(run, MEASURE))
+
+    def reported(self, run: RunData) -> tuple[Figure, ...]:
+        """Of all but text, whose heads are ranked by the loss."""
+        shown = measured_in(run, MEASURE)
+        return self._figures({place: cells for place, cells in shown.items() if lead_of(cells) is BY_ACCURACY})
+
+    def _figures(self, shown: dict[str, list[Cell]]) -> tuple[Figure, ...]:
+        if not shown:
+            return ()
+        return (
+            Dots(
+                name=self.name,
+                caption="Test accuracy of every head: mean over seeds with its 95 % t interval, ticks for the seeds. "
+                "The dashed line is the baseline; numbers at the left edge are means too low for the axis. "
+                "Heads of one colour are of one family.",
+                axis="test accuracy (%)",
+                panels=panels_of(shown, MEASURE, factor=100, sign=1),
+            ),
+        )
+
+
+def measured_in(run: RunData, measure: str) -> dict[str, list[Cell]]:
+    """The cells of each place that have a measure."""
+    measured = {place: [c for c in cells if c.by_seed(measure)] for place, cells in places_of(run).items()}
+    return {place: cells for place, cells in measured.items() if cells}
+
+
+def panels_of(shown: dict[str, list[Cell]], measure: str, factor: float, sign: int) -> tuple[DotPanel, ...]:
+    """A panel for each place, with the same order of heads: the best mean first, those that went wrong anywhere last.
+
+    Args:
+        shown: cells with the measure, by place.
+        measure: its name.
+        factor: from the measure to what is drawn.
+        sign: 1 where more is better, -1 where less is.
+    """
+    means: dict[str, list[float]] = defaultdict(list)
+    cells = [cell for members in shown.values() for cell in members]
+    for cell in cells:
+        means[cell.head] += cell.values(measure)
+    unsound = {cell.head for cell in cells if cell.unsound}
+    rows = sorted(means, key=lambda head: (head in unsound, -sign * sum(means[head]) / len(means[head])))
+    return tuple(_panel(place, members, rows, measure, factor) for place, members in shown.items())
+
+
+def _panel(place: str, cells: list[Cell], rows: list[str], measure: str, factor: float) -> DotPanel:
+    baseline = next((interval for c in cells if c.is_baseline and (interval := c.interval(measure))), None)
+    return DotPanel(
+        title=place,
+        dots=tuple(_dot(cell, measure, factor) for cell in sorted(cells, key=lambda cell: rows.index(cell.head))),
+        reference=factor * baseline.mean if baseline else None,
+    )
+
+
+def _dot(cell: Cell, measure: str, factor: float) -> Dot:
+    interval = cell.interval(measure)
+    assert interval is not None
+    return Dot(
+        head=cell.head,
+        loss=cell.loss,
+        mean=factor * interval.mean,
+        half_width=half_width(interval, factor),
+        values=tuple(factor * value for value in cell.values(measure)),
+    )

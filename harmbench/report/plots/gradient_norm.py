@@ -1,0 +1,83 @@
+"""Gradient norms over time."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from harmbench.analysis.cells import Cell
+from harmbench.report.charts import Line, LinePanel, Lines
+from harmbench.report.charts.lines import Stroke
+from harmbench.report.formats import Figure
+from harmbench.report.plots._base import Picture, file_name, label_of, places_of
+from harmbench.results.records import TrialRecord
+from harmbench.results.store import RunData
+
+
+class GradientNorm(Picture):
+    """Global norm of the gradient, before clipping, over the steps: of everything, or of `part` head or trunk.
+
+    From the curves that the meter gradient_stability keeps; each point is a mean over successive looks.
+    """
+
+    name: ClassVar[str] = "gradient_norm"
+
+    part: Literal["all", "head", "trunk"] = Field(default="all", description="parameters whose gradient it is")
+
+    @property
+    def _curve(self) -> str:
+        return "gradient_norm" + ("" if self.part == "all" else f"_{self.part}")
+
+    def applies(self, run: RunData) -> str | None:
+        if self._places(run):
+            return None
+        return f"no trial has a curve {self._curve}; put the meter gradient_stability into the suite"
+
+    def figures(self, run: RunData) -> tuple[Figure, ...]:
+        places = self._places(run)
+        return tuple(
+            Lines(
+                name=file_name(self._curve, place, places),
+                caption=f"Norm of the gradient over the steps, {place}, "
+                f"{'all parameters' if self.part == 'all' else f'the {self.part} alone'}; a line for each seed, the "
+                "baseline in thin black. It falls with the loss itself, so a model that learns nothing may be the "
+                "calmest.",
+                x="step",
+                y="gradient norm",
+                log="y",
+                panels=tuple(self._panel(cell, cells) for cell in cells),
+            )
+            for place, cells in places.items()
+        )
+
+    def _places(self, run: RunData) -> dict[str, list[Cell]]:
+        with_curve = {
+            place: [cell for cell in cells if any(self._has(trial) for trial in cell.trials)]
+            for place, cells in places_of(run).items()
+        }
+        return {place: cells for place, cells in with_curve.items() if cells}
+
+    def _has(self, trial: TrialRecord) -> bool:
+        return any(curve.name == self._curve for curve in trial.curves)
+
+    def _panel(self, cell: Cell, cells: list[Cell]) -> LinePanel:
+        baseline = (
+            [] if cell.is_baseline else [line for c in cells if c.is_baseline for line in self._lines(c, "background")]
+        )
+        return LinePanel(title=label_of(cell, cells), lines=(*baseline, *self._lines(cell, "plain")))
+
+    def _lines(self, cell: Cell, stroke: Stroke) -> list[Line]:
+        return [
+            Line(
+                head=cell.head,
+                loss=cell.loss,
+                what=f"seed {trial.spec.seed}",
+                x=tuple(map(float, curve.steps)),
+                y=tuple(value if value and value > 0 else None for value in curve.values),
+                stroke=stroke,
+            )
+            for trial in cell.trials
+            for curve in trial.curves
+            if curve.name == self._curve
+        ]

@@ -1,0 +1,365 @@
+"""What heads cost: time and memory of a training step of head and loss, as ratios to a linear layer's.
+
+One step is the forward and backward pass of head and loss, with the gradients of the features and of the centres. It
+is timed turn by turn with `nn.Linear` (no bias) and `F.cross_entropy` of the same shape in the same process, so that
+what slows the machine slows both; a ratio is of two neighbours, and the table shows their median and quartiles.
+
+    fast         the fused loss, through the form that is chosen for the problem
+    cdist        `torch.cdist` and autograd, for the p-norms
+    reference    the formula and autograd, where its (B, K, N) tensors fit in memory
+
+What is not fast and would take minutes, as a smaller problem foretells, is left out and said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import psutil
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from harmbench.errors import OptionError
+from harmbench.nn import kernels
+from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.functional import harmonic_loss
+from harmbench.nn.kernels import harmonic
+
+Form = Literal["fast", "cdist", "reference"]
+FORMS: tuple[Form, ...] = ("fast", "cdist", "reference")
+_TURN = 0.01  # seconds a turn, at least: against the clock's grain
+_PROBE = 1 << 22  # coordinates of all pairs of a problem that is measured to foretell a larger one
+_PATIENCE = 60.0  # seconds that a step may take which is no fast form's
+
+
+class Shape(NamedTuple):
+    """Rows, features and classes of one problem.
+
+    >>> Shape.parse("256x512x10")
+    Shape(rows=256, features=512, classes=10)
+    """
+
+    rows: int
+    features: int
+    classes: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ROWSxFEATURESxCLASSES.
+
+        Raises:
+            OptionError: for anything else.
+        """
+        parts = text.lower().split("x")
+        if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+            raise OptionError(f"cannot read shape '{text}'; write ROWSxFEATURESxCLASSES, such as 256x512x10")
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self))
+
+
+SHAPES = tuple(map(Shape.parse, ("256x512x10", "256x512x100", "256x2048x1000", "2048x256x8192", "1024x768x50304")))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One line of the table.
+
+    Attributes:
+        shape, distance, form: what was measured.
+        how: which kernel form ran.
+        ratio, low, high: median and quartiles of the step's time over the linear layer's.
+        milliseconds: median time of the step.
+        linear_milliseconds: and of the linear layer's, measured alternately.
+        extra_mb: peak memory beyond the inputs, in 10^6 bytes; None where it cannot be read.
+        rounds: pairs of measurements; one for a formula or `torch.cdist` that takes longer than the time for the line.
+    """
+
+    shape: str
+    distance: str
+    form: Form
+    how: str
+    ratio: float
+    low: float
+    high: float
+    milliseconds: float
+    linear_milliseconds: float
+    extra_mb: float | None
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What was not measured, and why."""
+
+    shape: str
+    distance: str
+    form: Form
+    reason: str
+
+
+def measure(
+    distances: Iterable[Distance],
+    shapes: Iterable[Shape] = SHAPES,
+    forms: Sequence[Form] = ("fast", "cdist"),
+    *,
+    device: str = "cpu",
+    seconds: float = 3.0,
+) -> Iterator[Cost | Skipped]:
+    """Costs, one at a time as they are measured; a distance that `torch.cdist` does not have is left out.
+
+    Args:
+        distances: which heads.
+        shapes: at which sizes.
+        forms: `fast`, `cdist`, `reference`.
+        device: where.
+        seconds: how long to measure each line; but three times, for a spread, where a step takes longer, and once
+            where it is no fast form's.
+
+    >>> from harmbench.nn.distances import DISTANCES
+    >>> [cost.distance for cost in measure([DISTANCES.parse("cosine")], [Shape(8, 4, 3)], ["fast"], seconds=0.0)]
+    ['cosine']
+    """
+    chosen = list(distances)
+    for shape in shapes:
+        x, w, y = _problem(shape, device)
+        linear = _linear(x, w, y)
+        linear()
+        for distance in chosen:
+            for form in forms:
+                reason = _beyond_reach(distance, form, shape, x.device)
+                loss = None if reason else _loss(distance, form, x, w, y)
+                if reason:
+                    yield Skipped(str(shape), str(distance), form, reason)
+                elif loss is not None:
+                    how = _how(distance, x, w) if form == "fast" else form
+                    yield _cost(shape, distance, form, how, loss, linear, x.device, seconds)
+
+
+def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(shape.rows, shape.features, device=device, requires_grad=True)
+    w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
+    return x, w, torch.randint(0, shape.classes, (shape.rows,), device=device)
+
+
+def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.device) -> str | None:
+    """Why a step is not for this memory or this lifetime, foretold from a smaller one; None where it is."""
+    rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
+    probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
+    share = shape.rows * shape.classes / (probe.rows * probe.classes)
+    step = None if form == "fast" or share <= 1 else _loss(distance, form, *_problem(probe, device))
+    if step is None:
+        return None
+    step()
+    megabytes, seconds = _peak_memory(step, device), _seconds(step, 1, device) * share
+    if megabytes is not None and megabytes * share * 1e6 >= _free_memory(device):
+        gigabytes = megabytes * share / 1e3
+        return f"would need {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+    return f"would take about {float(f'{seconds:.1g}'):.0f} s" if seconds > _PATIENCE else None
+
+
+def _free_memory(device: torch.device) -> float:
+    """Bytes that a step may take: nine tenths of what is free."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return 0.9 * float(free)
+
+
+def _linear(x: Tensor, w: Tensor, y: Tensor) -> Callable[[], None]:
+    return _step(lambda: F.cross_entropy(F.linear(x, w), y), [x, w])
+
+
+def _step(loss: Callable[[], Tensor], leaves: Sequence[Tensor]) -> Callable[[], None]:
+    def step() -> None:
+        loss().backward()  # type: ignore[no-untyped-call]
+        for leaf in leaves:
+            leaf.grad = None
+
+    return step
+
+
+def _loss(distance: Distance, form: Form, x: Tensor, w: Tensor, y: Tensor) -> Callable[[], None] | None:
+    start = distance.initial_parameters(x.shape[1])
+    parameters = {name: value.to(x.device).requires_grad_() for name, value in start.items()}
+    leaves = [x, w, *parameters.values()]
+    if form == "fast":
+        return _step(lambda: harmonic_loss(x, w, y, distance=distance, parameters=parameters), leaves)
+    n = x.shape[1] ** 0.5
+
+    def nll(d: Tensor) -> Tensor:
+        return harmonic.row_losses(d, n, y, None, 0.0).mean()
+
+    if form == "cdist":
+        p = _order(distance)
+        return None if p is None else _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
+    return _step(lambda: nll(distance.pairwise(x, w, parameters, True)), leaves)
+
+
+def _order(distance: Distance) -> float | None:
+    """p where the distance is a p-norm, as `torch.cdist` has them."""
+    if distance.name == "minkowski":
+        p = dict(distance)["p"]
+        return None if p == "learnable" else float(p)
+    return {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": float("inf")}.get(str(distance))
+
+
+def _how(distance: Distance, x: Tensor, w: Tensor) -> str:
+    return harmonic.how(distance.pairs(x.detach(), w.detach())).split()[0]
+
+
+def _cost(
+    shape: Shape,
+    distance: Distance,
+    form: Form,
+    how: str,
+    step: Callable[[], None],
+    linear: Callable[[], None],
+    device: torch.device,
+    seconds: float,
+) -> Cost:
+    start = time.perf_counter()
+    extra = _peak_memory(step, device)
+    once = time.perf_counter() - start if extra is not None else _seconds(step, 1, device)
+    is_slow = once > max(seconds, 1.0)
+    times: list[tuple[float, float]] = []
+    if is_slow and form != "fast":
+        times.append((_seconds(linear, 1, device), once))
+    else:  # the first call counts for nothing: what is compiled or set up on the way
+        once = once if is_slow else _seconds(step, 1, device)
+        of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
+        end = time.perf_counter() + seconds
+        while len(times) < (3 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
+            times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
+    ratios = [mine / base for base, mine in times]
+    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    base, mine = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+    return Cost(str(shape), str(distance), form, how, ratio, low, high, mine, base, extra, len(times))
+
+
+def _seconds(step: Callable[[], None], repeats: int, device: torch.device) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    _synchronise(device)
+    return (time.perf_counter() - start) / repeats
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_memory(step: Callable[[], None], device: torch.device) -> float | None:
+    """Peak of a step beyond what was there before, in 10^6 bytes; Linux and CUDA only."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    clear = Path("/proc/self/clear_refs")
+    if sys.platform != "linux" or not clear.exists():
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc: freed memory goes back, so that it counts again
+    if trim is None:
+        return None
+    trim(0)
+    try:
+        clear.write_text("5")  # resets the high-water mark
+    except OSError:
+        return None
+    before = _kilobytes("VmRSS")
+    step()
+    return max(0.0, (_kilobytes("VmHWM") - before) * 1024 / 1e6)
+
+
+def _kilobytes(field: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1])
+
+
+def machine(device: str = "cpu") -> dict[str, str]:
+    """On what and with what it was measured."""
+    known = kernels.status()
+    where = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
+    return {
+        "device": where,
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "instruction set": known["instruction set"],
+        "compiler": known["compiler"],
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def as_json(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
+    """Everything, unrounded."""
+    costs = [asdict(line) for line in lines if isinstance(line, Cost)]
+    skipped = [asdict(line) for line in lines if isinstance(line, Skipped)]
+    return json.dumps({"about": about, "costs": costs, "skipped": skipped}, indent=1) + "\n"
+
+
+def as_markdown(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
+    """A table of heads by shapes: median ratio, quartiles, extra memory; or why it was not measured.
+
+    >>> cost = Cost("8x4x3", "cosine", "fast", "matmul", 1.234, 1.1, 1.4, 2.0, 1.6, 12.3, 9)
+    >>> print(as_markdown([cost], {"device": "a CPU"}))
+    Time of a step (forward and backward of head and loss) over that of nn.Linear + F.cross_entropy: median [quartiles],
+    extra memory in MB. Shapes are rows x features x classes.
+    <BLANKLINE>
+    | head | form | 8x4x3 |
+    |---|---|---|
+    | cosine | fast | 1.23 [1.10, 1.40] 12 MB |
+    <BLANKLINE>
+    - device: a CPU
+    <BLANKLINE>
+    """
+    shapes = list(dict.fromkeys(line.shape for line in lines))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for line in lines:
+        rows.setdefault((line.distance, line.form), {})[line.shape] = _cell(line)
+    text = [
+        "Time of a step (forward and backward of head and loss) over that of nn.Linear + F.cross_entropy: median "
+        "[quartiles],",
+        "extra memory in MB. Shapes are rows x features x classes.",
+        "",
+        f"| head | form | {' | '.join(shapes)} |",
+        "|" + "---|" * (len(shapes) + 2),
+        *(
+            f"| {distance} | {form} | {' | '.join(cells.get(shape, '') for shape in shapes)} |"
+            for (distance, form), cells in rows.items()
+        ),
+        "",
+        *(f"- {name}: {value}" for name, value in about.items()),
+    ]
+    return "\n".join(text) + "\n"
+
+
+def _cell(line: Cost | Skipped) -> str:
+    if isinstance(line, Skipped):
+        return line.reason
+    spread = f" [{line.low:.2f}, {line.high:.2f}]" if line.rounds > 1 else ""
+    memory = "" if line.extra_mb is None else f" {line.extra_mb:.0f} MB"
+    return f"{line.ratio:.2f}{spread}{memory}"
+
+
+def every_distance() -> list[Distance]:
+    """The heads of the table, unless others are asked for."""
+    return DISTANCES.every_variant()
