@@ -40,7 +40,6 @@ def report(
 
     Example: harmbench report --format md --region FRA
     """
-    from harmbench.analysis.time_to_target import read_run
     from harmbench.energy import carbon
     from harmbench.errors import OptionError, RunFolderError
     from harmbench.report import figures
@@ -61,6 +60,7 @@ def report(
 
     with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
         from harmbench import report as reports  # which it does not need
+        from harmbench.analysis.time_to_target import read_run
 
         data = [read_run(folder) for folder in folders]
         gc.freeze()  # what was read stays to the end: the last collection, when Python ends, need not look at it
