@@ -44,7 +44,7 @@ Registers a thread, bytes of stack a thread, bytes of shared memory a block; ins
 those of them that do arithmetic on float32.
 
 `forward`: distances. `again`: pairs that left the range of float32, or need 1 - d with all digits. `dx`, `dw`:
-gradients of features and of centres."""
+gradients of features and of centers."""
 ARITHMETIC = ("FADD", "FFMA", "FMUL", "FMNMX", "FSETP", "FSEL", "MUFU", "FSET", "FCHK")
 
 

@@ -1,7 +1,7 @@
 """How long `harmbench report` takes over a run of many trials: `python -m benchmarks.reports`.
 
 The run is made from the records of a real one: its trials again and again, under new seeds and names of data sets, with
-values as they are. What is timed is the whole command in a process of its own, pictures included.
+values as they are. What is timed is the whole command in a process of its own, plots included.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def make(source: Path, folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({**header, "planned": count}))
     (folder / "trials.jsonl").write_text("".join(json.dumps(copy, separators=(",", ":")) + "\n" for copy in copies))
-    for name in ("environments.jsonl", "blocks.jsonl"):
+    for name in ("environments.jsonl", "invocations.jsonl"):
         if (source / name).exists():
             (folder / name).write_bytes((source / name).read_bytes())
 

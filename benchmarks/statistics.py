@@ -115,12 +115,12 @@ def over_cells(rng: np.random.Generator, repetitions: int) -> Iterator[Sequence[
         draw = SHAPES[name]
         for cells in (4, 12):
             row = [f"{name}, {cells} cells"]
-            centres = np.linspace(0, 6, cells)[:, None]
-            truth = float(interquartile_mean((centres + draw(rng, (cells, 50000))).ravel()))
+            centers = np.linspace(0, 6, cells)[:, None]
+            truth = float(interquartile_mean((centers + draw(rng, (cells, 50000))).ravel()))
             for seeds in SEEDS:
                 degrees = cells * (seeds - 1)
                 runs = [
-                    aggregate(centres + draw(rng, (cells, seeds)), rng, repetitions=400) for _ in range(repetitions)
+                    aggregate(centers + draw(rng, (cells, seeds)), rng, repetitions=400) for _ in range(repetitions)
                 ]
                 row.append(_with_plain(runs, truth, degrees, cells * seeds))
             chance = _superiority(draw(rng, (500000,)) + 1, draw(rng, (500000,)))

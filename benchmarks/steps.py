@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps [--heads A,B] [--kernels auto,reference] [--seconds 25] [--out benchmarks/steps]
 
-A step is what a trial's throughput counts: the batch is gathered, then forward, loss, backward, optimiser. Heads take
+A step is what a trial's throughput counts: the batch is gathered, then forward, loss, backward, optimizer. Heads take
 turns of ten steps in one process, in a new order each round, so that what slows the machine slows all. A head's speed
 is the linear head's time of a round over its own; the table shows median and quartiles over rounds.
 """

@@ -3,8 +3,8 @@
     python docs/examples.py                          run all suites, each into build/, and keep them
     python docs/examples.py vision pixels=FOLDER     run one, and keep another that was run before
 
-A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of pictures
-where they are small, and the md and html reports with their pictures; an older example of the suite is replaced.
+A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of plots
+where they are small, and the md and html reports with their plots; an older example of the suite is replaced.
 README.md is written too.
 """
 
@@ -24,9 +24,9 @@ SUITES = {  # and what they are asked for beyond their own settings
     "pixels": (),
     "language": (),
 }
-COPIED = ("run.json", "environments.jsonl", "blocks.jsonl")
+COPIED = ("run.json", "environments.jsonl", "invocations.jsonl")
 LARGEST = 7_000_000  # bytes of an example
-LARGEST_ARRAYS = 2_000_000  # bytes of the arrays of its pictures
+LARGEST_ARRAYS = 2_000_000  # bytes of the arrays of its plots
 
 
 def main(arguments: list[str]) -> int:
@@ -62,7 +62,7 @@ def keep(run: Path, example: Path) -> None:
         _harmbench("report", str(example), "--format", form)
     if _size(example / "artifacts") > LARGEST_ARRAYS:
         shutil.rmtree(example / "artifacts")
-        sys.stdout.write(f"{example.name}: the arrays of its pictures are too large to keep; the reports have them\n")
+        sys.stdout.write(f"{example.name}: the arrays of its plots are too large to keep; the reports have them\n")
     size = _size(example)
     sys.stdout.write(f"{example.name}: {size / 1e6:.1f} MB\n")
     if size > LARGEST:

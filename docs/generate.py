@@ -37,7 +37,7 @@ _HEADLINES = {
     "datasets": "Data sets",
     "meters": "Meters",
     "formats": "Formats",
-    "pictures": "Pictures",
+    "plots": "Plots",
 }
 
 

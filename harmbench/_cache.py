@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder(asked: str) -> Path:
-    """Where compiled libraries and tokenised texts live: in the folder asked for (by XDG_CACHE_HOME), or the platform's
+    """Where compiled libraries and tokenized texts live: in the folder asked for (by XDG_CACHE_HOME), or the platform's
     cache folder."""
     if asked:
         base = Path(asked)

@@ -1,4 +1,4 @@
-"""Where models and tokenisers of the Hugging Face hub lie on this machine; the network is not asked."""
+"""Where models and tokenizers of the Hugging Face hub lie on this machine; the network is not asked."""
 
 from __future__ import annotations
 

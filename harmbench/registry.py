@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
+from itertools import chain
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,6 +31,7 @@ from harmbench.errors import OptionError, RegistryError, UnknownNameError
 _ADDRESS = re.compile(r"^(?P<name>[A-Za-z0-9_]+)(:(?P<argument>[^\[\]]+))?(\[(?P<options>[^\[\]]*)\])?$")
 _NAME = re.compile(r"^[a-z0-9_]+$")
 _LISTED_AS = {"distances": "metrics"}  # where the users' word is not the folder's
+_OLD_GROUPS = {"plots": "harmbench.pictures"}  # entry-point groups of harmbench 0.1, read for one release
 _COMMAS_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
 
@@ -145,7 +147,8 @@ class Room(Generic[C]):
             if not info.name.startswith("_"):
                 module = importlib.import_module(f"{package.__name__}.{info.name}")
                 self._admit(found, self._public_class(module), module.__name__)
-        for point in entry_points(group=f"harmbench.{self.room}"):
+        groups = [f"harmbench.{self.room}", *filter(None, [_OLD_GROUPS.get(self.room)])]
+        for point in chain.from_iterable(entry_points(group=group) for group in groups):
             source = f"plugin {point.dist.name if point.dist else '?'} ({point.value})"
             try:
                 loaded = point.load()

@@ -14,7 +14,7 @@ from harmbench.results.records import (
     TrialRecord,
     TrialSpec,
 )
-from harmbench.runner.trial import TrialOrder
+from harmbench.runner.trial import TrialJob
 
 MODELLED = {
     "cpu": EnergyOrigin(method="model", scope="machine", detail="cpu_load, TDP 100 W"),
@@ -38,10 +38,10 @@ def spec(distance: str | None = "euclidean", loss: str = "harmonic", seed: int =
     return TrialSpec(distance=distance, loss=loss, seed=seed, protocol=protocol, **fields)
 
 
-def order_of(trial: TrialSpec, **more: Any) -> TrialOrder:
+def order_of(trial: TrialSpec, **more: Any) -> TrialJob:
     """To run a trial on the processor, with joules from a model."""
     fields = {"order": 0, "device": "cpu", "environment": "here", "data_dir": "data", "download": False, **more}
-    return TrialOrder(spec=trial, **{"energy_origins": MODELLED, **fields})
+    return TrialJob(spec=trial, **{"energy_origins": MODELLED, **fields})
 
 
 def point(step: int = 10, accuracy: float = 0.9, nll: float | None = 0.3, **more: Any) -> CurvePoint:

@@ -16,7 +16,7 @@ from harmbench.errors import RegionError
 COUNTRIES = DataSource().get_global_energy_mix_data()
 BY_HAND = {
     "France": ("FRA", 1.0, 56.04),
-    "France, a data centre": ("FRA", 1.3, 72.852),
+    "France, a data center": ("FRA", 1.3, 72.852),
     "United States": ("USA", 1.0, 369.47),
     "Poland": ("POL", 1.3, 861.25),
     "world": ("world", 1.0, 475.0),

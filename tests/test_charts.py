@@ -185,7 +185,7 @@ def test_nothing_is_cut_off_however_long_names_are(figure: Figure) -> None:
 
 
 @pytest.mark.parametrize("name", ["vision", "language", "pixels"])
-def test_nothing_is_cut_off_in_the_pictures_of_a_report(name: str) -> None:
+def test_nothing_is_cut_off_in_the_plots_of_a_report(name: str) -> None:
     found = list(plots.for_report(store.read(REPORTS / f"example-{name}")))
     assert len(found) >= 4
     for figure in found:
@@ -415,9 +415,9 @@ def test_a_tick_of_equal_seeds_is_darker() -> None:
     shown = DotPanel(title="", dots=(dot,))
     canvas = Dots(**WORDS, axis="a", panels=(shown,), limits=(0.0, 10.0)).paint()
     found = {
-        round(path.vertices[0][0] / (0.21 * 72)): colour[3]
+        round(path.vertices[0][0] / (0.21 * 72)): color[3]
         for collection in canvas.artists
-        for path, colour in zip(collection.get_paths(), collection.get_edgecolors(), strict=True)
+        for path, color in zip(collection.get_paths(), collection.get_edgecolors(), strict=True)
         if collection.get_zorder() == 1.5 and len(path.vertices) == 2
     }
     assert found == {1: pytest.approx(0.45), 2: pytest.approx(1 - 0.55**2), 3: pytest.approx(1 - 0.55**8)}
@@ -448,7 +448,7 @@ def test_a_marker_of_many_looks_as_matplotlib_draws_it(filling: str) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(MARKERS, 2)))
-def test_markers_of_one_colour_that_lie_on_each_other_leave_no_hole(one: str, other: str) -> None:
+def test_markers_of_one_color_that_lie_on_each_other_leave_no_hole(one: str, other: str) -> None:
     both = [Marker(36, 36, Look("#000000", marker, "full", "-")) for marker in (one, other)]
     made = markers(both, 40, transform=points())
     assert len(made.get_paths()) == 1
@@ -461,6 +461,6 @@ def test_lines_of_one_look_are_one_path_and_look_as_each_alone() -> None:
     looks = [("#0072B2", "-", 3.0), (("#D55E00", 0.5), "--", 1.0)] * 2
     found = polylines([Polyline(line, *drawn) for line, drawn in zip(ends, looks, strict=True)], transform=points())
     assert len(found.get_paths()) == 2
-    colours, styles, widths = zip(*looks, strict=True)
-    expected = LineCollection(ends, colors=colours, linestyles=styles, linewidths=widths, transform=points())
+    colors, styles, widths = zip(*looks, strict=True)
+    expected = LineCollection(ends, colors=colors, linestyles=styles, linewidths=widths, transform=points())
     assert np.abs(pixels(found) - pixels(expected)).mean() < 1

@@ -20,8 +20,8 @@ from harmbench.results.records import EnergyReading, TrialRecord
 from harmbench.runner import checkpoints
 from harmbench.runner import trial as trials
 from harmbench.runner.checkpoints import Checkpoint
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import Trained, Training
 from tests.samples import order_of, spec
 from tests.test_end_to_end import findings, harmbench, start
@@ -31,7 +31,7 @@ TASK = {"dataset": "modular_addition", "meters": METERS_HERE}
 CASES: dict[str, dict[str, Any]] = {
     "adam, the best state": {"distance": "euclidean", "backbone": "token_mlp", **TASK},
     "dropout and noise": {"distance": "hamming[variant=gumbel]", "backbone": "token_transformer", **TASK},
-    "a learnt matrix and exponent": {
+    "a learned matrix and exponent": {
         "distance": "mahalanobis[variant=full]",
         "loss": "harmonic[n=learnable]",
         "backbone": "token_mlp",
@@ -84,13 +84,13 @@ class Cut:
         self._step = step
 
 
-def set_up(case: dict[str, Any], keeper: Any = None) -> tuple[Training, Any, list[Watcher]]:
+def set_up(case: dict[str, Any], checkpoints: Any = None) -> tuple[Training, Any, list[Watcher]]:
     trial = spec(**{"loss": "harmonic", **case, "protocol": {"evaluations": 3, **case.get("protocol", {})}})
     splits = DATASETS.parse(trial.dataset).load(Path("data"), download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    ledger = PhaseLedger(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
-    return Training(trial, model, splits, watchers, ledger, lambda step, steps: None, keeper), model, watchers
+    ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
+    return Training(trial, model, splits, watchers, ledger, lambda step, steps: None, checkpoints), model, watchers
 
 
 def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, Any]:
@@ -107,19 +107,19 @@ def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, An
 def resumed(case: dict[str, Any], folder: Path, *steps: int) -> dict[str, Any]:
     """What a training finds that is cut off a few steps after each of these steps."""
     for step in steps:
-        keeper = Cut(folder, step)
-        training, _, _ = set_up(case, keeper)
+        checkpoints = Cut(folder, step)
+        training, _, _ = set_up(case, checkpoints)
         checkpoint = checkpoints.load(folder, "trial")
         if checkpoint:
-            training.go_on_from(checkpoint.state)
-            keeper.begin_at(checkpoint.step)
+            training.resume_from(checkpoint.state)
+            checkpoints.begin_at(checkpoint.step)
         with pytest.raises(CutOffError):
             training.run()
     training, model, watchers = set_up(case)
     checkpoint = checkpoints.load(folder, "trial")
     assert checkpoint is not None
     assert checkpoint.step == steps[-1]
-    training.go_on_from(checkpoint.state)
+    training.resume_from(checkpoint.state)
     return found(training.run(), model, watchers)
 
 
@@ -153,17 +153,17 @@ def test_every_meter_carries_what_it_has_seen() -> None:
 
 
 def test_a_watcher_that_cannot_tell_is_named(tmp_path: Path) -> None:
-    from harmbench.runner.resume import Keeper, blind
+    from harmbench.runner.checkpoint_manager import CheckpointManager, blind
 
     class Blind(Watcher):
         def on_step(self, step: Any) -> None: ...
 
     assert blind([Blind(), Watcher()], ["blind", "seeing"]) == ("blind",)
-    keeper = Keeper(tmp_path, "trial", 60, "there")
-    assert list(keeper.caveats(["blind"])) == []
+    checkpoints = CheckpointManager(tmp_path, "trial", 60, "there")
+    assert list(checkpoints.caveats(["blind"])) == []
     checkpoints.save(tmp_path, "trial", Checkpoint(40, "here", (20,), {"step": 40}))
-    assert keeper.read() == {"step": 40}
-    sums, elsewhere, seen = keeper.caveats(["blind"])
+    assert checkpoints.read() == {"step": 40}
+    sums, elsewhere, seen = checkpoints.caveats(["blind"])
     assert "from step 20, 40" in sums
     assert "another environment" in elsewhere
     assert seen.endswith("saw the last part only: blind")

@@ -23,7 +23,7 @@ from harmbench.planning import environment, plan, suite
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialOrder, run_trial
+from harmbench.runner.trial import Link, TrialJob, run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -139,7 +139,7 @@ def text_trial(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
         "datasets": [f"text:{folder}[vocabulary=300,length=16,held_out=8]"],
         "backbones": ["gpt2"],
         "losses": ["cross_entropy"],
-        "protocol": {"steps": 2, "batch_size": 2, "evaluations": 1, "examine_samples": 16, "warmup_steps": 0},
+        "protocol": {"steps": 2, "batch_size": 2, "evaluations": 1, "analysis_samples": 16, "warmup_steps": 0},
         "meters": ["perplexity", "throughput", "energy", "embedding", "analogies"],
     }
     try:
@@ -154,7 +154,7 @@ def _trial(planned: plan.Plan, order: int, environment_id: str) -> TrialRecord:
     threads = torch.get_num_threads()
     try:
         return run_trial(
-            TrialOrder(
+            TrialJob(
                 spec=planned.trials[order],
                 order=order,
                 device="cpu",

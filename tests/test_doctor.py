@@ -28,7 +28,7 @@ from harmbench.energy.traps import TRAPS, Facts
 from harmbench.errors import MeasurementError
 from harmbench.executors import LocalExecutor
 from harmbench.planning import environment, plan, suite
-from harmbench.results.records import BlockRecord, BoardState, EnergyOrigin, EnergyReading, IdleWindow
+from harmbench.results.records import BoardState, EnergyOrigin, EnergyReading, IdleWindow, InvocationRecord
 from harmbench.results.store import read
 from harmbench.runner import RunOptions, run
 from harmbench.runner.run import _order as order_of
@@ -224,11 +224,11 @@ def test_idle_power_of_a_counter_that_fails_is_missing(machine):
     assert window.watts("ram") == 8.0
 
 
-def block(moment: str, watts: float | None, device: str = "cpu", name: str = "b") -> BlockRecord:
+def block(moment: str, watts: float | None, device: str = "cpu", name: str = "b") -> InvocationRecord:
     """An idle window of 4 s."""
     joules = None if watts is None else 4 * watts
     idle = IdleWindow(seconds=4.0, joules={"cpu": joules}, reasons={} if joules else {"cpu": "it froze"})
-    return BlockRecord(block=name, device=device, environment="here", moment=moment, started="", idle=idle)
+    return InvocationRecord(invocation=name, device=device, environment="here", moment=moment, started="", idle=idle)
 
 
 # A trial whose CPU takes 100/3 J in 1.5 s.
@@ -244,21 +244,21 @@ NET = {
 
 @pytest.mark.parametrize(("blocks", "net"), NET.values(), ids=NET)
 def test_net_is_gross_less_idle(blocks, net):
-    found = {m.name: m for m in net_of_idle(record(block="b"), idle_power(blocks))}
+    found = {m.name: m for m in net_of_idle(record(invocation="b"), idle_power(blocks))}
     assert found["cpu_joules_net"].value == pytest.approx(net)
     assert found["cpu_joules_net"].origin == "modelled"  # as the gross
     assert found["gpu_joules_net"].reason == "no GPU takes part"
 
 
 def test_net_says_where_it_comes_from():
-    (cpu, *_) = net_of_idle(record(block="b"), idle_power([block("start", 10.0), block("end", 14.0)]))
+    (cpu, *_) = net_of_idle(record(invocation="b"), idle_power([block("start", 10.0), block("end", 14.0)]))
     assert "gross less idle: 10 W at the start, 14 W at the end; unsteady" in cpu.reason
-    (cpu, *_) = net_of_idle(record(block="b"), idle_power([block("start", None)]))
+    (cpu, *_) = net_of_idle(record(invocation="b"), idle_power([block("start", None)]))
     assert (cpu.value, cpu.reason) == (None, "idle power: it froze")
 
 
 def test_a_guess_of_memory_has_no_net():
-    names = {m.name for m in net_of_idle(record(block="b"), idle_power([block("start", 10.0)]))}
+    names = {m.name for m in net_of_idle(record(invocation="b"), idle_power([block("start", 10.0)]))}
     assert names == {"cpu_joules_net", "gpu_joules_net"}
 
 
@@ -279,7 +279,7 @@ def test_unsteady_idle_power_is_told(blocks, said):
 
 
 def test_without_idle_windows_there_is_no_net():
-    assert net_of_idle(record(block="b"), idle_power([])) == ()
+    assert net_of_idle(record(invocation="b"), idle_power([])) == ()
     assert net_of_idle(record(), idle_power([block("start", 1.0)])) == ()
 
 
@@ -307,7 +307,7 @@ def test_ctrl_c_does_not_wait_for_idle_power(tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - began < 60
-    (start,) = read(tmp_path / "run").blocks
+    (start,) = read(tmp_path / "run").invocations
     assert start.idle.seconds < 60
 
 
@@ -329,7 +329,7 @@ def test_boards_are_numbered_as_nvml_does_unless_you_say(own, found, tmp_path, m
 @pytest.mark.parametrize(("devices", "method"), [(("cuda:0",), "counter"), (("cuda:0", "cuda:1"), "missing")])
 def test_several_devices_leave_processor_and_memory_without_an_origin(devices, method, tmp_path):
     source = SimpleNamespace(origins=lambda: {"cpu": COUNTER, "gpu": COUNTER, "ram": COUNTER})
-    block = SimpleNamespace(spending=None, environment="here", id="block")
+    block = SimpleNamespace(spending=None, environment="here", id="invocation")
     options = RunOptions(tmp_path, devices, tmp_path)
     origins = order_of(((0, record().spec),), (), block, options, "cuda:0", source)["energy_origins"]
     assert {part: origin["method"] for part, origin in origins.items()} == {
@@ -421,7 +421,7 @@ def test_what_is_not_measured(origins, devices, wanting):
 
 def test_doctor_on_this_machine_says_why_not():
     with doctor.instruments_for(["cpu"]) as instruments:
-        found = doctor.examine(["cpu"], instruments, seconds=0.3)
+        found = doctor.diagnose(["cpu"], instruments, seconds=0.3)
     assert set(found.origins) == {"cpu", "gpu", "ram"}
     for origin in (*found.origins.values(), *found.direct_origins.values()):
         assert origin.method != "missing" or origin.detail

@@ -117,9 +117,9 @@ def test_run_report_and_resume(suite: Path, done: Path, tmp_path: Path) -> None:
 
 
 def idle_and_instruments_are_kept(data: store.RunData) -> None:
-    start, end = data.blocks
+    start, end = data.invocations
     assert (start.moment, end.moment) == ("start", "end")
-    assert {trial.block for trial in data.trials} == {start.block} == {end.block}
+    assert {trial.invocation for trial in data.trials} == {start.invocation} == {end.invocation}
     assert start.idle
     assert start.idle.seconds >= 0.2
     assert (start.idle.watts("ram") or 0) > 0
@@ -130,7 +130,7 @@ def idle_and_instruments_are_kept(data: store.RunData) -> None:
 
 def test_phases_add_up_to_the_trials_time_and_energy(done: Path) -> None:
     for trial in store.read(done).trials:
-        assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate", "examine"]
+        assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate", "analyze"]
         assert sum(phase.seconds for phase in trial.phases) == pytest.approx(trial.wall_seconds, rel=0.02)
         train = next(phase for phase in trial.phases if phase.phase == "train")
         assert train.windows == 4

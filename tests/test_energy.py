@@ -105,7 +105,7 @@ def test_readings_from_several_threads_count_once(known):
     assert 0.1 < bombard(known, rounds=40) < 1.02
 
 
-def test_readings_that_are_not_serialised_are_caught(known, monkeypatch):
+def test_readings_that_are_not_serialized_are_caught(known, monkeypatch):
     monkeypatch.setattr(type(known._tracker), "reading", NoLock())
     assert bombard(known, rounds=20) > 1.3
 

@@ -17,7 +17,7 @@ from harmbench.energy.instruments import Instruments
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.results import store
-from harmbench.results.records import BlockRecord, EnergyReading, TrialRecord
+from harmbench.results.records import EnergyReading, InvocationRecord, TrialRecord
 from harmbench.runner import trial as trials
 from tests.machines import Machine, Scripted
 from tests.samples import order_of, spec
@@ -74,7 +74,7 @@ def run_trial(machine: Machine, source: Instruments, monkeypatch, seed: int = 0,
             return source.read()
 
     trial = spec(seed=seed, meters=("quality", "convergence", "energy"))
-    order = order_of(trial, order=seed, energy_origins=source.origins(), block="block")
+    order = order_of(trial, order=seed, energy_origins=source.origins(), invocation="invocation")
     threads = torch.get_num_threads()
     try:
         return trials.run_trial(order, Link(), clock=machine.clock)
@@ -87,14 +87,14 @@ def phase(record: TrialRecord, name: str = "train"):
     return next(phase for phase in record.phases if phase.phase == name)
 
 
-def reported(folder, records, blocks=()):
+def reported(folder, records, invocations=()):
     """What a report says of stored records: the report, and its rows by measure."""
     header = {"suite": SUITE, "planned": len(records), "excluded": []}
     with store.RunStore.open(folder, "key", header) as run:
         for record in records:
             run.append(record)
-        for block in blocks:
-            run.append_block(block)
+        for end in invocations:
+            run.append_invocation(end)
     composed = report.compose(store.read(folder), carbon.grid(intensity=1000.0))
     return composed, {row["measure"]: row for row in composed.measurements}
 
@@ -116,7 +116,9 @@ def test_known_joules_of_real_readers_reach_the_report(machine, real, monkeypatc
         machine.watts["cpu"], machine.nvml.watts[0] = 16.0, 32.0
         measured = measure_idle(real, 5.0, wait=machine.pass_by, clock=machine.clock)
         idle.append(
-            BlockRecord(block="block", device="cpu", environment="here", moment=moment, started="", idle=measured)
+            InvocationRecord(
+                invocation="call", device="cpu", environment="here", moment=moment, started="", idle=measured
+            )
         )
         machine.watts["cpu"], machine.nvml.watts[0] = 64.0, 256.0
     record = run_trial(machine, real, monkeypatch)

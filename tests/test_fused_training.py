@@ -46,7 +46,7 @@ def fresh_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 def classifier(distance: str, n: str = "sqrt_d") -> Classifier:
     """A model whose features are its inputs, its learnable numbers off their start."""
     torch.manual_seed(0)
-    model = Classifier(nn.Identity(), DistanceHead(N, K, distance, centre_std=1.0), Objective(f"harmonic[n={n}]", N))
+    model = Classifier(nn.Identity(), DistanceHead(N, K, distance, center_std=1.0), Objective(f"harmonic[n={n}]", N))
     with torch.no_grad():
         for parameter in (*model.head.distance_parameters.values(), *model.objective.parameters()):
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -56,8 +56,8 @@ def classifier(distance: str, n: str = "sqrt_d") -> Classifier:
 def features(kind: str, model: Classifier, rows: int = B) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(1)
     x, y = torch.randn(rows, N, generator=rng), torch.arange(rows) % K
-    centres = model.head.weight.detach()
-    near = centres[y] + 1e-2 * x  # so near that a product form has lost three digits
+    centers = model.head.weight.detach()
+    near = centers[y] + 1e-2 * x  # so near that a product form has lost three digits
     behind_relu = torch.where(x > 0, x, 0.0)
     return {"ordinary": x, "near": near, "behind a ReLU": behind_relu, "huge": 1e6 * x}[kind], y
 
@@ -89,7 +89,7 @@ def disagreements(model: Classifier, x: Tensor, y: Tensor, patch: pytest.MonkeyP
         return {name: float((found[name] - t).abs().max() / t.abs().max().clamp_min(1e-30)) for name, t in true.items()}
 
     allowed = {name: max(1e-5, 16 * error) for name, error in errors(plain).items()}
-    # The matrix's gradient sums up features' and centres', which cancel by |x| / |x - w|: up to 100, of some roundings.
+    # The matrix's gradient sums up features' and centers', which cancel by |x| / |x - w|: up to 100, of some roundings.
     allowed |= {name: max(error, 3e-5) for name, error in allowed.items() if name.endswith(".lower")}
     return {name: error for name, error in errors(fast).items() if not error <= allowed[name]}
 
@@ -121,7 +121,7 @@ def test_what_the_call_maps_and_multiplies_itself(distance: str, isa: str, fresh
 
 def test_a_wrong_call_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     class Doubled(native.Step):
-        """Deliberately wrong: the centres' gradient counts twice."""
+        """Deliberately wrong: the centers' gradient counts twice."""
 
         def __call__(self, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
             found = super().__call__(*arguments)
@@ -227,14 +227,14 @@ def test_the_benchmark_of_steps_measures_what_it_says(tmp_path: Path, capsys: py
 
 
 def _special(kind: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, centres and targets at which a distance made of cosines has its corners."""
+    """Features, centers and targets at which a distance made of cosines has its corners."""
     rng = torch.Generator().manual_seed(5)
     x, w, y = torch.randn(B, N, generator=rng), torch.randn(K, N, generator=rng), torch.arange(B) % K
     if kind == "opposite":
         x[:20] = -w[(y[:20] + 1) % K] * torch.arange(1.0, 21)[:, None] * (1 + 1e-4 * x[:20])
     elif kind == "a zero and a constant feature":
         x[3], x[4] = 0, 3.7
-    elif kind == "a zero centre":
+    elif kind == "a zero center":
         w[6] = 0
     elif kind == "long":
         x, w = 60 * x, 80 * w
@@ -248,7 +248,7 @@ def _special(kind: str) -> tuple[Tensor, Tensor, Tensor]:
 CORNERS = [
     (distance, kind)
     for distance in ("cosine", "correlation", "angular", "poincare", "squared_euclidean")
-    for kind in ("opposite", "a zero and a constant feature", "a zero centre", "long", "short")
+    for kind in ("opposite", "a zero and a constant feature", "a zero center", "long", "short")
 ]
 
 

@@ -154,7 +154,7 @@ def test_it_is_blind_to_scale(scale: float) -> None:
     torch.testing.assert_close(harmonic_loss(scale * x, scale * w, y), harmonic_loss(x, w, y), rtol=1e-5, atol=0)
 
 
-def test_features_on_a_centre() -> None:
+def test_features_on_a_center() -> None:
     x, w, y = _problem()
     x = w[y].clone().requires_grad_()
     loss = harmonic_loss(x, w, y)
@@ -170,11 +170,11 @@ def test_it_is_the_head_and_cross_entropy() -> None:
     torch.testing.assert_close(harmonic_loss(x, head.weight, y, distance="manhattan"), F.cross_entropy(head(x), y))
 
 
-LEARNT = ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]", "minkowski[p=learnable]")
+LEARNED = ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]", "minkowski[p=learnable]")
 
 
 @pytest.mark.parametrize("how", ["one call", "products of torch", "torch alone"])
-@pytest.mark.parametrize("address", LEARNT)
+@pytest.mark.parametrize("address", LEARNED)
 def test_learnable_distances_learn(address: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if how == "torch alone":
         monkeypatch.setattr("harmbench.nn.kernels.native.is_available", lambda: False)
@@ -305,7 +305,7 @@ def test_a_large_vocabulary_never_writes_rows_by_classes() -> None:
 
 @pytest.mark.parametrize("distance", [str(distance) for distance in DISTANCES.every_variant()])
 def test_vectors_may_lie_anywhere_in_memory(distance: str) -> None:
-    """Expanded features and transposed centres count as their copies do; reading past them met what lay there."""
+    """Expanded features and transposed centers count as their copies do; reading past them met what lay there."""
     rng = torch.Generator().manual_seed(4)
     bias, turned = torch.rand(16, generator=rng), torch.rand(16, 10, generator=rng)
     y = torch.arange(64) % 10

@@ -1,4 +1,4 @@
-"""Heads as a library: in anybody's model, optimiser and training loop."""
+"""Heads as a library: in anybody's model, optimizer and training loop."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_cross_entropy_of_a_harmonic_head_is_the_harmonic_loss(distance):
 def test_every_parameter_of_a_harmonic_head_learns(distance, n):
     model = nn.Sequential(nn.Linear(8, 8), HarmonicHead(8, 4, distance, n))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
         cross_entropy(model(X), TARGETS).backward()
-        optimiser.step()
+        optimizer.step()
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
     assert ("1.objective.loss_parameters.log_n" in before) == (n == "learnable")
     learns = distance.startswith("mahalanobis") or distance == "minkowski[p=learnable]"

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from harmbench.cli import app
 from harmbench.report import figures
 from harmbench.report.formats import FORMATS, Column, Report, Section, Table
-from harmbench.report.formats.html._pictures import inline
+from harmbench.report.formats.html._plots import inline
 from harmbench.report.formats.html._tables import number, verdict_key
 from harmbench.report.formats.html._verdicts import decided, tally
 from tests.browser import CHROMIUM, NO_CHROMIUM, Browser
@@ -106,13 +106,13 @@ def named(names: tuple[str, ...]) -> Report:
         columns=(Column(label="head", numeric=False), Column(label="verdict", numeric=False)),
         rows=((names[0], "better"), (names[3], f"not decided ({names[4]})"), (names[5], "worse")),
     )
-    picture = report.figures[0].model_copy(update={"name": names[2], "caption": names[3]})
+    plot = report.figures[0].model_copy(update={"name": names[2], "caption": names[3]})
     return report.model_copy(
         update={
             "title": names[0],
             "subtitle": names[1],
             "summary": (*names, *(f"**{name}**: {name}" for name in names)),
-            "figures": (picture,),
+            "figures": (plot,),
             "sections": tuple(Section(title=name, tables=(table, judged, compared)) for name in names),
             "notes": names,
             "environment": tuple((name, name) for name in names),
@@ -283,10 +283,10 @@ def test_verdicts_are_sorted_by_what_they_say():
     assert len({verdict_key(text) for text in order}) == len(order)
 
 
-# --- pictures and colours --------------------------------------------------------------------------------------
+# --- plots and colors --------------------------------------------------------------------------------------
 
 
-def test_a_picture_keeps_nothing_that_runs_loads_or_clashes():
+def test_a_plot_keeps_nothing_that_runs_loads_or_clashes():
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
         "<style>*{fill:red}</style><script>alert(1)</script><foreignObject/>"
@@ -302,9 +302,9 @@ def test_a_picture_keeps_nothing_that_runs_loads_or_clashes():
     assert [a.get("href") for _, a in page.elements[4:]] == ["#P1-1", None, "data:image/png;base64,AA=="]
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance as WCAG 2.2 defines it."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -317,10 +317,10 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_has_the_contrast_of_level_aa(theme):
     css = files("harmbench.report.formats.html").joinpath("page.css").read_text(encoding="utf-8")
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[theme]))
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[theme]))
     pairs = [(ink, paper) for ink in ("ink", "quiet", "link", "good", "bad", "open") for paper in ("surface", "raised")]
     pairs += [(look, f"{look}-soft") for look in ("good", "bad", "open")]
-    weak = {pair: ratio for pair in pairs if (ratio := contrast(colours[pair[0]], colours[pair[1]])) < 4.5}
+    weak = {pair: ratio for pair in pairs if (ratio := contrast(colors[pair[0]], colors[pair[1]])) < 4.5}
     assert weak == {}
 
 
@@ -404,7 +404,7 @@ def test_everything_opens_and_folds_again(browser):
 
 @in_browser
 @pytest.mark.parametrize("width", [390, 1280])
-def test_only_tables_and_pictures_scroll_sideways(browser, width):
+def test_only_tables_and_plots_scroll_sideways(browser, width):
     browser.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
     assert browser.run("document.documentElement.scrollWidth") <= width
 

@@ -1,4 +1,4 @@
-"""Language models in training: decay, batches in parts, precision, memory of the head, what reaches the optimiser."""
+"""Language models in training: decay, batches in parts, precision, memory of the head, what reaches the optimizer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harmbench.nn.distances import DISTANCES
 from harmbench.planning.suite import check
 from harmbench.results.records import Protocol, TrialSpec
 from harmbench.runner import train
-from harmbench.runner.examine import count_flops
+from harmbench.runner.held_out import count_flops
 from harmbench.runner.model import Classifier, build, learning_rate, optimizer_for
-from harmbench.runner.questions import IGNORED
+from harmbench.runner.targets import IGNORED
 from harmbench.runner.train import training_step
 from tests.samples import spec
 
@@ -181,7 +181,7 @@ def test_operations_of_a_step_do_not_depend_on_its_parts(distance: str | None) -
 
 
 @pytest.mark.parametrize("distance", ADDRESSES)
-def test_under_bfloat16_distances_loss_and_gradients_of_centres_are_float32(distance: str) -> None:
+def test_under_bfloat16_distances_loss_and_gradients_of_centers_are_float32(distance: str) -> None:
     asked = trial(distance, precision="bfloat16")
     model = model_of(asked)
     inputs, targets = batch(4)
@@ -255,16 +255,16 @@ def test_a_head_that_writes_tokens_by_classes_is_caught() -> None:
 @pytest.mark.parametrize("tied", ["true", "false"])
 @pytest.mark.parametrize("distance", ["mahalanobis[variant=diagonal]", "mahalanobis[variant=full]"])
 @pytest.mark.parametrize("backbone", BACKBONES_HERE)
-def test_what_mahalanobis_learns_is_in_the_optimiser_and_moves(backbone: str, distance: str, tied: str) -> None:
+def test_what_mahalanobis_learns_is_in_the_optimizer_and_moves(backbone: str, distance: str, tied: str) -> None:
     asked = trial(distance, f"{backbone}[tied={tied}]", optimizer="adamw", weight_decay=0.1)
     model = model_of(asked)
     optimizer = optimizer_for(model, asked.protocol)
     held = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    learnt = dict(model.head.distance_parameters.items())  # type: ignore[operator, union-attr]
-    assert learnt
-    before = {name: p.detach().clone() for name, p in learnt.items()}
+    learned = dict(model.head.distance_parameters.items())  # type: ignore[operator, union-attr]
+    assert learned
+    before = {name: p.detach().clone() for name, p in learned.items()}
     training_step(model, optimizer, *batch(4), asked.protocol)
-    for name, parameter in learnt.items():
+    for name, parameter in learned.items():
         assert held[id(parameter)] == 0
         assert not torch.equal(parameter, before[name]), name
 

@@ -21,7 +21,7 @@ from harmbench.report.formats import FORMATS
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, Measurement, TrialRecord
 from harmbench.results.store import RunData
-from harmbench.runner.trial import Link, TrialOrder, run_trial
+from harmbench.runner.trial import Link, TrialJob, run_trial
 from tests.samples import MODELLED, record, spec
 
 HERE = Path(package.__file__).parents[1]  # the command runs elsewhere, and is to run this code
@@ -167,7 +167,7 @@ def at_a_learning_rate_of_a_million() -> RunData:
         spec("euclidean", "harmonic", protocol=protocol, meters=meters),
     ]
     around = {"device": "cpu", "environment": "here", "data_dir": "data", "download": False}
-    orders = [TrialOrder(spec=each, order=i, energy_origins=MODELLED, **around) for i, each in enumerate(specs)]
+    orders = [TrialJob(spec=each, order=i, energy_origins=MODELLED, **around) for i, each in enumerate(specs)]
     suite = {"name": "high", "datasets": ["digits"], "backbones": ["mlp"], "claims": []}
     header = {"suite": {**suite, "protocol": specs[0].protocol.model_dump()}, "planned": len(specs)}
     threads = torch.get_num_threads()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harmbench.report import phases
-from harmbench.results.records import BlockRecord, IdleWindow, PhaseTotal
+from harmbench.results.records import IdleWindow, InvocationRecord, PhaseTotal
 from harmbench.results.store import RunData
 from tests.samples import record, spec
 
@@ -27,30 +27,30 @@ def rows(data: RunData) -> dict[str, tuple[str, ...]]:
 
 
 def test_phases_add_up_over_trials() -> None:
-    parts = total("train", 8.0, 100.0), total("examine", 2.0, 11.0)
+    parts = total("train", 8.0, 100.0), total("analyze", 2.0, 11.0)
     assert rows(run(parts, parts)) == {
         "train": ("16", "80.0", "200", "32"),
-        "examine": ("4", "20.0", "22", "8"),
+        "analyze": ("4", "20.0", "22", "8"),
         "sum of the phases": ("20", "100", "222", "40"),
         "trials' own clock": ("20.2", "101.0", "", ""),
     }
 
 
 def test_a_missing_part_is_no_zero() -> None:
-    whole, torn = total("train", 8.0, 100.0), total("examine", 2.0, None)
-    found = rows(run((whole, total("examine", 2.0, 11.0)), (whole, torn)))
-    assert found["examine"] == ("4", "20.0", "11 (1/2)", "8")
+    whole, torn = total("train", 8.0, 100.0), total("analyze", 2.0, None)
+    found = rows(run((whole, total("analyze", 2.0, 11.0)), (whole, torn)))
+    assert found["analyze"] == ("4", "20.0", "11 (1/2)", "8")
     assert found["sum of the phases"] == ("20", "100", "111 (1/2)", "40"), "a trial with a part missing has no sum"
-    assert rows(run((torn,)))["examine"][2] == "n/a"
+    assert rows(run((torn,)))["analyze"][2] == "n/a"
 
 
 def test_idle_windows_stand_beside() -> None:
     idle = IdleWindow(seconds=2.0, joules={"cpu": 3.0, "gpu": None, "ram": 1.0})
     ends = tuple(
-        BlockRecord(block="b", device="cpu", environment="here", moment=moment, started="", idle=idle)
+        InvocationRecord(invocation="b", device="cpu", environment="here", moment=moment, started="", idle=idle)
         for moment in ("start", "end")
     )
-    found = rows(run((total("train", 10.0, 5.0),), blocks=ends))
+    found = rows(run((total("train", 10.0, 5.0),), invocations=ends))
     assert found["idle, outside the trials"] == ("4", "", "6", "2")
     assert found["sum of the phases"][0] == "10"
 

@@ -1,4 +1,4 @@
-"""Models and tokenisers that exist already, from folders that `save_pretrained` wrote."""
+"""Models and tokenizers that exist already, from folders that `save_pretrained` wrote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harmbench.backbones._language import TransformersBackbone
 from harmbench.datasets import DATASETS, Dataset
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
 from harmbench.runner.model import build
-from harmbench.runner.questions import posed
+from harmbench.runner.targets import posed
 from tests.contracts.test_backbones import check
 from tests.samples import spec
 
@@ -107,7 +107,7 @@ def test_a_masked_model_keeps_the_contract_and_loses_its_pooler(tmp_path: Path) 
 
 @pytest.mark.parametrize(("rows", "tied"), [(0, "false"), (7, "true")])
 def test_pretrained_weights_are_those_of_the_folder(rows: int, tied: str, tmp_path: Path) -> None:
-    """Also where their table is longer than the tokeniser."""
+    """Also where their table is longer than the tokenizer."""
     size = a_tokenizer(tmp_path / "m")
     saved = a_model(tmp_path / "m", "gpt2", size + rows)
     dataset = corpus(tmp_path, tokenizer=tmp_path / "m")
@@ -183,7 +183,7 @@ def test_changed_weights_are_another_trial(tmp_path: Path) -> None:
     assert gpt2.content().startswith("transformers ")
 
 
-# Tokenisers.
+# Tokenizers.
 
 
 def test_an_existing_tokenizer_writes_the_tokens(tmp_path: Path) -> None:

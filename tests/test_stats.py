@@ -358,9 +358,9 @@ def test_a_bootstrap_is_its_generators_and_stratified():
 
 @pytest.mark.parametrize(("seeds", "least"), [(3, 0.91), (5, 0.92), (10, 0.93)])
 def test_a_bootstrap_interval_covers(seeds, least):
-    centres = np.linspace(0, 6, 8)[:, None]
-    truth = float(interquartile_mean((centres + RNG.normal(size=(8, 50000))).ravel()))
-    runs = [aggregate(centres + RNG.normal(size=(8, seeds)), RNG, repetitions=300) for _ in range(400)]
+    centers = np.linspace(0, 6, 8)[:, None]
+    truth = float(interquartile_mean((centers + RNG.normal(size=(8, 50000))).ravel()))
+    runs = [aggregate(centers + RNG.normal(size=(8, seeds)), RNG, repetitions=300) for _ in range(400)]
     covered = np.mean([run.low < truth < run.high for run in runs])
     assert least - 2 * math.sqrt(0.05 * 0.95 / 400) < covered < 0.985
 

@@ -109,7 +109,7 @@ def test_a_trial_that_failed_and_then_ended_well_is_done(run):
 def test_records_that_cannot_be_read_are_not_done(run):
     fill(run, 2)
     lines = (run / "trials.jsonl").read_text().splitlines()
-    foreign = json.dumps({**json.loads(lines[0]), "colour": "red"})
+    foreign = json.dumps({**json.loads(lines[0]), "color": "red"})
     (run / "trials.jsonl").write_text("\n".join([foreign, lines[1], "[1]", "null"]) + "\n")
     with opened(run) as store:
         assert store.done == {record(spec(seed=1)).id}

@@ -273,7 +273,7 @@ OTHER = {
 }
 OTHER_PROTOCOL = {
     "warmup_max_steps": 12,
-    "examine_samples": 500,
+    "analysis_samples": 500,
     "steps": 99,
     "epochs": 5.0,
     "batch_size": 32,
@@ -289,7 +289,7 @@ OTHER_PROTOCOL = {
     "schedule": "cosine",
     "lr_warmup_steps": 3,
     "grad_clip": 1.0,
-    "centre_std": 0.1,
+    "center_std": 0.1,
     "precision": "bfloat16",
     "warmup_steps": 1,
     "evaluations": 2,
@@ -297,7 +297,7 @@ OTHER_PROTOCOL = {
     "target_nll": 2.0,
     "select": "last",
     "deterministic": False,
-    "seeds_together": 2,
+    "batched_seeds": 2,
     "threads": 2,
 }
 

@@ -11,12 +11,12 @@ import torch
 
 from harmbench.datasets import DATASETS, Splits
 from harmbench.datasets._text import TextDataset
-from harmbench.datasets._tokenised import END, MASK, SPECIAL, split, token_bytes
+from harmbench.datasets._tokenized import END, MASK, SPECIAL, split, token_bytes
 from harmbench.errors import UsageError
 from harmbench.results.records import EnergyReading
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build
-from harmbench.runner.questions import IGNORED, asking, masked, posed
+from harmbench.runner.phase_timer import PhaseTimer
+from harmbench.runner.targets import IGNORED, asking, masked, posed
 from harmbench.runner.train import Training, predict
 from tests.contracts.test_meters import measured, outcome
 from tests.samples import spec
@@ -131,7 +131,7 @@ def test_a_language_model_learns_and_its_nll_is_the_one_of_its_logits(backbone, 
     trial = spec("cosine", backbone=f"{backbone}[tied={tied}]", protocol={"steps": 12, "evaluations": 2, "lr": 3e-3})
     splits = posed(small(), "masked" if backbone == "bert" else "next")
     model = build(trial, splits.input_shape, splits.num_classes)
-    ledger = PhaseLedger(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
+    ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
     trained = Training(trial, model, splits, [], ledger, lambda step, steps: None).run()
     assert trained.curve[-1].validation_nll < math.log(300)
     found = predict(model, splits.test_inputs, splits.test_targets, trial.protocol)

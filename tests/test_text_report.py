@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from harmbench import report as reports
 from harmbench.analysis import claims, time_to_target
-from harmbench.analysis.cells import BY_ACCURACY, BY_LOSS, cells_of, is_collapsed, lead_of
+from harmbench.analysis.cells import ACCURACY, LOSS, cells_of, is_collapsed, primary_metric
 from harmbench.energy.carbon import grid
 from harmbench.meters.convergence import LATER, Target, to_target
 from harmbench.planning.suite import check_claims
@@ -67,7 +67,7 @@ def rows(report: Report, title: str) -> dict[str, dict[str, str]]:
 
 def test_the_loss_leads_and_less_is_better():
     (group,) = group_cells(trials())
-    assert group.lead is BY_LOSS
+    assert group.lead is LOSS
     assert [cell.head for cell in group.cells] == ["cosine", "linear", "manhattan"]
     comparison, _ = group.comparisons["cosine + harmonic"]
     by_scipy = scipy_stats.ttest_rel(LOSSES["cosine"], LOSSES[None])
@@ -77,7 +77,7 @@ def test_the_loss_leads_and_less_is_better():
 
 
 def test_images_are_ranked_by_accuracy_as_ever():
-    assert lead_of(cells_of([record(spec())])) is BY_ACCURACY
+    assert primary_metric(cells_of([record(spec())])) is ACCURACY
 
 
 def test_the_first_table_has_perplexity_and_bits_per_byte_first():

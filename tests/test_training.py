@@ -18,8 +18,8 @@ from harmbench.nn.losses import LOSSES
 from harmbench.results.records import EnergyReading, Protocol
 from harmbench.runner import trial as trials
 from harmbench.runner.batches import batch_indices
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import build, count_features, derived_seed, learning_rate, optimizer_for
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import DivergedError, Trained, Training, evaluation_steps, predict, warm_up
 from tests.samples import MODELLED, point, spec
 
@@ -36,7 +36,7 @@ def _one_thread():
 
 def training(trial=None, model=None, splits: Splits = SPLITS) -> Training:
     trial = trial or spec()
-    ledger = PhaseLedger(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+    ledger = PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
     return Training(trial, model or build(trial, SHAPE, 10), splits, [], ledger, lambda step, steps: None)
 
 
@@ -278,8 +278,8 @@ def test_a_distance_head_learns_modular_addition(tied):
     assert (model.head.weight is model.backbone.embedding.weight) == tied
 
 
-def test_heads_share_the_draw_of_wide_centres_too():
-    one, other = (build(spec(d, protocol={"centre_std": 0.3}), SHAPE, 10) for d in ("cosine", "mahalanobis"))
+def test_heads_share_the_draw_of_wide_centers_too():
+    one, other = (build(spec(d, protocol={"center_std": 0.3}), SHAPE, 10) for d in ("cosine", "mahalanobis"))
     assert torch.equal(one.head.weight, other.head.weight)
     assert one.head.weight.std().item() == pytest.approx(0.3, rel=0.05)
 
@@ -291,7 +291,7 @@ def test_seeds_data_sets_and_backbones_start_apart():
     assert len({derived_seed(spec(), purpose) for purpose in ("backbone", "head", "order", "train", "share")}) == 5
 
 
-LEARNT = {
+LEARNED = {
     "mahalanobis": (
         "mahalanobis",
         "harmonic",
@@ -304,8 +304,8 @@ LEARNT = {
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize(("distance", "loss", "names"), LEARNT.values(), ids=LEARNT)
-def test_learnt_tensors_reach_the_optimiser_and_move(distance, loss, names, optimizer):
+@pytest.mark.parametrize(("distance", "loss", "names"), LEARNED.values(), ids=LEARNED)
+def test_learned_tensors_reach_the_optimizer_and_move(distance, loss, names, optimizer):
     trial = spec(distance, loss, protocol={"steps": 3, "optimizer": optimizer})
     model = build(trial, SHAPE, 10)
     before = copied(model)
@@ -360,8 +360,8 @@ def test_prediction_puts_the_mode_back_and_comes_in_blocks(was_training):
     torch.testing.assert_close(logits, copy.deepcopy(model).eval()(inputs).detach())
 
 
-def an_order(trial) -> trials.TrialOrder:
-    return trials.TrialOrder(
+def an_order(trial) -> trials.TrialJob:
+    return trials.TrialJob(
         spec=trial, order=0, device="cpu", environment="here", data_dir="data", download=False, energy_origins=MODELLED
     )
 
@@ -387,10 +387,10 @@ def test_the_test_part_changes_nothing_before_the_test(monkeypatch):
     hidden = SPLITS._replace(test_inputs=torch.full_like(SPLITS.test_inputs, math.nan))
     monkeypatch.setattr(trials, "load", lambda order: hidden)
     blind = trials.run_trial(an_order(spec()), trials.Link())
-    learnt = [
+    learned = [
         [(p.step, p.train_loss, p.validation_accuracy, p.validation_nll) for p in r.curve] for r in (clean, blind)
     ]
-    assert learnt[0] == learnt[1]
+    assert learned[0] == learned[1]
     assert clean.value("test_accuracy") > 0.5
     assert blind.value("test_nll") is None
 
@@ -419,4 +419,4 @@ def test_a_diverged_trial_is_a_result(monkeypatch):
     assert (record.status, record.reason) == ("diverged", "loss nan at step 4")
     assert record.value("nonfinite_step_share") == 1 / 4, "steps after the end of the trial count"
     assert record.value("clipped_step_share") is None
-    assert [phase.phase for phase in record.phases] == ["load", "warm-up", "train", "examine"]
+    assert [phase.phase for phase in record.phases] == ["load", "warm-up", "train", "analyze"]

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from harmbench.analysis.stats import Interval, mean_interval
+from harmbench.results._upgrade import MEASURES
 from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
 
 _SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
@@ -312,7 +313,7 @@ def is_time(name: str) -> bool:
 # --- what heads are ranked by ---------------------------------------------------------------------------------
 
 
-class Lead(NamedTuple):
+class PrimaryMetric(NamedTuple):
     """The measure by which the heads of a place are ranked and compared with the baseline.
 
     Attributes:
@@ -332,13 +333,13 @@ class Lead(NamedTuple):
     worth: float
 
 
-BY_ACCURACY = Lead("test_accuracy", "test accuracy", "%", "points", 100, 1, 0.01)
-BY_LOSS = Lead("test_nll", "test loss", "nat", "nat", 1, -1, 0.01)  # a hundredth of a nat is 1 % of a perplexity
+ACCURACY = PrimaryMetric("test_accuracy", "test accuracy", "%", "points", 100, 1, 0.01)
+LOSS = PrimaryMetric("test_nll", "test loss", "nat", "nat", 1, -1, 0.01)  # a hundredth of a nat is 1 % of a perplexity
 
 
-def lead_of(cells: Iterable[Cell]) -> Lead:
+def primary_metric(cells: Iterable[Cell]) -> PrimaryMetric:
     """Of text the loss, of which perplexity and bits per byte are other forms; of all else the accuracy."""
-    return BY_LOSS if any(cell.is_of_text for cell in cells) else BY_ACCURACY
+    return LOSS if any(cell.is_of_text for cell in cells) else ACCURACY
 
 
 # --- measures --------------------------------------------------------------------------------------------------
@@ -380,6 +381,7 @@ class Measure(NamedTuple):
 
 def find_measure(trials: Sequence[TrialRecord], name: str) -> Measure | None:
     """A measure that the trials have; `joules`, and names that begin so, are processor and accelerator together."""
+    name = MEASURES.get(name, name)
     summed = parts(trials, name)
     found = (Measure(name, m.unit, m.better) for t in trials for m in t.measurements if m.name in summed)
     return next(found, None)

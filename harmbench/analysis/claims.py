@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harmbench.analysis.cells import (
-    BY_ACCURACY,
-    BY_LOSS,
+    ACCURACY,
+    LOSS,
     Cell,
-    Lead,
     Measure,
+    PrimaryMetric,
     cells_of,
     find_measure,
     is_time,
@@ -253,7 +253,7 @@ def _change_to_beat(claim: Claim, direction: str) -> float:
 
 def _too_far_behind(claim: Claim, candidate: Cell, baseline: Cell) -> str:
     """By how much the candidate is behind, where that is more than the claim allows; else empty."""
-    accuracy, loss = (_behind(candidate, baseline, lead) for lead in (BY_ACCURACY, BY_LOSS))
+    accuracy, loss = (_behind(candidate, baseline, lead) for lead in (ACCURACY, LOSS))
     if claim.accuracy_within is not None and accuracy > claim.accuracy_within:
         return f"accuracy is {100 * accuracy:.3g} points"
     if claim.loss_within is not None and loss > claim.loss_within:
@@ -261,7 +261,7 @@ def _too_far_behind(claim: Claim, candidate: Cell, baseline: Cell) -> str:
     return ""
 
 
-def _behind(candidate: Cell, baseline: Cell, lead: Lead) -> float:
+def _behind(candidate: Cell, baseline: Cell, lead: PrimaryMetric) -> float:
     """By how much the candidate's mean is worse than the baseline's; infinite where one has none."""
     ours, theirs = candidate.interval(lead.measure), baseline.interval(lead.measure)
     return lead.sign * (theirs.mean - ours.mean) if ours and theirs else math.inf

@@ -22,7 +22,7 @@ from harmbench.analysis.stats import Interval, alignment, mean_interval
 from harmbench.analysis.stats.cka import MIN_SAMPLES
 
 
-class Likeness(NamedTuple):
+class Similarity(NamedTuple):
     """CKA of one cell's trials.
 
     Attributes:
@@ -37,16 +37,16 @@ class Likeness(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """Of the likeness with the baseline."""
+        """Of the similarity with the baseline."""
         return mean_interval(list(self.with_baseline.values())) if self.with_baseline else None
 
     @property
     def yardstick(self) -> float | None:
-        """Mean likeness of two seeds."""
+        """Mean similarity of two seeds."""
         return float(np.mean(self.between_seeds)) if self.between_seeds else None
 
 
-def likenesses(cells: Sequence[Cell], features: Mapping[str, NDArray[Any]]) -> tuple[Likeness, ...]:
+def similarities(cells: Sequence[Cell], features: Mapping[str, NDArray[Any]]) -> tuple[Similarity, ...]:
     """Of the cells of one place, those of which trials kept features; features that do not vary are left out.
 
     Args:
@@ -59,18 +59,18 @@ def likenesses(cells: Sequence[Cell], features: Mapping[str, NDArray[Any]]) -> t
     for cell in cells:
         own = aligned[cell.key]
         shared = () if cell.is_baseline else sorted(own.keys() & baseline.keys())
-        likeness = Likeness(
+        similarity = Similarity(
             cell,
             {seed: _cka(own[seed], baseline[seed]) for seed in shared if _same_samples(own[seed], baseline[seed])},
             tuple(_cka(one, other) for one, other in combinations(own.values(), 2) if _same_samples(one, other)),
         )
-        if likeness.with_baseline or likeness.between_seeds:
-            found.append(likeness)
+        if similarity.with_baseline or similarity.between_seeds:
+            found.append(similarity)
     return tuple(found)
 
 
 def _aligned(cell: Cell, features: Mapping[str, NDArray[Any]]) -> dict[int, NDArray[np.float64]]:
-    """The centred Gram matrices of a cell's trials, by seed."""
+    """The centered Gram matrices of a cell's trials, by seed."""
     found = {}
     for trial in cell.trials:
         kept = features.get(trial.id)

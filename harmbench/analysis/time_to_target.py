@@ -61,7 +61,7 @@ def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
     if not any(m.name.endswith(SUFFIX) for m in trial.measurements):
         return trial
     unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
-    made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown, trial.together)}
+    made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown, trial.group_size)}
     return trial.but(measurements=tuple(made.get(m.name, m) for m in trial.measurements))
 
 

@@ -19,9 +19,9 @@ class Backbone(Component):
     Class attributes:
         takes: images, tokens or text; a plan pairs the backbone with data sets that give them.
         objective: what a model is asked for: the class of an input, or, of a text, each next token or the masked ones.
-        stacks: whether its modules can be run as a stack, one for each seed, as `seeds_together` asks. A module with a
+        stacks: whether its modules can be run as a stack, one for each seed, as `batched_seeds` asks. A module with a
             method `stacked` runs the stack itself; any other goes through torch.func.vmap. None may hold buffers, such
-            as the statistics of a batch normalisation.
+            as the statistics of a batch normalization.
     """
 
     takes: ClassVar[Inputs] = "images"
@@ -41,14 +41,14 @@ class Backbone(Component):
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, inputs -> features (B, N), or (B, T, N) of text, initialised from torch's global generator.
+        """A fresh module, inputs -> features (B, N), or (B, T, N) of text, initialized from torch's global generator.
 
         Args:
             input_shape: (C, H, W) for images (B, C, H, W), float32; (T, V) for tokens and text (B, T), int64, all
                 below V.
         """
 
-    def centres(self, module: nn.Module) -> nn.Parameter | None:
+    def centers(self, module: nn.Module) -> nn.Parameter | None:
         """The parameter (K, N) of a module built here that is to be the head's weight too.
 
         None, the rule, leaves the head its own.

@@ -1,4 +1,4 @@
-"""What language models share: the transformers library, an embedding that may be the class centres, and sizes."""
+"""What language models share: the transformers library, an embedding that may be the class centers, and sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Size = Literal["tiny", "small", "paper"]
 class TransformersBackbone(Backbone):
     """Base of language models of the transformers library; not itself a backbone.
 
-    Features are the last hidden states (B, T, N). `tied` makes the rows of the input embedding the class centres.
+    Features are the last hidden states (B, T, N). `tied` makes the rows of the input embedding the class centers.
     """
 
     takes: ClassVar[Inputs] = "text"
@@ -55,7 +55,7 @@ class TransformersBackbone(Backbone):
     def embedding(self, module: nn.Module) -> nn.Parameter:
         return module.embedding  # type: ignore[return-value]
 
-    def centres(self, module: nn.Module) -> nn.Parameter | None:
+    def centers(self, module: nn.Module) -> nn.Parameter | None:
         return self.embedding(module) if self.tied else None
 
 

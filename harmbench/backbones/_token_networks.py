@@ -94,7 +94,7 @@ class TokenTransformerNetwork(nn.Module):
         return x[:, :, -1].transpose(1, 2).contiguous()
 
     def _layer(self, p: Stack, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
-        """One encoder layer, normalised after each residual connection; x is (S, N, T, B)."""
+        """One encoder layer, normalized after each residual connection; x is (S, N, T, B)."""
         heads = self._sizes[0]
         count, width, length, batch = x.shape
         qkv = _linear(p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"], x)
@@ -138,7 +138,7 @@ def _dropped(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Layer normalisation over the second axis of (S, N, T, B)."""
-    centred = x - x.mean(1, keepdim=True)
-    scale = (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()
-    return torch.addcmul(bias[:, :, None, None], centred * scale, weight[:, :, None, None])
+    """Layer normalization over the second axis of (S, N, T, B)."""
+    centered = x - x.mean(1, keepdim=True)
+    scale = (centered.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+    return torch.addcmul(bias[:, :, None, None], centered * scale, weight[:, :, None, None])

@@ -1,4 +1,4 @@
-"""What backbones over tokens share: an embedding, which may be the class centres too."""
+"""What backbones over tokens share: an embedding, which may be the class centers too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TokenBackbone(Backbone):
     """Base of backbones over tokens; not itself a backbone. Its modules hold their table as `embedding`, (V, N).
 
-    `tied` makes the rows of the table the class centres, so that the head has no weight of its own.
+    `tied` makes the rows of the table the class centers, so that the head has no weight of its own.
     """
 
     takes: ClassVar[Inputs] = "tokens"
@@ -30,5 +30,5 @@ class TokenBackbone(Backbone):
     def embedding(self, module: nn.Module) -> nn.Parameter:
         return module.get_parameter("embedding.weight")
 
-    def centres(self, module: nn.Module) -> nn.Parameter | None:
+    def centers(self, module: nn.Module) -> nn.Parameter | None:
         return self.embedding(module) if self.tied else None

@@ -45,7 +45,7 @@ class Cnn(Backbone):
         Raises:
             UsageError: where the image is too small to be halved once for each block.
         """
-        colours, height, width = input_shape
+        colors, height, width = input_shape
         halvings = len(self.channels)
         if min(height, width) < 2**halvings:
             raise UsageError(
@@ -53,7 +53,7 @@ class Cnn(Backbone):
                 f"they need {2**halvings}x{2**halvings}, or fewer channels: cnn[channels=32]"
             )
         layers: list[nn.Module] = []
-        for shallow, deep in itertools.pairwise((colours, *self.channels)):
+        for shallow, deep in itertools.pairwise((colors, *self.channels)):
             layers += [torch.nn.Conv2d(shallow, deep, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
         flat = self.channels[-1] * (height >> halvings) * (width >> halvings)
         layers += [torch.nn.Flatten(), torch.nn.Linear(flat, self.width), torch.nn.ReLU()]

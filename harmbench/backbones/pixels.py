@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Pixels(Backbone):
     """No layers at all: the pixels (B, C * H * W) are the features, so a head on them is a model of a single layer.
 
-    The weight-visualisation experiments of both papers; each class's weights are an image (`harmbench plot --kind
+    The weight-visualization experiments of both papers; each class's weights are an image (`harmbench plot --kind
     class_weights`).
 
     >>> import torch

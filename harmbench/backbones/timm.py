@@ -86,7 +86,7 @@ class Timm(Backbone):
         return _FEATURES.get(self.model.partition(".")[0])
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, (B, C, H, W) -> features (B, N), initialised from torch's global generator.
+        """A fresh module, (B, C, H, W) -> features (B, N), initialized from torch's global generator.
 
         Args:
             input_shape: (C, H, W) of one input.

@@ -56,7 +56,7 @@ Datasets = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", help="Number of seeds; more than before adds only the new ones.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Budget in passes over the training part.")]
-Steps = Annotated[int | None, typer.Option("--steps", help="Budget in optimiser steps.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Budget in optimizer steps.")]
 Devices = Annotated[list[str] | None, typer.Option("--devices", help="auto, cpu, cuda, cuda:INDEX; comma-separated.")]
 Idle = Annotated[
     float | None,

@@ -1,4 +1,4 @@
-"""Tables on a terminal: in colour and as wide as it is; plain and wide in a pipe."""
+"""Tables on a terminal: in color and as wide as it is; plain and wide in a pipe."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def show(table: Table) -> None:
 def console(widest: int = 0) -> Console:
     """Where to print: as wide as the terminal or as COLUMNS says, 200 characters in a pipe; at most `widest` if given.
 
-    Text is printed as it stands, without colours in a pipe.
+    Text is printed as it stands, without colors in a pipe.
     """
     from rich.console import Console
 

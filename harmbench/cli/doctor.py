@@ -30,14 +30,14 @@ def doctor(
 
     Example: harmbench doctor
     """
-    from harmbench.energy.doctor import examine, instruments_for
+    from harmbench.energy.doctor import diagnose, instruments_for
 
     found = _machine(data_dir, devices)
     if not as_json:
         _show(_machine_lines(found))
     typer.echo("starting the energy sources ...", err=True)
     with instruments_for(found["devices"]) as instruments:
-        diagnosis = examine(found["devices"], instruments, seconds, lambda line: typer.echo(line, err=True))
+        diagnosis = diagnose(found["devices"], instruments, seconds, lambda line: typer.echo(line, err=True))
     if as_json:
         whole = {**found, "energy": diagnosis.model_dump(mode="json"), "not_measured": diagnosis.not_measured}
         typer.echo(json.dumps(whole, indent=1))

@@ -15,16 +15,16 @@ def rooms() -> dict[str, Room[Any]]:
     """All rooms, by the word users know them by."""
     from harmbench.planning.suite import ROOMS
     from harmbench.report.formats import FORMATS
-    from harmbench.report.plots import PICTURES
+    from harmbench.report.plots import PLOTS
 
-    return {**ROOMS, "formats": FORMATS, "pictures": PICTURES}
+    return {**ROOMS, "formats": FORMATS, "plots": PLOTS}
 
 
 def ls(
     kinds: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KIND]...", help="metrics, losses, backbones, datasets, meters, formats, pictures or suites."
+            metavar="[KIND]...", help="metrics, losses, backbones, datasets, meters, formats, plots or suites."
         ),
     ] = None,
 ) -> None:

@@ -52,13 +52,13 @@ def report(
     grid = carbon.grid(region, pue, intensity)
     folders = list(dict.fromkeys(runs or [store.latest(Path("reports"))]))
     path = Path(out) if out else (folders[0] if len(folders) == 1 else Path()) / f"report{form.suffix}"
-    shows = form.holds_drawings or (bool(form.pictures) and out != "-")
+    shows = form.holds_drawings or (bool(form.plots) and out != "-")
     is_large = sum(map(store.planned, folders)) >= MANY
     if isinstance(context.obj, o.OwnProcess):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's would spin on the core that draws
     from harmbench.report import charts  # noqa: F401 - with NumPy, before the drawer splits off: it needs them too
 
-    with figures.Drawer(form.pictures.strip(".") or "svg", beside=is_large and shows) as drawer:
+    with figures.Drawer(form.plots.strip(".") or "svg", beside=is_large and shows) as drawer:
         from harmbench import report as reports  # which it does not need
         from harmbench.analysis.time_to_target import read_run
 
@@ -74,9 +74,9 @@ def report(
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-        if form.pictures:
+        if form.plots:
             for figure, drawing in zip(composed.figures, drawer.finish(composed.figures), strict=True):
-                (path.parent / f"{figure.name}{form.pictures}").write_bytes(drawing)
+                (path.parent / f"{figure.name}{form.plots}").write_bytes(drawing)
     typer.echo(f"{composed.title}")
     for sentence in (*composed.places, *composed.summary):
         typer.echo(f"  {sentence.replace('**', '')}")

@@ -111,7 +111,7 @@ class Dataset(Component):
 
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        """The whole data set in its fixed splits; images standardised with the training part's statistics.
+        """The whole data set in its fixed splits; images standardized with the training part's statistics.
 
         Args:
             data_dir: folder of data sets.

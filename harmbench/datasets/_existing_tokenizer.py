@@ -1,6 +1,6 @@
-"""A tokeniser that exists already: a folder that `save_pretrained` wrote, a `tokenizer.json`, or a name of the hub.
+"""A tokenizer that exists already: a folder that `save_pretrained` wrote, a `tokenizer.json`, or a name of the hub.
 
-load         the tokeniser, and its tokens for the end of a document and for masks
+load         the tokenizer, and its tokens for the end of a document and for masks
 content      tells one content of local files from another
 known_size   size of the vocabulary, where local files say it
 """
@@ -23,7 +23,7 @@ _MASKS = ("<|mask|>", "<mask>", "[MASK]")
 
 
 def load(source: str, download: bool) -> tuple[Any, int, int | None]:
-    """The tokeniser, the number of its end mark, and that of its mask, None where it has none.
+    """The tokenizer, the number of its end mark, and that of its mask, None where it has none.
 
     Args:
         source: where it is.
@@ -91,7 +91,7 @@ def content(source: str) -> str:
 
 
 def known_size(source: str) -> int | None:
-    """Number of tokens; None where it is told only when the tokeniser is loaded."""
+    """Number of tokens; None where it is told only when the tokenizer is loaded."""
     path = Path(source).expanduser()
     file = path / FILES[0] if path.is_dir() else path
     if not file.is_file():

@@ -3,7 +3,7 @@
     Part            pixels and targets
     carve           a stratified share of a part, apart from the rest
     in_three        60 / 20 / 20, for sources without a split of their own
-    standardised    three parts -> Splits, by the training part's mean and deviation
+    standardized    three parts -> Splits, by the training part's mean and deviation
     in_unit_range   three parts -> Splits, between 0 and 1
 
 Pixels stay whole numbers until the last step. The statistics come from counts of values, so they are exact, and
@@ -56,7 +56,7 @@ def in_three(part: Part) -> tuple[Part, Part, Part]:
     return train, validation, test
 
 
-def standardised(train: Part, validation: Part, test: Part, num_classes: int, source: str) -> Splits:
+def standardized(train: Part, validation: Part, test: Part, num_classes: int, source: str) -> Splits:
     """Splits whose training part has mean 0 and deviation 1 in each channel; the others follow its statistics.
 
     Args:

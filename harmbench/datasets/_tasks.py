@@ -52,15 +52,15 @@ class TokenTask(Dataset):
         """Every question, once."""
 
     def labels(self) -> tuple[str, ...]:
-        """What pictures call the tokens; their numbers unless said otherwise."""
+        """What plots call the tokens; their numbers unless said otherwise."""
         return tuple(map(str, range(self.vocabulary)))
 
     def shades(self) -> tuple[int, ...]:
-        """A number for each token, by which pictures colour it; its own unless said otherwise."""
+        """A number for each token, by which plots color it; its own unless said otherwise."""
         return tuple(range(self.vocabulary))
 
     def links(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of tokens that pictures join by a line, to show the task's structure; none unless said otherwise."""
+        """Pairs of tokens that plots join by a line, to show the task's structure; none unless said otherwise."""
         return ()
 
     def known_classes(self, data_dir: Path) -> int:

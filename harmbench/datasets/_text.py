@@ -1,7 +1,7 @@
 """Text for language models: documents, split before anything else, then tokens of a byte-level BPE, in windows.
 
 Documents are told apart by their content: equal ones count once, and each goes, whole, to the training (90 %),
-validation (5 %) or test part (5 %) by a hash of what it says. The tokeniser learns from the training part only.
+validation (5 %) or test part (5 %) by a hash of what it says. The tokenizer learns from the training part only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harmbench.results.records import MASKED_SHARE, Inputs, ObjectiveKind, finge
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harmbench.datasets._tokenised import Text
+    from harmbench.datasets._tokenized import Text
 
 FORMAT = 2  # of the cached files; part of their names
 
@@ -32,7 +32,7 @@ class TokenWindows(Dataset):
     """Base of texts; not itself a data set. Windows of `length` tokens.
 
     Each input is one token longer than the window, so that every token but a part's first is predicted once.
-    Neighbouring windows share that token, and documents follow one another, each behind an end mark, as language models
+    Neighboring windows share that token, and documents follow one another, each behind an end mark, as language models
     are trained. Backbones make their own questions of it: causal ones predict the next token, masked ones what was
     masked. Of the validation and of the test part, `held_out` windows at most are used, evenly spread.
     """
@@ -111,7 +111,7 @@ class TextDataset(TokenWindows):
         return None
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        from harmbench.datasets._tokenised import PARTS, spread, unseen, windows
+        from harmbench.datasets._tokenized import PARTS, spread, unseen, windows
 
         text = self.text(data_dir, download)
         train, *held_out = (windows(torch.from_numpy(tokens.astype("int64")), self.length) for tokens in text[:3])
@@ -125,7 +125,7 @@ class TextDataset(TokenWindows):
         return Splits(train, train, validation, validation, test, test, len(lengths), lengths, mask)
 
     def encoder(self, data_dir: Path) -> Callable[[str], list[int]]:
-        from harmbench.datasets._tokenised import encoder
+        from harmbench.datasets._tokenized import encoder
 
         return encoder(self.text(data_dir, download=False).tokenizer)
 
@@ -136,7 +136,7 @@ class TextDataset(TokenWindows):
             DatasetUnavailableError: where a package is missing.
             UsageError: where there are too few documents, or the cache folder cannot be written.
         """
-        from harmbench.datasets._tokenised import cached
+        from harmbench.datasets._tokenized import cached
 
         if (problem := self.available(data_dir)) and not (download and self.can_be_fetched):
             raise DatasetUnavailableError(problem)
@@ -157,13 +157,13 @@ class TextDataset(TokenWindows):
 
     def parts(self, data_dir: Path, download: bool) -> tuple[list[str], list[str], list[str]]:
         """The documents of the training, validation and test part."""
-        from harmbench.datasets._tokenised import split
+        from harmbench.datasets._tokenized import split
 
         return split(self.documents(data_dir, download))
 
     def _made(self, data_dir: Path, download: bool) -> Text:
         from harmbench.datasets import _existing_tokenizer
-        from harmbench.datasets._tokenised import END, MASK, Text, encode, token_bytes, train_tokenizer
+        from harmbench.datasets._tokenized import END, MASK, Text, encode, token_bytes, train_tokenizer
 
         parts = self.parts(data_dir, download)
         if not all(parts):

@@ -14,7 +14,7 @@ from filelock import FileLock
 from harmbench._torch import torch
 from harmbench._torchvision import import_torchvision
 from harmbench.datasets._base import Dataset, Splits
-from harmbench.datasets._parts import Part, Scaling, carve, in_unit_range, standardised
+from harmbench.datasets._parts import Part, Scaling, carve, in_unit_range, standardized
 from harmbench.errors import DatasetUnavailableError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class TorchvisionDataset(Dataset):
         train, validation = carve(official[0], VALIDATION_SHARE)
         if self.scaling == "unit":
             return in_unit_range(train, validation, official[1], self.num_classes, brightest=255)
-        return standardised(train, validation, official[1], self.num_classes, self.name)
+        return standardized(train, validation, official[1], self.num_classes, self.name)
 
     def _official(self, data_dir: Path, train: bool, download: bool) -> Part:
         read = getattr(import_torchvision().datasets, self.source)(data_dir, train=train, download=download)

@@ -52,7 +52,7 @@ class Bins(TokenWindows):
     def splits(self, data_dir: Path, download: bool) -> Splits:
         import numpy as np
 
-        from harmbench.datasets._tokenised import spread, windows
+        from harmbench.datasets._tokenized import spread, windows
 
         if problem := self.available(data_dir):
             raise DatasetUnavailableError(problem)

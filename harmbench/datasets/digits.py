@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from harmbench._torch import torch
 from harmbench.datasets._base import Dataset, Splits
-from harmbench.datasets._parts import Part, Scaling, in_three, in_unit_range, standardised
+from harmbench.datasets._parts import Part, Scaling, in_three, in_unit_range, standardized
 
 
 class Digits(Dataset):
@@ -15,7 +15,7 @@ class Digits(Dataset):
 
     The test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998, UCI repository): counts
     from 0 to 16 of dark pixels in 4x4 blocks, 174 to 183 images a class, no two images equal. Fixed stratified split,
-    60 / 20 / 20 %. `scaling=unit` leaves pixels between 0 and 1 in place of standardising them.
+    60 / 20 / 20 %. `scaling=unit` leaves pixels between 0 and 1 in place of standardizing them.
 
     >>> from pathlib import Path
     >>> splits = Digits().load(Path("data"), download=False, seed=0)
@@ -38,4 +38,4 @@ class Digits(Dataset):
         whole = Part(pixels, torch.from_numpy(source.target).long())
         if self.scaling == "unit":
             return in_unit_range(*in_three(whole), num_classes=10, brightest=16)
-        return standardised(*in_three(whole), num_classes=10, source=self.name)
+        return standardized(*in_three(whole), num_classes=10, source=self.name)

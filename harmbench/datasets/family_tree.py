@@ -21,7 +21,7 @@ class FamilyTree(SampledTask):
 
     A task of arXiv 2502.01628. The 127 people of a complete binary tree of 7 `generations`, numbered level by level,
     are the tokens 0 to 126; then come parent, grandparent and sibling. A leaf is the answer to one question only, that
-    for its sibling: held out, it is learnt as an input alone.
+    for its sibling: held out, it is learned as an input alone.
 
     The released tree ends at one person less, whose sibling is then the token of the parent relation; here everybody
     has one. `sampling=as_released` draws from the released 373 questions, numbered from 1, that error included.

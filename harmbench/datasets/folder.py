@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from harmbench._torch import torch
 from harmbench._torchvision import import_torchvision
 from harmbench.datasets._base import Dataset, Splits
-from harmbench.datasets._parts import Part, carve, in_three, standardised
+from harmbench.datasets._parts import Part, carve, in_three, standardized
 from harmbench.errors import DatasetUnavailableError, UsageError
 from harmbench.results.records import fingerprint
 
@@ -44,9 +44,9 @@ class Folder(Dataset):
 
     @field_validator("channels")
     @classmethod
-    def _grey_or_colour(cls, channels: int) -> int:
+    def _gray_or_color(cls, channels: int) -> int:
         if channels not in (1, 3):
-            raise ValueError(f"must be 1 (grey) or 3 (colour), got {channels}")
+            raise ValueError(f"must be 1 (gray) or 3 (color), got {channels}")
         return channels
 
     def available(self, data_dir: Path) -> str | None:
@@ -94,7 +94,7 @@ class Folder(Dataset):
             train, validation, test = parts["train"], parts["validation"], parts["test"]
         else:
             (train, validation), test = carve(parts["train"], 0.1), parts["test"]
-        return standardised(train, validation, test, len(next(iter(folders.values())).classes), str(self))
+        return standardized(train, validation, test, len(next(iter(folders.values())).classes), str(self))
 
     def _root(self) -> Path:
         return Path(self.path).expanduser()

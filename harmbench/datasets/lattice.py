@@ -35,7 +35,7 @@ class Lattice(SampledTask):
         return tuple(f"{token // self.side},{token % self.side}" for token in range(self.vocabulary))
 
     def links(self) -> tuple[tuple[int, int], ...]:
-        """Neighbours on the grid."""
+        """Neighbors on the grid."""
         side, tokens = self.side, range(self.vocabulary)
         across = tuple((token, token + 1) for token in tokens if (token + 1) % side)
         return across + tuple((token, token + side) for token in tokens if token + side < self.vocabulary)

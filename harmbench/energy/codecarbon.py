@@ -4,7 +4,7 @@ CodeCarbon's traps, and what is done about each:
 - `EmissionsTracker` asks the network where it is: the offline tracker is used, and CO2 is left to the report.
 - its tasks stop the periodic reading and lose energy when a counter wraps: one long-lived tracker with periodic
   reading reads on, and `read()` takes snapshots of its component counters in between.
-- a reading and the periodic thread may meet and count the same span twice: readings are serialised by a lock.
+- a reading and the periodic thread may meet and count the same span twice: readings are serialized by a lock.
 - UUIDs in CUDA_VISIBLE_DEVICES match nothing and give 0 J: NVML indices are passed.
 - a config file or CODECARBON_* variable may change the figures: every setting that could is given here, and what
   comes from outside is listed in `describe()`.
@@ -90,7 +90,7 @@ class CodeCarbonSource:
 
     def __enter__(self) -> Self:
         began = time.perf_counter()
-        self._tracker = _serialised_tracker(self._gpu_indices, self._on_reading)
+        self._tracker = _serialized_tracker(self._gpu_indices, self._on_reading)
         self._tracker.start()
         if getattr(self._tracker, "_start_time", None) is None:  # it logs its own errors, and goes on
             raise MeasurementError("CodeCarbon's tracker did not start; run `harmbench doctor`")
@@ -241,13 +241,13 @@ def _keep_own_clock(hardware: Any) -> None:
     hardware.measure_power_and_energy = measure_all
 
 
-def _serialised_tracker(gpu_indices: tuple[int, ...], on_reading: Callable[[], None]) -> Any:
+def _serialized_tracker(gpu_indices: tuple[int, ...], on_reading: Callable[[], None]) -> Any:
     from codecarbon import OfflineEmissionsTracker
     from codecarbon.external.logger import logger
 
     logger.setLevel(logging.ERROR)  # it speaks before it reads its own log_level
 
-    class SerialisedTracker(OfflineEmissionsTracker):
+    class SerializedTracker(OfflineEmissionsTracker):
         """The offline tracker, with readings one at a time: its timer and our snapshots share the counters."""
 
         reading = threading.RLock()
@@ -257,7 +257,7 @@ def _serialised_tracker(gpu_indices: tuple[int, ...], on_reading: Callable[[], N
                 super()._measure_power_and_energy()
                 on_reading()
 
-    tracker = SerialisedTracker(gpu_ids=list(gpu_indices), **SETTINGS)
+    tracker = SerializedTracker(gpu_ids=list(gpu_indices), **SETTINGS)
     tracker._electricitymaps_api_token = None  # an old name of it in a config file would have it ask the network
     return tracker
 

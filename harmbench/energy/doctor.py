@@ -72,7 +72,7 @@ def instruments_for(devices: Sequence[str]) -> Iterator[Instruments]:
         yield instruments
 
 
-def examine(
+def diagnose(
     devices: Sequence[str],
     instruments: Instruments,
     seconds: float = 0.0,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from harmbench.energy.accumulator import Accumulator
 from harmbench.energy.source import EnergySource
-from harmbench.energy.tally import Tally
 from harmbench.results.records import IdleWindow
 
 
@@ -24,7 +24,7 @@ def measure_idle(
         wait: blocks for a number of seconds; may return early.
         clock: monotonic, in seconds.
     """
-    tally = Tally()
+    tally = Accumulator()
     before, began = source.read(), clock()
     wait(seconds)
     after, ended = source.read(), clock()

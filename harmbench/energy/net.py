@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from harmbench.results.records import COMPONENTS, BlockRecord, Component, IdleWindow, Measurement, TrialRecord
+from harmbench.results.records import COMPONENTS, Component, IdleWindow, InvocationRecord, Measurement, TrialRecord
 
 DRIFT = 0.1  # between the idle power before and after
 
@@ -26,16 +26,16 @@ class Idle(NamedTuple):
 IdlePower = Mapping[tuple[str, str], Mapping[Component, Idle]]
 
 
-def idle_power(blocks: Sequence[BlockRecord]) -> IdlePower:
+def idle_power(invocations: Sequence[InvocationRecord]) -> IdlePower:
     """Idle power by block and device, where an idle window was asked for.
 
     Args:
         blocks: of the run.
     """
     windows: dict[tuple[str, str], dict[str, IdleWindow]] = defaultdict(dict)
-    for block in blocks:
-        if block.idle is not None:
-            windows[block.block, block.device][block.moment] = block.idle
+    for end in invocations:
+        if end.idle is not None:
+            windows[end.invocation, end.device][end.moment] = end.idle
     return {place: {c: _idle(c, ends) for c in COMPONENTS} for place, ends in windows.items()}
 
 
@@ -58,7 +58,7 @@ def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
         trial: with its measurements.
         idle: of its run.
     """
-    around = idle.get((trial.block, trial.device))
+    around = idle.get((trial.invocation, trial.device))
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
     if train is None or around is None:
         return ()
@@ -80,10 +80,10 @@ def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -
     return Measurement.of(name, value, "J", "lower", note, origin=gross.origin, energy=gross.energy)
 
 
-def unsteady_idle(blocks: Sequence[BlockRecord]) -> Iterator[str]:
+def unsteady_idle(invocations: Sequence[InvocationRecord]) -> Iterator[str]:
     """One sentence for each device and component whose idle power changed by more than DRIFT within a block."""
-    for end in blocks:
-        starts = [b for b in blocks if (b.block, b.device, b.moment) == (end.block, end.device, "start")]
+    for end in invocations:
+        starts = [b for b in invocations if (b.invocation, b.device, b.moment) == (end.invocation, end.device, "start")]
         if end.moment != "end" or end.idle is None or not starts or starts[0].idle is None:
             continue
         for component in COMPONENTS:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harmbench.meters._base import Examined, Flops, Meter, Outcome, Step, Validation, WarmUp, Watcher
+from harmbench.meters._base import Flops, HeldOut, Meter, Outcome, Step, Validation, WarmUp, Watcher
 from harmbench.registry import Room
 
 METERS: Room[Meter] = Room("meters", Meter, "meter")
 
-__all__ = ["METERS", "Examined", "Flops", "Meter", "Outcome", "Step", "Validation", "WarmUp", "Watcher"]
+__all__ = ["METERS", "Flops", "HeldOut", "Meter", "Outcome", "Step", "Validation", "WarmUp", "Watcher"]

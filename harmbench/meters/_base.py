@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One optimiser step, after it was taken.
+    """One optimizer step, after it was taken.
 
     Attributes:
         index: from 1.
         loss: mean loss of the batch, a scalar on the device, detached.
         parameters: trainable parameters, with the gradients of this step (after clipping, if any).
         clip_norm: global gradient norm before clipping, where the protocol clips; else None.
-        head: those of the parameters that belong to head and loss; the rest are the trunk.
+        head: those of the parameters that belong to head and loss; the rest are the backbone.
     """
 
     index: int  # type: ignore[assignment]  # not the method of tuples
@@ -60,15 +60,15 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Examined:
+class HeldOut:
     """The selected state, and what it makes of held-out samples; float64 on the CPU.
 
     Attributes:
         features: (M, N), as the head reads them, in evaluation mode.
         targets: (M,), classes 0..K-1.
         predicted: the most probable class of each, (M,).
-        weights: (K, N): class centres of a distance head, rows of a linear one.
-        has_centres: whether the weights are centres.
+        weights: (K, N): class centers of a distance head, rows of a linear one.
+        has_centers: whether the weights are centers.
         image_shape: (C, H, W), where the features are the pixels of the inputs themselves.
         is_text: whether the samples are tokens of a text, most of whose classes are rare.
     """
@@ -77,7 +77,7 @@ class Examined:
     targets: Tensor
     predicted: Tensor
     weights: Tensor
-    has_centres: bool
+    has_centers: bool
     image_shape: tuple[int, ...] | None = None
     is_text: bool = False
 
@@ -87,13 +87,13 @@ class Flops:
     """Floating-point operations of one training step, forward and backward.
 
     Attributes:
-        trunk: of the backbone, counted.
+        backbone: of the backbone, counted.
         head: of the head; None where there is no formula for it.
         how: where the numbers come from.
         is_counted: whether all of it was counted, and none by formula.
     """
 
-    trunk: int
+    backbone: int
     head: int | None
     how: str
     is_counted: bool
@@ -107,12 +107,12 @@ class WarmUp:
     settled: bool
 
 
-def shared(together: int) -> str:
+def shared(group_size: int) -> str:
     """Why what several trials took together is no measure of one.
 
     Equal shares have no spread: statistics would take them for replicates that agree.
     """
-    return f"{together} seeds were trained together, which share it; the record's phases have an equal share"
+    return f"{group_size} seeds were trained together, which share it; the record's phases have an equal share"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Outcome:
         batch_seconds: of each step, how long it waited for its batch.
         warm_up: what came before the window.
         curve: one point for each validation.
-        phases: seconds and joules of the phases before `examine`, which is still going on.
+        phases: seconds and joules of the phases before `analyze`, which is still going on.
         energy_origins: where the joules come from.
         best: point of the curve whose state was selected.
         test_logits: (M, K) of the selected state, float32 on the CPU; None of text, where they would fill the memory.
@@ -137,7 +137,7 @@ class Outcome:
         token_bytes: of text, the length of each token, (V,).
         batch_tokens: of text, tokens that a step reads.
         device_name: as the maker calls it.
-        examine: looks at the selected state, once however often it is called.
+        held_out: looks at the selected state, once however often it is called.
         count_flops: likewise, for one training step.
         embedding: of tokens, (V, N), in the selected state; None where the backbone has none.
         structure: what the tokens of the data set are to each other.
@@ -163,17 +163,17 @@ class Outcome:
     token_bytes: Tensor | None
     batch_tokens: int | None
     device_name: str
-    examine: Callable[[], Examined]
+    held_out: Callable[[], HeldOut]
     count_flops: Callable[[], Flops]
     embedding: Tensor | None = None
     structure: Structure | None = None
     encoder: Callable[[], Callable[[str], list[int]] | None] = lambda: None
-    together: int = 1
+    group_size: int = 1
 
     @property
     def shared(self) -> str:
         """Why a measure of time, energy or memory is missing; empty where the trial had the machine alone."""
-        return "" if self.together == 1 else shared(self.together)
+        return "" if self.group_size == 1 else shared(self.group_size)
 
 
 class Watcher:
@@ -215,7 +215,7 @@ class Watcher:
         """Go on from a state; called after `on_start`, before the first step that it will see."""
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        """The values, once the trial has ended well; called in the phase `examine`, outside every other."""
+        """The values, once the trial has ended well; called in the phase `analyze`, outside every other."""
         return []
 
     def partial(self) -> list[Measurement]:

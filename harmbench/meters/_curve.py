@@ -15,10 +15,10 @@ class CurveKeeper:
     Args:
         name, unit: of the curve.
 
-    >>> keeper = CurveKeeper("loss", "nat")
+    >>> checkpoints = CurveKeeper("loss", "nat")
     >>> for step in range(1, 301):
-    ...     keeper.add(step, 1.0)
-    >>> len(keeper.curve().steps), keeper.curve().steps[:2]
+    ...     checkpoints.add(step, 1.0)
+    >>> len(checkpoints.curve().steps), checkpoints.curve().steps[:2]
     (75, (4, 8))
     """
 

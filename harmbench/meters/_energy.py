@@ -22,7 +22,7 @@ def joules_of_window(
     windows: int = 1,
     coverage: float | None = None,
     reason: str = UNREAD,
-    together: int = 1,
+    group_size: int = 1,
 ) -> Measurement:
     """Joules with all that says how they were come by, or missing with the reason.
 
@@ -47,8 +47,8 @@ def joules_of_window(
         return Measurement.of(name, None, "J", "lower", origin.detail, energy=facts)
     if joules is None:
         return Measurement.of(name, None, "J", "lower", reason, energy=facts)
-    if together > 1:
-        return Measurement.of(name, None, "J", "lower", shared(together), energy=facts)
+    if group_size > 1:
+        return Measurement.of(name, None, "J", "lower", shared(group_size), energy=facts)
     if origin.method == "model":
         note = f"model: {origin.detail}{_smoothing(seconds / windows, origin)}"
         return Measurement.of(name, joules, "J", "lower", note, origin="modelled", energy=facts)

@@ -3,7 +3,7 @@
 From words to a loss:
 
     pairs of words, by relation --> token numbers --> tuples of two pairs: a is to b as c is to d
-    embedding (V, N), centred ----> principal components --> e_a, e_b, e_c, e_d --> losses of each relation --> mean
+    embedding (V, N), centered ----> principal components --> e_a, e_b, e_c, e_d --> losses of each relation --> mean
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Analogies(Meter):
 
     Pairs come in relations, such as singular to plural; two pairs of one relation, (a, b) and (c, d) of four different
     tokens, make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. e are rows of
-    the embedding on the first k principal components of the whole table, centred; k is 2, 10 or all. Each is the mean
+    the embedding on the first k principal components of the whole table, centered; k is 2, 10 or all. Each is the mean
     over relations.
     - parallelogram_loss_2, _10, _all: mean of |e_a + e_d - e_b - e_c|^2 over 4 times the mean |e|^2 of the vocabulary,
       as arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words drawn from the vocabulary at random;
@@ -84,7 +84,7 @@ class _AnalogiesWatcher(Watcher):
         encode = None if outcome.embedding is None else outcome.encoder()
         if outcome.embedding is None or encode is None:
             no_table = outcome.embedding is None
-            why = "the backbone embeds no tokens" if no_table else "nobody knows the tokeniser of the data set"
+            why = "the backbone embeds no tokens" if no_table else "nobody knows the tokenizer of the data set"
             return _missing(why, None)
         known = covered(self._words, encode, self._asked.tokens)
         relations = {name: pairs for name, pairs in known.items() if len(pairs) >= MIN_PAIRS}
@@ -180,17 +180,17 @@ def losses(table: Tensor, relations: Relations, tuples: int = 10_000) -> dict[st
     """
     if not table.isfinite().all():
         return "the embedding is not finite"
-    centred = table - table.mean(0)
-    if centred.norm() <= torch.finfo(torch.float32).eps * table.norm():
+    centered = table - table.mean(0)
+    if centered.norm() <= torch.finfo(torch.float32).eps * table.norm():
         return "the embeddings do not differ"
     corners = [drawn for pairs in relations.values() if len(drawn := _tuples(pairs, tuples))]
     if not corners:
         return "no two pairs have four different tokens"
     # The directions of the components, most variance first; eigh gives the least first.
-    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)
+    directions = torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)
     found: dict[str, float] = {}
     for k in COMPONENTS:
-        e = centred @ directions[:, :k]
+        e = centered @ directions[:, :k]
         scale = e.square().sum(1).mean()
         each = [_losses(e, drawn, scale) for drawn in corners]
         found |= dict(zip(_names(k), torch.tensor(each, dtype=torch.double).mean(0).tolist(), strict=True))

@@ -69,7 +69,7 @@ class Convergence(Meter):
 class _ConvergenceWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         target = Target.of(outcome.protocol)
-        return to_target(outcome.curve, outcome.energy_origins, target, LATER, outcome.together)
+        return to_target(outcome.curve, outcome.energy_origins, target, LATER, outcome.group_size)
 
 
 def to_target(
@@ -77,7 +77,7 @@ def to_target(
     origins: Mapping[Component, EnergyOrigin],
     target: Target | None,
     unknown: str,
-    together: int = 1,
+    group_size: int = 1,
 ) -> list[Measurement]:
     """Steps, seconds and joules of training up to the first validation at the target.
 
@@ -91,12 +91,12 @@ def to_target(
     hit = next((point for point in curve if target is not None and target.is_met(point)), None)
     reason = "" if hit else unknown if target is None else _missed(curve, target)
     seconds, why = hit.train_seconds if hit else None, reason
-    if hit and together > 1:
-        seconds, why = None, shared(together)
+    if hit and group_size > 1:
+        seconds, why = None, shared(group_size)
     return [
         Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
         Measurement.of("seconds_to_target", seconds, "s", "lower", why),
-        *(_joules(curve, hit, component, origins[component], reason, together) for component in COMPONENTS),
+        *(_joules(curve, hit, component, origins[component], reason, group_size) for component in COMPONENTS),
     ]
 
 
@@ -112,11 +112,11 @@ def _joules(
     component: Component,
     origin: EnergyOrigin,
     reason: str,
-    together: int,
+    group_size: int,
 ) -> Measurement:
     name = f"{component}_joules_to_target"
     if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
     windows = 1 + curve.index(hit) if hit else 1
-    return joules_of_window(name, component, joules, seconds, origin, windows=windows, together=together)
+    return joules_of_window(name, component, joules, seconds, origin, windows=windows, group_size=group_size)

@@ -18,14 +18,14 @@ SHARES = (5, 10)  # numbers of principal components; the meter `structure` has 1
 class EmbeddingGeometry(Meter):
     """Geometry of the token embedding in the selected state: explained variance, effective rank, anisotropy.
 
-    Of all V rows (V, N), tokens that never occurred among them; s_i the singular values of the centred table.
+    Of all V rows (V, N), tokens that never occurred among them; s_i the singular values of the centered table.
     - embedding_variance_5, _10: sum of the 5 or 10 largest s_i^2 over the sum of all (the paper's language models are
       described by five);
     - embedding_components_90: least number of components with 90 % of the variance;
     - embedding_effective_rank: exp of the entropy of s_i / sum s, as of `representation`;
-    - embedding_anisotropy: mean cosine of two different rows, not centred (Ethayarajh 2019, arXiv 1909.00512).
+    - embedding_anisotropy: mean cosine of two different rows, not centered (Ethayarajh 2019, arXiv 1909.00512).
 
-    None of it is good or bad by itself: an embedding that learnt nothing has full rank and no preferred direction, and
+    None of it is good or bad by itself: an embedding that learned nothing has full rank and no preferred direction, and
     one that collapsed has neither. Read it beside the perplexity.
     """
 
@@ -65,9 +65,9 @@ def geometry(table: Tensor) -> dict[str, Value] | str:
     """
     if not table.isfinite().all():
         return "the embedding is not finite"
-    centred = table - table.mean(0)
+    centered = table - table.mean(0)
     # By the smaller of the two products of the table with itself: a vocabulary is long, and an embedding narrow.
-    product = centred.T @ centred if len(table) > table.shape[1] else centred @ centred.T
+    product = centered.T @ centered if len(table) > table.shape[1] else centered @ centered.T
     squares = torch.linalg.eigvalsh(product).flip(0).clamp(min=0)
     total = squares.sum()
     if total <= (torch.finfo(torch.float32).eps * table.norm()) ** 2:

@@ -41,11 +41,11 @@ class _EnergyWatcher(Watcher):
                 windows=train.windows,
                 coverage=train.coverage.get(component),
                 reason=train.reasons.get(component, UNREAD),
-                together=outcome.together,
+                group_size=outcome.group_size,
             )
             found.append(total)
             found += [_each(total, what, count) for what, count in shares.items()]
-            found += _direct(component, train, origin, outcome.together)
+            found += _direct(component, train, origin, outcome.group_size)
         return found
 
 
@@ -56,7 +56,7 @@ def _each(total: Measurement, what: str, count: int) -> Measurement:
     return Measurement.of(name, value, f"J/{what}", "lower", total.reason, **more)
 
 
-def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin, together: int) -> list[Measurement]:
+def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin, group_size: int) -> list[Measurement]:
     """The same joules by the counter that harmbench reads itself, where there is one."""
     if component not in train.direct:
         return []
@@ -64,6 +64,6 @@ def _direct(component: Component, train: PhaseTotal, origin: EnergyOrigin, toget
     name, joules = f"{component}_joules_direct", train.direct[component]
     reason = train.direct_reasons.get(component, UNREAD)
     found = joules_of_window(
-        name, component, joules, train.seconds, counter, windows=train.windows, reason=reason, together=together
+        name, component, joules, train.seconds, counter, windows=train.windows, reason=reason, group_size=group_size
     )
     return [found]

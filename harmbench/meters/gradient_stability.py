@@ -27,8 +27,8 @@ MOST_WAITING = 512  # steps that wait to be folded in where no validation comes
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
 FEW = 10  # looks that a spike is compared with, at least
 
-Group = Literal["", "_head", "_trunk"]
-GROUPS: tuple[Group, ...] = ("", "_head", "_trunk")
+Group = Literal["", "_head", "_backbone"]
+GROUPS: tuple[Group, ...] = ("", "_head", "_backbone")
 
 
 class GradientStability(Meter):
@@ -44,7 +44,7 @@ class GradientStability(Meter):
     - nonfinite_step_share: share of steps with a loss, or at a look a gradient, that is not finite;
     - loss_roughness: standard deviation of l_t - l_(t-1) over that of the exponentially smoothed l_t (weight 0.1).
 
-    The first three also for the head (with the loss's own parameters) and for the trunk alone, `_head` and `_trunk`;
+    The first three also for head (with the loss's own parameters) and backbone alone, `_head` and `_backbone`;
     their norms are kept as curves too. Steps that are not finite count in their own share and are left out of the
     rest; a loss that is not finite ends the trial, and what comes after it does not count. Memory is constant: one
     gradient is kept, and `window` norms.
@@ -93,26 +93,26 @@ class _Moments:
 
 
 class _Look(NamedTuple):
-    """What is fetched of one look: squares and products of unclipped or clipped gradients, as the optimiser saw them.
+    """What is fetched of one look: squares and products of unclipped or clipped gradients, as the optimizer saw them.
 
     Attributes:
-        trunk, head: squared norms.
+        backbone, head: squared norms.
         trunk_product, head_product: inner products with the step before; NaN where that was not looked at.
         clip_norm: norm before clipping; NaN where the protocol does not clip.
     """
 
-    trunk: float
+    backbone: float
     head: float
     trunk_product: float
     head_product: float
     clip_norm: float
 
     def squared(self, group: Group) -> float:
-        return {"": self.trunk + self.head, "_head": self.head, "_trunk": self.trunk}[group]
+        return {"": self.backbone + self.head, "_head": self.head, "_backbone": self.backbone}[group]
 
     def product(self, group: Group) -> float:
         both = self.trunk_product + self.head_product
-        return {"": both, "_head": self.head_product, "_trunk": self.trunk_product}[group]
+        return {"": both, "_head": self.head_product, "_backbone": self.trunk_product}[group]
 
 
 class _GroupStatistics:
@@ -123,11 +123,11 @@ class _GroupStatistics:
         self._recent: deque[float] = deque(maxlen=meter.window)
         self.norms, self.cosines = _Moments(), _Moments()
         self.spikes = self.chances = 0
-        self.keeper = CurveKeeper(f"gradient_norm{group}", "1")
+        self.checkpoints = CurveKeeper(f"gradient_norm{group}", "1")
 
     def add(self, step: int, norm: float, cosine: float) -> None:
         self.norms.add(norm)
-        self.keeper.add(step, norm)
+        self.checkpoints.add(step, norm)
         if len(self._recent) >= FEW:
             self.chances += 1
             self.spikes += norm > self._spike * median(self._recent)
@@ -141,7 +141,7 @@ class _GroupStatistics:
             "norms": self.norms.state(),
             "cosines": self.cosines.state(),
             "spikes": [self.spikes, self.chances],
-            "keeper": self.keeper.state(),
+            "checkpoints": self.checkpoints.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ class _GroupStatistics:
         self.norms.restore(state["norms"])
         self.cosines.restore(state["cosines"])
         self.spikes, self.chances = state["spikes"]
-        self.keeper.restore(state["keeper"])
+        self.checkpoints.restore(state["checkpoints"])
 
 
 # What a checkpoint carries of a watcher, besides its statistics.
@@ -294,7 +294,7 @@ class _GradientWatcher(Watcher):
     def curves(self) -> list[Curve]:
         self._fold()
         shown = GROUPS if self._has_head else GROUPS[:1]
-        return [self._groups[group].keeper.curve() for group in shown if self._steps]
+        return [self._groups[group].checkpoints.curve() for group in shown if self._steps]
 
 
 class _Gradients:
@@ -309,8 +309,8 @@ class _Gradients:
         self, parameters: Sequence[nn.Parameter], head: Sequence[nn.Parameter], carried: Mapping[str, Tensor]
     ) -> None:
         in_head = {id(parameter) for parameter in head}
-        trunk = [parameter for parameter in parameters if id(parameter) not in in_head]
-        self._parameters, self._cut = [*trunk, *head], len(trunk)
+        backbone = [parameter for parameter in parameters if id(parameter) not in in_head]
+        self._parameters, self._cut = [*backbone, *head], len(backbone)
         self._copies = [parameter.detach().new_empty(parameter.numel()) for parameter in self._parameters]
         self._copied: set[int] = set()  # places in the lists
         self._pending: list[_Pending] = []

@@ -18,7 +18,7 @@ from harmbench.results.records import Measurement
 if TYPE_CHECKING:
     from torch import device as Device  # noqa: N812
 
-WATCHED_STEPS = 8  # every step does the same work; the second is the first to hold gradients and optimiser state
+WATCHED_STEPS = 8  # every step does the same work; the second is the first to hold gradients and optimizer state
 _RESET_MARK = Path("/proc/self/clear_refs")
 _TOO_LATE = "the process was larger before training, and this system cannot forget that"
 
@@ -30,7 +30,7 @@ class Memory(Meter):
     included in the total: on Linux, freed memory is given back to the system and the kernel's high-water mark is
     reset before the first step, so that warm-up, which did the same work on a copy, does not hide the growth.
     Elsewhere the mark cannot be reset, and a training that stays below it has no value. What was there before is
-    the data and the model; the growth is activations, gradients and the optimiser's state.
+    the data and the model; the growth is activations, gradients and the optimizer's state.
     """
 
     name: ClassVar[str] = "memory"

@@ -12,7 +12,7 @@ from harmbench.results.records import Measurement
 class Perplexity(Meter):
     """Perplexity and bits per byte of the test part, from the negative log-likelihood, without label smoothing.
 
-    Perplexity is exp of the mean NLL of a token and depends on the tokeniser. Bits per byte do not: the sum of the NLL
+    Perplexity is exp of the mean NLL of a token and depends on the tokenizer. Bits per byte do not: the sum of the NLL
     in bits over the length of the same tokens in bytes of UTF-8; end marks cost bits and have no bytes. Of a masked
     model both are pseudo-likelihoods, of the masked tokens given all others: not to be compared with a causal model's.
     """

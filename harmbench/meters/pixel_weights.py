@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from harmbench._torch import torch
-from harmbench.meters._base import Examined, Meter, Outcome, Watcher
+from harmbench.meters._base import HeldOut, Meter, Outcome, Watcher
 from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class PixelWeights(Meter):
     - near_zero_border_share: the same of those at the border, a frame of an eighth of the image's shorter side, and of
       at least one pixel.
 
-    A centre is compared with the pixel's own value: the background is 0 where the data set has `scaling=unit`, as in
-    the paper, and is not where pixels are standardised.
+    A center is compared with the pixel's own value: the background is 0 where the data set has `scaling=unit`, as in
+    the paper, and is not where pixels are standardized.
     """
 
     name: ClassVar[str] = "pixel_weights"
@@ -42,7 +42,7 @@ class _PixelWeightsWatcher(Watcher):
         self._threshold = threshold
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        total, border = near_zero_shares(outcome.examine(), self._threshold)
+        total, border = near_zero_shares(outcome.held_out(), self._threshold)
         reason = "" if total is not None else "the head does not read pixels; the backbone pixels lets it"
         return [
             Measurement.of("near_zero_pixel_share", total, "1", "neither", reason),
@@ -50,7 +50,7 @@ class _PixelWeightsWatcher(Watcher):
         ]
 
 
-def near_zero_shares(examined: Examined, threshold: float) -> tuple[float | None, float | None]:
+def near_zero_shares(examined: HeldOut, threshold: float) -> tuple[float | None, float | None]:
     """Shares of the whole image and of its border; None where the weights do not stand on pixels."""
     if examined.image_shape is None:
         return None, None

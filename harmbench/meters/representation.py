@@ -1,6 +1,6 @@
 """What the trained features look like.
 
-    features (M, N), centred ---> singular values ---> PCA shares, ranks
+    features (M, N), centered ---> singular values ---> PCA shares, ranks
     features by class ----------> class means -------> neural collapse, separation
     class means and weights ----> self-duality, alignment
     predictions ----------------> whether the model has collapsed at all
@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
-from harmbench.meters._base import Examined, Meter, Outcome, Watcher
+from harmbench.meters._base import HeldOut, Meter, Outcome, Watcher
 from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ Value = float | str  # a number, or why there is none
 class Representation(Meter):
     """Geometry of the features of held-out samples, in the selected state: PCA, ranks, neural collapse, alignment.
 
-    Looks at `examine_samples` samples of the test part, after the test, in the phase `examine`. X (M, N) are the
-    features that the head reads, centred; s_i the singular values of X; mu_k the mean feature of class k, mu_G the
-    mean of the mu_k, m_k = mu_k - mu_G; w_k the head's weights (a distance head's class centres).
+    Looks at `analysis_samples` samples of the test part, after the test, in the phase `analyze`. X (M, N) are the
+    features that the head reads, centered; s_i the singular values of X; mu_k the mean feature of class k, mu_G the
+    mean of the mu_k, m_k = mu_k - mu_G; w_k the head's weights (a distance head's class centers).
     - pca_variance_k: sum of the k largest s_i^2 over the sum of all;
     - pca_components_90, _95: least k with a share of 90 or 95 %;
     - effective_rank: exp of the entropy of s_i / sum s (Roy and Vetterli 2007: of the s_i, not of their squares);
@@ -43,10 +43,10 @@ class Representation(Meter):
     - nc1: tr(S_W pinv(S_B)) / K, S_W the covariance within classes, S_B that of the class means (Papyan, Han and
       Donoho 2020, arXiv 2008.08186, as nc2 to nc4);
     - nc2_norm_cv: standard deviation of |m_k| over its mean; nc2_angle: mean of |cos(m_j, m_k) + 1 / (K - 1)|, j != k;
-    - nc3: |W / |W| - (m_k) / |(m_k)||^2 in the Frobenius norm; of a distance head, W less the mean of its centres;
+    - nc3: |W / |W| - (m_k) / |(m_k)||^2 in the Frobenius norm; of a distance head, W less the mean of its centers;
     - nc4: share of samples whose predicted class is that of the nearest mu_k;
     - weight_mean_cosine: mean of cos(w_k, m_k), with W as in nc3;
-    - centre_mean_distance: mean |w_k - mu_k| over mean |m_k|, of distance heads;
+    - center_mean_distance: mean |w_k - mu_k| over mean |m_k|, of distance heads;
     - class_separation: share of the variance of X that lies between the classes;
     - near_zero_weight_share: share of weights of less than 1 % of their root mean square;
     - anisotropy: mean cosine of the features, as they are, of two different samples (Ethayarajh 2019, arXiv
@@ -68,7 +68,7 @@ class Representation(Meter):
 
 class _RepresentationWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        seen = Geometry(outcome.examine())
+        seen = Geometry(outcome.held_out())
         found = [_measurement(f"pca_variance_{k}", seen, lambda k=k: seen.explained(k)) for k in SHARES]  # type: ignore[misc]
         found += [
             _measurement("pca_components_90", seen, lambda: seen.components(0.90)),
@@ -82,7 +82,7 @@ class _RepresentationWatcher(Watcher):
             _measurement("nc3", seen, seen.nc3),
             _measurement("nc4", seen, seen.nc4),
             _measurement("weight_mean_cosine", seen, seen.weight_mean_cosine),
-            _measurement("centre_mean_distance", seen, seen.centre_mean_distance),
+            _measurement("center_mean_distance", seen, seen.center_mean_distance),
             _measurement("class_separation", seen, seen.class_separation),
             _measurement("near_zero_weight_share", seen, seen.near_zero_weight_share),
         ]
@@ -104,12 +104,12 @@ class Geometry:
 
     >>> from sklearn.datasets import load_iris
     >>> x, y = (torch.from_numpy(part) for part in load_iris(return_X_y=True))
-    >>> iris = Geometry(Examined(x.double(), y, torch.eye(3)[y], torch.zeros(3, 4), has_centres=True))
+    >>> iris = Geometry(HeldOut(x.double(), y, torch.eye(3)[y], torch.zeros(3, 4), has_centers=True))
     >>> round(iris.explained(1), 4), iris.components(0.95), round(iris.class_separation(), 3)
     (0.9246, 2.0, 0.869)
     """
 
-    def __init__(self, examined: Examined) -> None:
+    def __init__(self, examined: HeldOut) -> None:
         self._seen = examined
         self._classes = len(examined.weights)
 
@@ -124,7 +124,7 @@ class Geometry:
 
     @cached_property
     def _singular_values(self) -> Tensor:
-        """Of the centred features, falling; empty where the features differ by no more than float32 rounds."""
+        """Of the centered features, falling; empty where the features differ by no more than float32 rounds."""
         features = self._seen.features
         values: Tensor = torch.linalg.svdvals(features - features.mean(0))
         return values if values[0] > _rounding() * features.norm() else values[:0]
@@ -144,7 +144,7 @@ class Geometry:
         return float((self._shares().cumsum(0) < share).sum().item() + 1)
 
     def effective_rank(self) -> Value:
-        """exp of the entropy of the normalised singular values."""
+        """exp of the entropy of the normalized singular values."""
         if not len(self._singular_values):
             return "the features do not vary"
         p = self._singular_values / self._singular_values.sum()
@@ -171,7 +171,7 @@ class Geometry:
         return sums.index_add_(0, self._seen.targets, self._seen.features) / self._counts[:, None]
 
     @cached_property
-    def _centred(self) -> Tensor:
+    def _centered(self) -> Tensor:
         """Class means less their own mean, (K, N)."""
         return self._means - self._means.mean(0)
 
@@ -194,15 +194,15 @@ class Geometry:
     @cached_property
     def _lengths(self) -> Tensor:
         """|m_k|, (K,)."""
-        lengths: Tensor = self._centred.norm(dim=1)
+        lengths: Tensor = self._centered.norm(dim=1)
         return lengths
 
     def nc1(self) -> Value:
         """Variance within classes, measured by that between them."""
         if self._class_problem:
             return self._class_problem
-        _, scales, directions = torch.linalg.svd(self._centred, full_matrices=False)
-        is_real = scales > _rounding() * max(self._centred.shape) * scales[0]
+        _, scales, directions = torch.linalg.svd(self._centered, full_matrices=False)
+        is_real = scales > _rounding() * max(self._centered.shape) * scales[0]
         spread = (self._within @ directions[is_real].T).square().mean(0)
         # S_B = D^T diag(scales^2) D / K, so tr(S_W pinv(S_B)) / K is a sum over the directions D, without any (N, N).
         return float((spread / scales[is_real].square()).sum())
@@ -217,7 +217,7 @@ class Geometry:
             return self._class_problem
         if self._lengths.min() == 0:
             return "a class mean lies on the mean of all"
-        directions = self._centred / self._lengths[:, None]
+        directions = self._centered / self._lengths[:, None]
         gaps = (directions @ directions.T + 1 / (self._classes - 1)).abs()
         return ((gaps.sum() - gaps.diagonal().sum()) / (self._classes * (self._classes - 1))).item()
 
@@ -239,9 +239,9 @@ class Geometry:
 
     @cached_property
     def _weights(self) -> Tensor:
-        """Rows of a linear head as they are; centres less their mean, as the features' origin means nothing to them."""
+        """Rows of a linear head as they are; centers less their mean, as the features' origin means nothing to them."""
         weights = self._seen.weights
-        return weights - weights.mean(0) if self._seen.has_centres else weights
+        return weights - weights.mean(0) if self._seen.has_centers else weights
 
     def nc3(self) -> Value:
         """Squared distance of weights and class means, both of unit norm."""
@@ -250,7 +250,7 @@ class Geometry:
         size = self._weights.norm()
         if size == 0:
             return "all weights are equal"
-        return float((self._weights / size - self._centred / self._centred.norm()).square().sum())
+        return float((self._weights / size - self._centered / self._centered.norm()).square().sum())
 
     def weight_mean_cosine(self) -> Value:
         """Mean cosine of the weights of a class with its mean."""
@@ -258,12 +258,12 @@ class Geometry:
             return self._class_problem
         if self._lengths.min() == 0 or self._weights.norm(dim=1).min() == 0:
             return "a class mean or weight has no direction"
-        return torch.cosine_similarity(self._weights, self._centred, eps=0).mean().item()
+        return torch.cosine_similarity(self._weights, self._centered, eps=0).mean().item()
 
-    def centre_mean_distance(self) -> Value:
-        """Distance of a centre from the mean of its class, relative to that of the means from each other's mean."""
-        if not self._seen.has_centres:
-            return "a linear head has no centres"
+    def center_mean_distance(self) -> Value:
+        """Distance of a center from the mean of its class, relative to that of the means from each other's mean."""
+        if not self._seen.has_centers:
+            return "a linear head has no centers"
         if self._class_problem:
             return self._class_problem
         offset = (self._seen.weights - self._means).norm(dim=1).mean()

@@ -14,13 +14,13 @@ from harmbench.results.records import Direction, Measurement
 class Throughput(Meter):
     """Samples per second in steady state, percentiles of the step time, the wait for data, operations and MFU.
 
-    A step is taking the batch, forward, backward and the optimiser, by the clock on a CPU, by events in the stream on
+    A step is taking the batch, forward, backward and the optimizer, by the clock on a CPU, by events in the stream on
     CUDA. Warm-up steps, validations and the meters themselves are outside, and so is the first step, which allocates
-    the optimiser's state. Throughput is the batch size over the mean step time.
+    the optimizer's state. Throughput is the batch size over the mean step time.
 
     Operations (FLOPs) of a step are those of the model, forward and backward: torch counts matrix products and
     convolutions; those of a distance head come from a formula (docs/protocol.md) and are marked as modelled. MFU, the
-    model FLOPs utilisation, is their rate over the peak of the device's data sheet, dense, at the trial's precision.
+    model FLOPs utilization, is their rate over the peak of the device's data sheet, dense, at the trial's precision.
     """
 
     name: ClassVar[str] = "throughput"
@@ -56,7 +56,9 @@ def _of_stack(outcome: Outcome) -> list[Measurement]:
         *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
         ("data_wait_share", "1", "lower"),
     ]
-    warm = f"of {outcome.together} seeds together" + ("" if outcome.warm_up.settled else "; step time had not settled")
+    warm = f"of {outcome.group_size} seeds together" + (
+        "" if outcome.warm_up.settled else "; step time had not settled"
+    )
     return [
         *(Measurement.of(name, None, unit, better, outcome.shared) for name, unit, better in missing),
         Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
@@ -88,7 +90,7 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
 def _flops(outcome: Outcome, step_seconds: float | None) -> Iterator[Measurement]:
     """Operations of the head and of the whole step, and their rate over the device's peak; None seconds for no rate."""
     flops = outcome.count_flops()
-    total = None if flops.head is None else flops.trunk + flops.head
+    total = None if flops.head is None else flops.backbone + flops.head
     origin = "measured" if flops.is_counted else "modelled"
     for name, value in (("head_flops_per_step", flops.head), ("flops_per_step", total)):
         more = {} if value is None else {"origin": origin}

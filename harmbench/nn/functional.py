@@ -19,7 +19,7 @@ from harmbench.nn.losses import LOSSES
 
 def harmonic_loss(
     x: Tensor,
-    centres: Tensor,
+    centers: Tensor,
     targets: Tensor,
     *,
     distance: str | Distance = "euclidean",
@@ -35,7 +35,7 @@ def harmonic_loss(
 
     Args:
         x: features (..., N).
-        centres: class centres (K, N).
+        centers: class centers (K, N).
         targets: class indices (...,), in 0..K-1 or `ignore_index`.
         distance: a distance or its address.
         n: exponent on the distance: a number, `sqrt_d`, `d`, or a scalar tensor, which gets a gradient.
@@ -50,31 +50,31 @@ def harmonic_loss(
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
         ValueError: where shapes, targets or options do not fit.
 
-    >>> x, centres = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [6.0, 8.0]])
-    >>> harmonic_loss(x, centres, torch.tensor([0]), n=2).neg().exp()
+    >>> x, centers = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [6.0, 8.0]])
+    >>> harmonic_loss(x, centers, torch.tensor([0]), n=2).neg().exp()
     tensor(0.8000)
     """
     chosen = DISTANCES.parse(distance) if isinstance(distance, str) else distance
     shape = targets.shape
     if x.ndim != 2 or targets.ndim != 1:
         x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
-    _check(x, centres, targets, weight, label_smoothing, reduction)
-    pairs = chosen.pairs(x, centres, parameters, training=training)
-    task = _task(targets, len(centres), weight, ignore_index, label_smoothing, reduction, pairs.x)
+    _check(x, centers, targets, weight, label_smoothing, reduction)
+    pairs = chosen.pairs(x, centers, parameters, training=training)
+    task = _task(targets, len(centers), weight, ignore_index, label_smoothing, reduction, pairs.x)
     losses = harmonic.loss(pairs, _exponent(n, pairs.x), task)
     return losses.reshape(shape) if reduction == "none" else losses
 
 
 def _check(
-    x: Tensor, centres: Tensor, targets: Tensor, weight: Tensor | None, smoothing: float, reduction: str
+    x: Tensor, centers: Tensor, targets: Tensor, weight: Tensor | None, smoothing: float, reduction: str
 ) -> None:
-    if centres.ndim != 2 or x.shape[1] != centres.shape[1] or x.shape[0] != targets.shape[0]:
+    if centers.ndim != 2 or x.shape[1] != centers.shape[1] or x.shape[0] != targets.shape[0]:
         raise ValueError(
-            f"expected features (..., N), centres (K, N) and targets (...,), got {tuple(x.shape)}, "
-            f"{tuple(centres.shape)} and {tuple(targets.shape)} once flattened"
+            f"expected features (..., N), centers (K, N) and targets (...,), got {tuple(x.shape)}, "
+            f"{tuple(centers.shape)} and {tuple(targets.shape)} once flattened"
         )
-    if weight is not None and weight.shape != centres.shape[:1]:
-        raise ValueError(f"weight must be ({len(centres)},), one number a class, not {tuple(weight.shape)}")
+    if weight is not None and weight.shape != centers.shape[:1]:
+        raise ValueError(f"weight must be ({len(centers)},), one number a class, not {tuple(weight.shape)}")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, not {smoothing:g}")
     if reduction not in ("mean", "sum", "none"):

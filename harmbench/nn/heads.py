@@ -21,18 +21,18 @@ class LinearHead(nn.Linear):
 
 
 class DistanceHead(nn.Module):
-    """Distances (..., K) of features (..., N) to K learnable class centres.
+    """Distances (..., K) of features (..., N) to K learnable class centers.
 
-    The centres start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), as in the papers' code. Far smaller
+    The centers start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), as in the papers' code. Far smaller
     than the features, they look alike from there: distances that hang on few coordinates (Chebyshev, Canberra)
-    then learn late or never, and `centre_std` starts them farther apart. The distance's own learnable tensors are
+    then learn late or never, and `center_std` starts them farther apart. The distance's own learnable tensors are
     parameters of this module.
 
     Args:
         in_features: N.
         num_classes: K.
         distance: a distance or its address.
-        centre_std: standard deviation of normally distributed centres; None for those of `nn.Linear`.
+        center_std: standard deviation of normally distributed centers; None for those of `nn.Linear`.
 
     >>> head = DistanceHead(4, 3, "mahalanobis[variant=diagonal]")
     >>> head(torch.zeros(2, 4)).shape, [name for name, _ in head.named_parameters()]
@@ -44,15 +44,15 @@ class DistanceHead(nn.Module):
         in_features: int,
         num_classes: int,
         distance: str | Distance = "euclidean",
-        centre_std: float | None = None,
+        center_std: float | None = None,
     ) -> None:
         super().__init__()
         self.distance = DISTANCES.parse(distance) if isinstance(distance, str) else distance
         self.weight = nn.Parameter(torch.empty(num_classes, in_features))
-        if centre_std is None:
+        if center_std is None:
             nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         else:
-            nn.init.normal_(self.weight, std=centre_std)
+            nn.init.normal_(self.weight, std=center_std)
         self.distance_parameters = nn.ParameterDict(self.distance.initial_parameters(in_features))
 
     def pairs(self, x: Tensor) -> Pairs:
@@ -87,13 +87,13 @@ class Objective(nn.Module):
         self.loss_parameters = nn.ParameterDict(self.loss.initial_parameters(in_features))
         self._learns = len(self.loss_parameters) > 0
 
-    def _learnt(self) -> dict[str, Tensor]:
+    def _learned(self) -> dict[str, Tensor]:
         """The learnable tensors by name; of the many losses without any, at no cost."""
         return dict(self.loss_parameters.items()) if self._learns else {}
 
     def logits(self, scores: Tensor) -> Tensor:
         """Numbers (B, K) whose softmax is the class probabilities."""
-        return self.loss.logits(scores, self.in_features, self._learnt())
+        return self.loss.logits(scores, self.in_features, self._learned())
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Mean loss, a scalar, of scores (B, K) against class indices (B,)."""
@@ -101,7 +101,7 @@ class Objective(nn.Module):
 
     def of_pairs(self, pairs: Pairs, targets: Tensor) -> Tensor:
         """The same of a distance head's `pairs`, in one go where the loss and the kernels can."""
-        return self.loss.of_pairs(pairs, targets, self.in_features, self._learnt())
+        return self.loss.of_pairs(pairs, targets, self.in_features, self._learned())
 
 
 class HarmonicHead(nn.Module):
@@ -115,7 +115,7 @@ class HarmonicHead(nn.Module):
         num_classes: K.
         distance: a distance or its address.
         n: HarMax's exponent on the distance: a number, `sqrt_d`, `d` or `learnable`.
-        centre_std: standard deviation of normally distributed centres; None for those of `nn.Linear`.
+        center_std: standard deviation of normally distributed centers; None for those of `nn.Linear`.
 
     Raises:
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
@@ -131,15 +131,15 @@ class HarmonicHead(nn.Module):
         num_classes: int,
         distance: str | Distance = "euclidean",
         n: float | str = "sqrt_d",
-        centre_std: float | None = None,
+        center_std: float | None = None,
     ) -> None:
         super().__init__()
-        self.head = DistanceHead(in_features, num_classes, distance, centre_std)
+        self.head = DistanceHead(in_features, num_classes, distance, center_std)
         self.objective = Objective(LOSSES.members["harmonic"].from_options({"n": n}), in_features)
 
     @property
     def weight(self) -> nn.Parameter:
-        """Class centres (K, N)."""
+        """Class centers (K, N)."""
         return self.head.weight
 
     def forward(self, x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ _PAIR = {
     "minkowski p=1.5": 2.7,
     "minkowski p=3": 1.7,
     "minkowski": 19.0,  # any other order
-    "minkowski_learnt": 9.0,
+    "minkowski_learned": 9.0,
     "angular": 1.4,
     "hellinger": 1.4,
     "poincare": 1.4,

@@ -124,12 +124,12 @@ def _check_stacks(suite: SuiteSpec, backbones: Iterable[str]) -> None:
     Raises:
         SuiteError: which names it.
     """
-    if all(protocol.seeds_together == 1 for protocol in suite.settings.values()):
+    if all(protocol.batched_seeds == 1 for protocol in suite.settings.values()):
         return
     if lone := [address for address in sorted(backbones) if not BACKBONES.parse(address).stacks]:
         able = ", ".join(name for name, member in BACKBONES.members.items() if member.stacks)
-        said = f"protocol.seeds_together: seeds of {', '.join(lone)} cannot be trained together (those of {able} can)"
-        raise SuiteError(suite.name, [f"{said}; set seeds_together: 1, or choose other backbones"])
+        said = f"protocol.batched_seeds: seeds of {', '.join(lone)} cannot be trained together (those of {able} can)"
+        raise SuiteError(suite.name, [f"{said}; set batched_seeds: 1, or choose other backbones"])
 
 
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:

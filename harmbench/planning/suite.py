@@ -49,6 +49,7 @@ from harmbench.meters import METERS
 from harmbench.nn.distances import DISTANCES
 from harmbench.nn.losses import LOSSES
 from harmbench.registry import Room, split_names
+from harmbench.results._upgrade import MEASURES, PROTOCOL_FIELDS, renamed
 from harmbench.results.records import Artifact, Protocol, Record
 
 
@@ -108,6 +109,11 @@ class Claim(Record):
     settings: tuple[str, ...] = Field(
         default=("*",), min_length=1, description="where it is said to hold, of what the suite varies: weight_decay=0"
     )
+
+    @field_validator("measure")
+    @classmethod
+    def _present_name(cls, measure: str) -> str:
+        return MEASURES.get(measure, measure)
 
     @field_validator("heads", "datasets", "backbones", "settings", mode="before")
     @classmethod
@@ -223,7 +229,7 @@ class SuiteSpec(Record):
         default=5.0, ge=0, description="idle power is measured for so long before the trials and after; 0: not at all"
     )
     artifacts: tuple[Artifact, ...] = Field(
-        default=(), description="arrays of each trial to keep for pictures; see pictures.md"
+        default=(), description="arrays of each trial to keep for plots; see plots.md"
     )
     exclude: tuple[Exclusion, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -232,6 +238,11 @@ class SuiteSpec(Record):
     @classmethod
     def _one_or_many(cls, names: Any) -> Any:
         return _one_or_many(names)
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _old_names(cls, vary: Any) -> Any:
+        return renamed(vary, PROTOCOL_FIELDS) if isinstance(vary, dict) else vary
 
     @field_validator("vary")
     @classmethod

@@ -3,7 +3,7 @@
 groups        cells of one data set and backbone, ranked and compared with the baseline
 overview      the first table
 summary       sentences
-figures       data of the pictures
+figures       data of the plots
 tables        of a group
 notes         definitions and caveats
 environment   machine, versions, instruments

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scipy import special
 
-from harmbench.analysis.cells import BY_ACCURACY, BY_LOSS, Cell, Lead
+from harmbench.analysis.cells import ACCURACY, LOSS, Cell, PrimaryMetric
 from harmbench.analysis.stats import (
     LEVEL,
     SURE,
@@ -42,7 +42,7 @@ SIGHT_NOTE = (
 def aggregate_sections(groups: Sequence[Group]) -> Iterator[Section]:
     """At most one section: a table of heads where there are several groups, one of sight where heads were compared;
     apart for groups that are ranked by accuracy and by loss."""
-    alike = [[group for group in groups if group.lead is lead] for lead in (BY_ACCURACY, BY_LOSS)]
+    alike = [[group for group in groups if group.lead is lead] for lead in (ACCURACY, LOSS)]
     tables = [table for some in alike for table in (*_heads(some), *_sight(some))]
     if tables:
         yield Section(title="Over all data sets and backbones", tables=tuple(tables))
@@ -94,7 +94,7 @@ def _heads(groups: Sequence[Group]) -> Iterator[Table]:
 
 
 def _row(
-    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: Lead, draws: Draws
+    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: PrimaryMetric, draws: Draws
 ) -> tuple[tuple[bool, float, str, str], tuple[str, ...]]:
     """With what to sort by: heads of which trials ended badly or collapsed stand last, as in every table."""
     values = [_values(cell, lead) for cell in cells]
@@ -109,13 +109,13 @@ def _row(
         cells[0].head,
         cells[0].loss,
         f"{mean:.1f} ({min(ranks):g} to {max(ranks):g})",
-        _bracket(aggregate(values, draws.again()), lead.factor, 1 if lead is BY_ACCURACY else 3),
+        _bracket(aggregate(values, draws.again()), lead.factor, 1 if lead is ACCURACY else 3),
         improvement,
         str(unsound),
     )
 
 
-def _values(cell: Cell, lead: Lead) -> Sequence[float]:
+def _values(cell: Cell, lead: PrimaryMetric) -> Sequence[float]:
     return cell.values(lead.measure)
 
 
@@ -155,7 +155,7 @@ def _sight(groups: Sequence[Group]) -> Iterator[Table]:
                 Column(label="seeds"),
                 Column(label="spread of differences", unit=lead.step),
                 Column(label="smallest detectable difference", unit=lead.step),
-                Column(label="seeds for 1 point" if lead is BY_ACCURACY else f"seeds for {lead.worth:g} {lead.step}"),
+                Column(label="seeds for 1 point" if lead is ACCURACY else f"seeds for {lead.worth:g} {lead.step}"),
             ),
             rows=tuple(rows),
         )
@@ -203,7 +203,7 @@ def sight(group: Group) -> Sight | None:
 def _sight_row(group: Group) -> Iterator[tuple[str, ...]]:
     if seen := sight(group):
         lead = group.lead
-        decimals = 2 if lead is BY_ACCURACY else 4
+        decimals = 2 if lead is ACCURACY else 4
         yield (
             group.title,
             str(seen.heads),

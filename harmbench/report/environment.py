@@ -44,13 +44,13 @@ def environment_of(run: RunData) -> Iterator[tuple[str, str]]:
 
 def _instruments(run: RunData) -> Iterator[tuple[str, str]]:
     """What stood beside CodeCarbon, what idle power was, and what to beware of."""
-    starts = [block for block in run.blocks if block.moment == "start"]
-    direct = {c: o["detail"] for block in starts for c, o in block.instruments.get("direct_origins", {}).items()}
+    starts = [end for end in run.invocations if end.moment == "start"]
+    direct = {c: o["detail"] for end in starts for c, o in end.instruments.get("direct_origins", {}).items()}
     yield from ((f"read directly: {component}", detail) for component, detail in direct.items())
-    for block in run.blocks:
-        if block.idle is not None:
-            watts = [(c, block.idle.watts(c)) for c in COMPONENTS]
+    for end in run.invocations:
+        if end.idle is not None:
+            watts = [(c, end.idle.watts(c)) for c in COMPONENTS]
             told = ", ".join(f"{c} {amount(value)} W" for c, value in watts if value is not None) or MISSING
-            yield f"idle power, {block.device}, {block.moment}", f"{told}, over {block.idle.seconds:.1f} s"
-    traps = {trap["name"]: trap["text"] for block in starts for trap in block.instruments.get("traps", [])}
+            yield f"idle power, {end.device}, {end.moment}", f"{told}, over {end.idle.seconds:.1f} s"
+    traps = {trap["name"]: trap["text"] for end in starts for trap in end.instruments.get("traps", [])}
     yield from ((f"beware: {name}", text) for name, text in traps.items() if name != "no-region")

@@ -51,7 +51,7 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     """
     kind = kind or (target.suffix.lstrip(".") if isinstance(target, Path) else "svg")
     if kind not in KINDS:
-        raise OptionError(f"cannot draw a picture as '{kind}'; write one of {', '.join(KINDS)}")
+        raise OptionError(f"cannot draw a plot as '{kind}'; write one of {', '.join(KINDS)}")
     content = _drawn(figure, kind)
     if isinstance(target, Path):
         target.write_bytes(content)
@@ -161,7 +161,7 @@ def _is_alone() -> bool:
 
 
 def drawn(report: Report, drawer: Drawer | None = None) -> Report:
-    """A report with its figures as SVG, for formats that hold their pictures inside."""
+    """A report with its figures as SVG, for formats that hold their plots inside."""
     drawings = (drawer or Drawer("svg")).finish(report.figures)
     texts = {figure.name: svg.decode() for figure, svg in zip(report.figures, drawings, strict=True)}
     return report.model_copy(update={"drawings": texts})

@@ -1,4 +1,4 @@
-"""Trials -> tables of how soon heads generalise, from how much data, and in what shape. Pure.
+"""Trials -> tables of how soon heads generalize, from how much data, and in what shape. Pure.
 
     task_tables     one for each task and backbone: lasting accuracy, grokking gap, structure of the embedding
     data_tables     one for each task that was run with several shares of its training part: what a target takes
@@ -90,8 +90,8 @@ def task_tables(cells: Sequence[Cell]) -> Iterator[Table]:
 def time_to(cell: Cell, name: str) -> Median:
     """Median over seeds of a time that some trials never reach, with the count of those that did.
 
-    Trials that failed say nothing. Of a gap, a trial whose training part was never learnt says nothing either, but that
-    it has none: it counts, and is watched for no time at all.
+    Failed trials are left out. A trial that never learned its training part has no gap, which is all it says:
+    it counts, and is watched for no time at all.
     """
     reached = cell.by_seed(name)
     others = [trial for trial in cell.trials if trial.spec.seed not in reached]

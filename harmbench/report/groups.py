@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmbench.analysis.cells import BY_ACCURACY, Cell, Lead, cells_of, lead_of, place
+from harmbench.analysis.cells import ACCURACY, Cell, PrimaryMetric, cells_of, place, primary_metric
 from harmbench.analysis.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
 from harmbench.report.numbers import MISSING
 from harmbench.results.records import TrialRecord
@@ -29,7 +29,7 @@ class Group:
     baseline: Cell | None
     comparisons: dict[str, tuple[Comparison, float]]
     setting: str = ""
-    lead: Lead = BY_ACCURACY
+    lead: PrimaryMetric = ACCURACY
 
     @property
     def title(self) -> str:
@@ -58,23 +58,23 @@ def group_cells(trials: Sequence[TrialRecord]) -> Iterator[Group]:
     for cell in cells_of(trials):
         groups[cell.dataset, cell.backbone, cell.setting].append(cell)
     for (dataset, backbone, setting), found in groups.items():
-        lead = lead_of(found)
+        lead = primary_metric(found)
         ranked = sorted(found, key=lambda cell: _rank(cell, lead))
         baseline = next((cell for cell in ranked if cell.is_baseline), None)
         yield Group(dataset, backbone, tuple(ranked), baseline, _compare(ranked, baseline, lead), setting, lead)
 
 
-def _rank(cell: Cell, lead: Lead) -> tuple[bool, float]:
+def _rank(cell: Cell, lead: PrimaryMetric) -> tuple[bool, float]:
     quality = cell.interval(lead.measure)
     return bool(cell.unsound), -lead.sign * quality.mean if quality else math.inf
 
 
-def _compare(cells: Sequence[Cell], baseline: Cell | None, lead: Lead) -> dict[str, tuple[Comparison, float]]:
+def _compare(cells: Sequence[Cell], baseline: Cell | None, lead: PrimaryMetric) -> dict[str, tuple[Comparison, float]]:
     if baseline is None:
         return {}
     reference = baseline.by_seed(lead.measure)
     sizes = [t.sizes["test"] for cell in cells for t in cell.trials if t.sizes.get("test")]
-    resolution = 1 / min(sizes) if sizes and lead is BY_ACCURACY else 0.0  # a loss does not come in steps
+    resolution = 1 / min(sizes) if sizes and lead is ACCURACY else 0.0  # a loss does not come in steps
     found = {
         cell.label: comparison
         for cell in cells

@@ -112,24 +112,24 @@ def _meter_notes(run: RunData) -> Iterator[str]:
             "Gradient stability is harmbench's own definition, the papers give none. The gradient is looked at "
             f"{looked.removeprefix('at ') or 'every step'}. CV: standard deviation over mean of its norm before "
             f"clipping. Spike: a norm {spike.partition(';')[0]}. Cosine: of successive gradients. Roughness: standard "
-            "deviation of successive loss differences over that of the smoothed loss. The trunk is the backbone, the "
-            "head has the loss's own parameters. All fall with the gradient itself: read them beside the accuracy."
+            "deviation of successive loss differences over that of the smoothed loss. The "
+            "head includes the loss's own parameters. All fall with the gradient itself: read them beside the accuracy."
         )
     if "flops_per_step" in notes:
         yield (
-            "A step is taking its batch, forward, backward and optimiser; warm-up, which goes on until step time "
-            "settles, and the first step are left out. Operations of trunk and linear head are counted by torch; those "
-            "of a distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU is "
-            "their rate over the data sheet's peak."
+            "A step is taking its batch, forward, backward and optimizer. Warm-up, which goes on until step time settles, "
+            "and the first step are left out. Operations of backbone and linear head are counted by torch. Those of a "
+            "distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU is their rate "
+            "over the data sheet's peak."
         )
     if "collapsed" in notes:
         yield (
             "Representation: of held-out test samples, as the head reads them. Effective rank: exp of the entropy of "
-            "the normalised singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
+            "the normalized singular values. Participation ratio: squared sum of the eigenvalues over the sum of their "
             "squares. NC1 to NC4 follow Papyan et al. (2020): 0, and 100 % for NC4, is full collapse of the classes "
             "onto a simplex. A trial counts as collapsed where accuracy is not above chance by three standard errors, "
             "under half of the classes are ever predicted (not of text), or, with more than two classes, the effective "
-            "rank is below 1.5. Anisotropy: mean cosine of two samples' features, not centred (Ethayarajh 2019)."
+            "rank is below 1.5. Anisotropy: mean cosine of two samples' features, not centered (Ethayarajh 2019)."
         )
     if "test_perplexity" in notes:
         yield (
@@ -140,7 +140,7 @@ def _meter_notes(run: RunData) -> Iterator[str]:
     if "parallelogram_loss_2" in notes:
         yield (
             f"Word pairs: {notes['parallelogram_loss_2']}; mean over relations. Parallelogram loss: |a + d - b - c|^2 "
-            "of two pairs over 4 times the mean |e|^2 of the vocabulary, on principal components of the centred "
+            "of two pairs over 4 times the mean |e|^2 of the vocabulary, on principal components of the centered "
             "embedding (arXiv 2502.01628 leaves out the 4). Offset loss: the same over |a - b|^2 + |c - d|^2, which "
             "words that merely lie close together do not lower."
         )

@@ -20,7 +20,7 @@ from harmbench.report.formats import Figure, Report, Section
 from harmbench.report.groups import Group, group_cells
 from harmbench.report.notes import notes_of
 from harmbench.report.overview import overview
-from harmbench.report.summary import said_of, summarise
+from harmbench.report.summary import said_of, summarize
 from harmbench.report.tables import tables_of
 from harmbench.report.tidy import tidy_rows
 from harmbench.results import artifacts
@@ -50,7 +50,7 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
         overview=overview(groups),
-        summary=(*([claims_summary(verdicts)] if verdicts else []), *summarise(run, groups, grid)),
+        summary=(*([claims_summary(verdicts)] if verdicts else []), *summarize(run, groups, grid)),
         places=tuple(said_of(group) for group in groups),
         figures=tuple(figures),
         sections=(
@@ -80,7 +80,7 @@ def _likeness(run: RunData) -> Iterator[Section]:
 
 def _with_net(run: RunData) -> RunData:
     """The run, with energy above idle among each trial's measurements, where idle power was measured."""
-    idle = idle_power(run.blocks)
+    idle = idle_power(run.invocations)
     if not idle:
         return run
     trials = [trial.but(measurements=trial.measurements + net_of_idle(trial, idle)) for trial in run.trials]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harmbench.analysis.cells import BY_ACCURACY, Cell
+from harmbench.analysis.cells import ACCURACY, Cell
 from harmbench.analysis.stats import SURE, Interval
 from harmbench.report.aggregates import sight
 from harmbench.report.formats import Column, Table
@@ -96,7 +96,7 @@ def _number(group: Group, interval: Interval, sign: bool = False) -> str:
 
 def _step(group: Group) -> str:
     """Unit of a difference, short enough for a narrow column."""
-    return "pt" if group.lead is BY_ACCURACY else group.lead.step
+    return "pt" if group.lead is ACCURACY else group.lead.step
 
 
 def _ratio(group: Group, cell: Cell, measure: str) -> str:

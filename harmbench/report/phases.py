@@ -75,7 +75,7 @@ def _whole_row(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> tup
 
 
 def _idle_row(run: RunData, shown: Sequence[Component]) -> Iterator[tuple[str, ...]]:
-    idle = [block.idle for block in run.blocks if block.idle is not None]
+    idle = [end.idle for end in run.invocations if end.idle is not None]
     if idle:
         seconds = sum(window.seconds for window in idle)
         joules = (_summed([window.joules.get(c) for window in idle]) for c in shown)

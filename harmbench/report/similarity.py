@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harmbench.analysis.cells import Cell
-from harmbench.analysis.similarity import Likeness, likenesses
+from harmbench.analysis.similarity import Similarity, similarities
 from harmbench.report.formats import Column, Table
 
 CAPTION = (
@@ -29,10 +29,10 @@ def tables(places: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[
         features: (M, N) by trial id.
     """
     for place, cells in places.items():
-        found = likenesses(cells, features)
+        found = similarities(cells, features)
         if found:
             yield Table(
-                title=f"Likeness of features: {place}",
+                title=f"Similarity of features: {place}",
                 caption=CAPTION,
                 columns=(
                     Column(label="head", numeric=False),
@@ -46,7 +46,7 @@ def tables(places: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[
             )
 
 
-def _row(each: Likeness) -> tuple[str, ...]:
+def _row(each: Similarity) -> tuple[str, ...]:
     interval, yardstick = each.interval, each.yardstick
     spread = "" if interval is None or math.isnan(interval.half_width) else f" ± {interval.half_width:.3f}"
     return (

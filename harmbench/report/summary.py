@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harmbench.analysis.cells import BY_LOSS, Cell, Lead, charged_components, sources_of
+from harmbench.analysis.cells import LOSS, Cell, PrimaryMetric, charged_components, sources_of
 from harmbench.energy.carbon import Grid
 from harmbench.energy.net import unsteady_idle
 from harmbench.report.groups import Group, relative_to
@@ -19,7 +19,7 @@ from harmbench.results.store import RunData
 DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
 
 
-def summarise(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]:
+def summarize(run: RunData, groups: Sequence[Group], grid: Grid) -> Iterator[str]:
     """What is decided, what became of the trials, what they took, and what was odd."""
     yield from headline(groups)
     statuses = [trial.status for trial in run.trials]
@@ -76,13 +76,13 @@ def said_of(group: Group) -> str:
     return f"{text}. Against the baseline, of {len(verdicts)} heads: {', '.join(counts)}."
 
 
-def _quality(cell: Cell, lead: Lead) -> str:
+def _quality(cell: Cell, lead: PrimaryMetric) -> str:
     """The lead measure, and of text what people know better."""
     text = f"{plain(scaled(cell.interval(lead.measure), lead.factor))} {lead.unit}"
     also = [
         f"{name} {plain(interval)}"
         for name, measure in (("perplexity", "test_perplexity"), ("bits per byte", "test_bits_per_byte"))
-        if lead is BY_LOSS and (interval := cell.interval(measure))
+        if lead is LOSS and (interval := cell.interval(measure))
     ]
     return ", ".join([text, *also])
 
@@ -143,7 +143,7 @@ def _energy_caveats(run: RunData) -> Iterator[str]:
             counts[kind] += 1
     for kind, count in counts.items():
         yield f"**Caveat on energy**, {count} trial(s): {kind}."
-    yield from (f"**Caveat on energy**: {sentence}." for sentence in unsteady_idle(run.blocks))
+    yield from (f"**Caveat on energy**: {sentence}." for sentence in unsteady_idle(run.invocations))
 
 
 def _kind_of_caveat(caveat: str) -> str:

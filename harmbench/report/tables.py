@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harmbench.analysis.cells import BY_ACCURACY, Cell, Lead
+from harmbench.analysis.cells import ACCURACY, Cell, PrimaryMetric
 from harmbench.analysis.stats import SURE, Interval, mean_interval
 from harmbench.energy.carbon import Grid
 from harmbench.report import time_to_target
@@ -16,7 +16,7 @@ from harmbench.results.records import COMPONENTS, Component, Measurement
 
 def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
     yield _main_table(group, grid)
-    yield _measure_table("Calibration and learning" if group.lead is BY_ACCURACY else "Learning", group, LEARNING)
+    yield _measure_table("Calibration and learning" if group.lead is ACCURACY else "Learning", group, LEARNING)
     yield _measure_table("Steps and memory", group, STEPS)
     if _known(group.cells, TO_TARGET):
         yield time_to_target.table(group.cells)
@@ -50,9 +50,9 @@ def _main_table(group: Group, grid: Grid) -> Table:
         Column(label="trials", numeric=False),
     )
     return Table(
-        title="Accuracy, stability, speed, energy" if group.lead is BY_ACCURACY else "Loss, stability, speed, energy",
+        title="Accuracy, stability, speed, energy" if group.lead is ACCURACY else "Loss, stability, speed, energy",
         caption=f"Mean ± half of the {SURE} t interval over seeds. Energy: the training window of one trial."
-        + ("" if group.lead is BY_ACCURACY else f" {TEXT_CAPTION}"),
+        + ("" if group.lead is ACCURACY else f" {TEXT_CAPTION}"),
         columns=columns,
         rows=tuple(_main_row(group, cell, grid) for cell in group.cells),
     )
@@ -60,16 +60,16 @@ def _main_table(group: Group, grid: Grid) -> Table:
 
 def _quality(group: Group) -> Shown:
     """How well a head does: the lead measure first, unless it is that of text, which has forms that people know."""
-    return ACCURACY if group.lead is BY_ACCURACY else _known(group.cells, TEXT)
+    return ACCURACY_COLUMNS if group.lead is ACCURACY else _known(group.cells, TEXT)
 
 
-def _of(lead: Lead) -> str:
-    return "" if lead is BY_ACCURACY else "loss "
+def _of(lead: PrimaryMetric) -> str:
+    return "" if lead is ACCURACY else "loss "
 
 
 def _speed(group: Group) -> tuple[str, str]:
     """The measure of throughput, and its unit."""
-    return ("throughput", "sample/s") if group.lead is BY_ACCURACY else ("tokens_per_second", "token/s")
+    return ("throughput", "sample/s") if group.lead is ACCURACY else ("tokens_per_second", "token/s")
 
 
 def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def _trials(cell: Cell) -> str:
 
 Shown = tuple[tuple[str, str, str, float], ...]  # measure, label, unit, factor
 
-ACCURACY: Shown = (("test_accuracy", "test accuracy", "%", 100),)
+ACCURACY_COLUMNS: Shown = (("test_accuracy", "test accuracy", "%", 100),)
 TEXT: Shown = (
     ("test_perplexity", "perplexity", "", 1),
     ("test_bits_per_byte", "bits per byte", "bit/B", 1),
@@ -121,7 +121,7 @@ TEXT: Shown = (
     ("test_accuracy", "test accuracy", "%", 100),
 )
 TEXT_CAPTION = (
-    "Of the test part: perplexity is exp of the loss, the mean NLL of a token, and depends on the tokeniser; bits per "
+    "Of the test part: perplexity is exp of the loss, the mean NLL of a token, and depends on the tokenizer; bits per "
     "byte do not. Of a masked model they are pseudo-likelihoods, to be compared with no causal model's. Accuracy: "
     "share of tokens that were the most probable one."
 )
@@ -130,7 +130,7 @@ LEARNING: Shown = (
     ("test_nll", "NLL", "nat", 1),
     ("test_calibration_error", "calibration error", "%", 100),
     ("gradient_norm_cv_head", "gradient norm CV, head", "", 1),
-    ("gradient_norm_cv_trunk", "gradient norm CV, trunk", "", 1),
+    ("gradient_norm_cv_backbone", "gradient norm CV, backbone", "", 1),
     ("gradient_spike_rate", "gradient spikes", "% of looks", 100),
     ("nonfinite_step_share", "non-finite steps", "%", 100),
     ("clipped_step_share", "clipped steps", "%", 100),
@@ -165,7 +165,7 @@ REPRESENTATION: Shown = (
     ("nc3", "NC3", "", 1),
     ("nc4", "NC4", "%", 100),
     ("weight_mean_cosine", "weight-mean cosine", "", 1),
-    ("centre_mean_distance", "centre-mean distance", "", 1),
+    ("center_mean_distance", "center-mean distance", "", 1),
     ("class_separation", "variance between classes", "%", 100),
     ("near_zero_weight_share", "near-zero weights", "%", 100),
 )
@@ -207,7 +207,7 @@ def _measured(cells: Sequence[Cell], shown: Shown) -> Shown:
 
 def _measure_table(title: str, group: Group, shown: Shown) -> Table:
     known = _known(group.cells, shown)
-    if group.lead is not BY_ACCURACY:  # the first table has what it would repeat, and much is of classes, not of tokens
+    if group.lead is not ACCURACY:  # the first table has the rest already
         led = {name for name, *_ in _quality(group)}
         known = tuple(entry for entry in _measured(group.cells, known) if entry[0] not in led)
     columns = (
@@ -225,9 +225,9 @@ def _shown_values(cell: Cell, shown: Shown) -> Iterator[str]:
 
 def _representation_table(group: Group, title: str, caption: str, shown: Shown) -> Table:
     """Beside the quality, and without the trials that collapsed: a collapsed model looks perfect here."""
-    is_text = group.lead is not BY_ACCURACY
+    is_text = group.lead is not ACCURACY
     known = _measured(group.cells, shown) if is_text else _known(group.cells, shown)
-    quality = (("test_perplexity", "perplexity", "", 1.0), *ACCURACY) if is_text else ACCURACY
+    quality = (("test_perplexity", "perplexity", "", 1.0), *ACCURACY_COLUMNS) if is_text else ACCURACY_COLUMNS
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),

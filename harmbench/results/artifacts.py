@@ -1,13 +1,13 @@
-"""Small arrays of each trial that pictures are drawn from: `artifacts/ID.npz` in the run's folder.
+"""Small arrays of each trial that plots are drawn from: `artifacts/ID.npz` in the run's folder.
 
 A trial writes its own file, whole or not at all, before its record is appended; nothing else reads or needs it. Where
-one is missing, from an older run or a suite that did not ask, pictures say so.
+one is missing, from an older run or a suite that did not ask, plots say so.
 
-    class_weights   (K, N)  class centres, or rows of a linear head; `image_shape` where they stand on pixels
+    class_weights   (K, N)  class centers, or rows of a linear head; `image_shape` where they stand on pixels
     confusion       (K, K)  numbers of test samples, by true class and predicted class
     embedding       (V, N)  the rows of a token embedding; with `token_labels`, `token_shades`, `token_links` (L, 2)
     features        (M, N)  of held-out samples, at most 512, float32; the same samples for every head and seed
-    spectrum        (min(M, N),)  singular values of the centred held-out features, largest first
+    spectrum        (min(M, N),)  singular values of the centered held-out features, largest first
 """
 
 from __future__ import annotations

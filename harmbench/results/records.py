@@ -6,6 +6,7 @@ schema carries a version:
     1   2026-11   first
     2   2026-11   phase `examine`; `wall_seconds`, `machine` and `curves`, which older records lack; fields that came
                   later (energy's coverage, direct counters, telemetry, blocks) are optional
+    3   2026-12   plain names (phase `analyze`, `invocation`, `group_size`, `center_std`); `_upgrade` has the old ones
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ import math
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harmbench.results._rows import Row
+from harmbench.results._upgrade import PROTOCOL_FIELDS, RECORD_FIELDS, renamed, upgraded_trial
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_CURRENT = b'{"schema_version":3,'
 
 Component = Literal["cpu", "gpu", "ram"]
 COMPONENTS: tuple[Component, ...] = ("cpu", "gpu", "ram")
 CHARGED: tuple[Component, ...] = ("cpu", "gpu")  # memory's joules are a guess everywhere, and left out of verdicts
-Phase = Literal["load", "warm-up", "train", "evaluate", "examine"]
-PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "examine")
+Phase = Literal["load", "warm-up", "train", "evaluate", "analyze"]
+PHASES: tuple[Phase, ...] = ("load", "warm-up", "train", "evaluate", "analyze")
 Direction = Literal["higher", "lower", "neither"]
 Origin = Literal["measured", "modelled", "derived", "missing"]
 Method = Literal["counter", "polled", "model", "missing"]
@@ -51,7 +54,7 @@ class Protocol(Record):
         load | warm-up | train | evaluate | train | ... | evaluate (validation, then test, once) | examine
     """
 
-    steps: int | None = Field(default=None, ge=1, description="optimiser steps; give this or epochs")
+    steps: int | None = Field(default=None, ge=1, description="optimizer steps; give this or epochs")
     epochs: float | None = Field(default=None, gt=0, validate_default=True, description="passes over the training part")
     batch_size: int = Field(default=64, ge=1, description="samples per step")
     accumulate: int = Field(
@@ -73,8 +76,8 @@ class Protocol(Record):
     lr_min: float = Field(default=0.0, ge=0, validate_default=True, description="where the cosine ends")
     lr_warmup_steps: int = Field(default=0, ge=0, description="steps of linear rise to lr")
     grad_clip: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
-    centre_std: float | None = Field(
-        default=None, gt=0, description="class centres start normal with this spread; as nn.Linear's rows unless given"
+    center_std: float | None = Field(
+        default=None, gt=0, description="class centers start normal with this spread; as nn.Linear's rows unless given"
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = Field(default=False, description="torch.compile of the backbone; its last bits differ")
@@ -97,12 +100,17 @@ class Protocol(Record):
         description="validation loss (mean NLL of an answer, in nat) that counts as converged, in place of target",
     )
     select: Literal["best", "last"] = "best"
-    examine_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
-    seeds_together: int = Field(
+    analysis_samples: int = Field(default=1000, ge=2, description="test samples that meters look at after the test")
+    batched_seeds: int = Field(
         default=1, ge=1, description="seeds trained in one process as one stack of so many; 1: each alone"
     )
     deterministic: bool = True
     threads: int = Field(default=1, ge=1, description="CPU threads of a trial")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, fields: Any) -> Any:
+        return renamed(fields, PROTOCOL_FIELDS) if isinstance(fields, dict) else fields
 
     @field_validator("epochs")
     @classmethod
@@ -111,14 +119,14 @@ class Protocol(Record):
             raise ValueError("give exactly one budget: steps or epochs")
         return epochs
 
-    @field_validator("seeds_together")
+    @field_validator("batched_seeds")
     @classmethod
-    def _plain_steps(cls, together: int, info: ValidationInfo) -> int:
+    def _plain_steps(cls, group_size: int, info: ValidationInfo) -> int:
         asked = {"accumulate": info.data.get("accumulate", 1) > 1, "compile": info.data.get("compile", False)}
-        if together > 1 and any(asked.values()):
+        if group_size > 1 and any(asked.values()):
             named = " and ".join(field for field, is_asked in asked.items() if is_asked)
             raise ValueError(f"seeds trained together know no {named}; set it to 1, or leave {named} out")
-        return together
+        return group_size
 
     @field_validator("target_nll")
     @classmethod
@@ -353,16 +361,26 @@ class IdleWindow(Record):
         return None if joules is None else joules / self.seconds
 
 
-class BlockRecord(Record):
-    """What was measured, and with what, at either end of a block: the trials of one call on one device.
+class _CallRecord(Record):
+    """Base of what is recorded of one call of `run`."""
+
+    invocation: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, fields: Any) -> Any:
+        return renamed(fields, RECORD_FIELDS) if isinstance(fields, dict) else fields
+
+
+class InvocationRecord(_CallRecord):
+    """What was measured, and with what, at the start or end of one call of `run` on one device.
 
     Attributes:
-        block: names the block; trials bear it.
+        invocation: id of the call; each of its trials has it.
         instruments: the sources' settings, their origins and a short self-test; at the start only.
         idle: None where no idle window was asked for.
     """
 
-    block: str
     device: str
     environment: str
     moment: Literal["start", "end"]
@@ -371,11 +389,11 @@ class BlockRecord(Record):
     idle: IdleWindow | None = None
 
 
-class BudgetRecord(Record):
+class BudgetRecord(_CallRecord):
     """What one call of `run` was allowed to spend, and what it spent.
 
     Attributes:
-        block: of the call's trials.
+        invocation: id of the call.
         asked: as on the command line.
         unit: of `limit` and `spent`: `s`, or `J` of processor and GPU.
         spent: from the start of the call, loading and idle windows included; None where it is not known.
@@ -386,7 +404,6 @@ class BudgetRecord(Record):
         incomplete: seeds of which only some trials have been run, with how many are left.
     """
 
-    block: str
     asked: str
     unit: Literal["s", "J"]
     limit: float
@@ -464,12 +481,30 @@ class TrialRecord(Row, frozen=True, kw_only=True):
     energy_origins: dict[Component, EnergyOrigin] = {}
     telemetry: Telemetry | None = None
     caveats: tuple[str, ...] = ()
-    block: str = ""
+    invocation: str = ""
     curve: tuple[CurvePoint, ...] = ()
     curves: tuple[Curve, ...] = ()
     wall_seconds: float | None = None
-    together: int = 1
+    group_size: int = 1
     machine: MachineState | None = None
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """Read one, of this schema or of an earlier one.
+
+        Raises:
+            ValueError: for a text that is no trial record.
+        """
+        line = text.encode() if isinstance(text, str) else text
+        if line.startswith(_CURRENT):
+            return super().from_json(line)
+        plain = json.loads(line)
+        if not isinstance(plain, dict):
+            raise ValueError("not a TrialRecord: not an object")
+        try:
+            return cls.from_plain(upgraded_trial(plain))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a TrialRecord: {error!r}") from None
 
     def flaw(self) -> str:
         for m in self.measurements:  # not in each of them: a call of Python takes as long as to read one

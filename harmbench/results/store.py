@@ -2,13 +2,14 @@
 
     run.json            the suite, the plan's key, what was excluded
     environments.jsonl  what ran the trials, one line for each distinct environment
-    blocks.jsonl        instruments and idle power at both ends of the trials of one call, one BlockRecord a line
+    invocations.jsonl   instruments and idle power at the start and end of each call of `run`, one InvocationRecord a
+                        line (blocks.jsonl in runs of harmbench 0.1)
     budgets.jsonl       what a call with --budget might spend, and what it spent, one BudgetRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
     trials.jsonl.gz     the same, packed by hand (`gzip trials.jsonl`); read first, and never written to
     checkpoints/        states of trials in the middle of their training; gone when a trial is done
-    artifacts/          arrays of a trial for pictures, ID.npz, where the suite asks for them; not needed
+    artifacts/          arrays of a trial for plots, ID.npz, where the suite asks for them; not needed
     torn.txt            lines that a power cut left unfinished, moved here when a run goes on
     writer.lock         held while a run writes
 
@@ -34,7 +35,8 @@ import filelock
 
 from harmbench.errors import RunFolderError
 from harmbench.results._garbage import nothing_to_collect
-from harmbench.results.records import BlockRecord, BudgetRecord, Record, TrialRecord
+from harmbench.results._upgrade import upgraded_header
+from harmbench.results.records import BudgetRecord, InvocationRecord, Record, TrialRecord
 
 R = TypeVar("R")
 PACKED = "trials.jsonl.gz"
@@ -48,7 +50,7 @@ class RunData(Record):
     trials: tuple[TrialRecord, ...]
     environments: dict[str, dict[str, Any]]
     unreadable_lines: int
-    blocks: tuple[BlockRecord, ...] = ()
+    invocations: tuple[InvocationRecord, ...] = ()
     budgets: tuple[BudgetRecord, ...] = ()
 
     @property
@@ -68,7 +70,7 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.done: set[str] = set()
-        self._blocks = threading.Lock()  # each device's worker adds its own
+        self._invocations = threading.Lock()  # each device's worker adds its own
 
     @classmethod
     @contextmanager
@@ -108,7 +110,7 @@ class RunStore:
                 f"{self.folder}: holds a run of '{old.get('suite', {}).get('name')}' with other settings or versions; "
                 "choose another --out"
             )
-        for name in ("trials.jsonl", "environments.jsonl", "blocks.jsonl", "budgets.jsonl"):
+        for name in ("trials.jsonl", "environments.jsonl", "invocations.jsonl", "budgets.jsonl"):
             _cut_torn_line(self.folder / name)
         created = old["created"] if old else datetime.now(UTC).isoformat(timespec="seconds")
         _write_atomically(self.folder / "run.json", json.dumps({"key": key, "created": created, **header}, indent=1))
@@ -127,10 +129,10 @@ class RunStore:
         if environment["id"] not in {entry["id"] for entry in known}:
             _append_line(path, json.dumps(environment))
 
-    def append_block(self, block: BlockRecord) -> None:
-        """Put one end of a block on disk."""
-        with self._blocks:
-            _append_line(self.folder / "blocks.jsonl", block.model_dump_json())
+    def append_invocation(self, record: InvocationRecord) -> None:
+        """Put the start or end of a call on disk."""
+        with self._invocations:
+            _append_line(self.folder / "invocations.jsonl", record.model_dump_json())
 
     def append_budget(self, budget: BudgetRecord) -> None:
         """Put on disk what a call might spend, and what it spent."""
@@ -148,16 +150,17 @@ def read(folder: Path) -> RunData:
         trials, torn = _read_trials(folder)
     records = {record.id: record for record in trials}
     environments, torn_environments = _read_lines(folder / "environments.jsonl")
-    blocks, torn_blocks = _read_records(folder / "blocks.jsonl", BlockRecord.model_validate_json)
+    invocations, torn_invocations = _read_invocations(folder)
     budgets, torn_budgets = _read_records(folder / "budgets.jsonl", BudgetRecord.model_validate_json)
+    _, torn_before = _read_lines(folder / "torn.txt")
     return RunData(
         folder=str(folder),
         header=header,
         trials=tuple(sorted(records.values(), key=lambda record: record.order)),
         environments={entry["id"]: entry for entry in environments},
-        blocks=tuple(blocks),
+        invocations=tuple(invocations),
         budgets=tuple(budgets),
-        unreadable_lines=torn + torn_environments + torn_blocks + torn_budgets + _read_lines(folder / "torn.txt")[1],
+        unreadable_lines=sum((torn, torn_environments, torn_invocations, torn_budgets, torn_before)),
     )
 
 
@@ -215,6 +218,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
         header = json.loads(path.read_text())
         if not isinstance(header, dict):
             raise ValueError("not an object")
+        header = upgraded_header(header)
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: cannot be read ({error}); restore it or choose another folder") from None
     return header
@@ -225,6 +229,13 @@ def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
     packed, torn = _read_records(folder / PACKED, TrialRecord.from_json)
     trials, more_torn = _read_records(folder / "trials.jsonl", TrialRecord.from_json)
     return packed + trials, torn + more_torn
+
+
+def _read_invocations(folder: Path) -> tuple[list[InvocationRecord], int]:
+    """The starts and ends of calls, those of harmbench 0.1 first, and how many lines hold none."""
+    old, torn = _read_records(folder / "blocks.jsonl", InvocationRecord.model_validate_json)
+    new, more_torn = _read_records(folder / "invocations.jsonl", InvocationRecord.model_validate_json)
+    return old + new, torn + more_torn
 
 
 def _read_records(path: Path, read: Callable[[bytes], R]) -> tuple[list[R], int]:

@@ -1,4 +1,4 @@
-"""The arrays that pictures need, from a finished trial; `harmbench.results.artifacts` says what each is."""
+"""The arrays that plots need, from a finished trial; `harmbench.results.artifacts` says what each is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harmbench.datasets import Dataset
 from harmbench.datasets._tasks import TokenTask
-from harmbench.meters import Examined, Outcome
+from harmbench.meters import HeldOut, Outcome
 from harmbench.results.artifacts import Arrays
 from harmbench.results.records import Artifact
 from harmbench.runner.model import Classifier
@@ -31,19 +31,19 @@ def collect(kinds: Collection[Artifact], dataset: Dataset, model: Classifier, ou
     """
     found: Arrays = {}
     if "class_weights" in kinds:
-        found |= _class_weights(outcome.examine())
+        found |= _class_weights(outcome.held_out())
     if "confusion" in kinds and outcome.test_logits is not None:
         found["confusion"] = _confusion(outcome.test_logits, outcome.test_targets)
     if "embedding" in kinds and isinstance(table := getattr(model.backbone, "embedding", None), nn.Embedding):
         found |= _embedding(table.weight.detach(), dataset)
-    if "features" in kinds and (features := outcome.examine().features).isfinite().all():
+    if "features" in kinds and (features := outcome.held_out().features).isfinite().all():
         found["features"] = features[spread(len(features), FEATURE_SAMPLES)].float().numpy()
     if "spectrum" in kinds:
-        found |= _spectrum(outcome.examine().features)
+        found |= _spectrum(outcome.held_out().features)
     return found
 
 
-def _class_weights(examined: Examined) -> Arrays:
+def _class_weights(examined: HeldOut) -> Arrays:
     shape = {} if examined.image_shape is None else {"image_shape": np.array(examined.image_shape)}
     return {"class_weights": examined.weights.float().numpy(), **shape}
 

@@ -1,8 +1,8 @@
 """What heads cost: time and memory of a training step of head and loss, as ratios to a linear layer's.
 
-One step is the forward and backward pass of head and loss, with the gradients of the features and of the centres. It
+One step is the forward and backward pass of head and loss, with the gradients of the features and of the centers. It
 is timed turn by turn with `nn.Linear` (no bias) and `F.cross_entropy` of the same shape in the same process, so that
-what slows the machine slows both; a ratio is of two neighbours, and the table shows their median and quartiles.
+what slows the machine slows both; a ratio is of two neighbors, and the table shows their median and quartiles.
 
     fast         the fused loss, through the form that is chosen for the problem
     cdist        `torch.cdist` and autograd, for the p-norms
@@ -248,15 +248,15 @@ def _cost(
 
 
 def _seconds(step: Callable[[], None], repeats: int, device: torch.device) -> float:
-    _synchronise(device)
+    _synchronize(device)
     start = time.perf_counter()
     for _ in range(repeats):
         step()
-    _synchronise(device)
+    _synchronize(device)
     return (time.perf_counter() - start) / repeats
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from harmbench.results.records import MachineState
-from harmbench.runner.timing import synchronise
+from harmbench.runner.timing import synchronize
 
 REPEATS = 5
 SIZE = {"cpu": 256, "cuda": 2048}  # of the square matrices
@@ -59,12 +59,12 @@ def calibrate(device: torch.device) -> float:
     matrix, vector = torch.ones(size, size, device=device), torch.ones(length, device=device)
     seconds = []
     for _ in range(REPEATS + 1):  # the first one wakes threads and caches
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         for _ in range(4):
             matrix @ matrix
             vector.mul_(1.0)
-        synchronise(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harmbench.backbones import BACKBONES
 from harmbench.nn.heads import DistanceHead, LinearHead, Objective
 from harmbench.results.records import Protocol, TrialSpec
-from harmbench.runner.questions import IGNORED
+from harmbench.runner.targets import IGNORED
 
 
 def derived_seed(spec: TrialSpec, purpose: str) -> int:
@@ -61,8 +61,8 @@ def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Cl
     """A fresh classifier on the CPU.
 
     The backbone's numbers depend on (seed, dataset, backbone) only, the head's first draw, the rows of its weight,
-    likewise: two heads at one seed differ in nothing but themselves. Where the backbone offers class centres of its
-    own, the head's weight is that parameter, held and optimised once.
+    likewise: two heads at one seed differ in nothing but themselves. Where the backbone offers class centers of its
+    own, the head's weight is that parameter, held and optimized once.
     """
     kind = BACKBONES.parse(spec.backbone)
     torch.manual_seed(derived_seed(spec, "backbone"))
@@ -72,9 +72,9 @@ def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Cl
     head = (
         LinearHead(num_features, num_classes)
         if spec.distance is None
-        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.centre_std)
+        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.center_std)
     )
-    if (tied := kind.centres(backbone)) is not None:
+    if (tied := kind.centers(backbone)) is not None:
         head.weight = tied
     return Classifier(backbone, head, Objective(spec.loss, num_features))
 
@@ -89,14 +89,14 @@ def count_features(backbone: nn.Module, inputs: Tensor) -> int:
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimiser over every parameter."""
+    """The protocol's optimizer over every parameter."""
     return optimizer_of(dict(model.named_parameters()), free_of_decay(model, protocol), protocol)
 
 
 def optimizer_of(
     parameters: Mapping[str, nn.Parameter], free: Collection[str], protocol: Protocol
 ) -> torch.optim.Optimizer:
-    """The protocol's optimiser over parameters by name, of which some are free of weight decay.
+    """The protocol's optimizer over parameters by name, of which some are free of weight decay.
 
     Those of distances and losses always are: their zero means something (the identity, n = 1).
     """
@@ -147,7 +147,7 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, protocol: Protocol, step: int, steps: int) -> None:
-    """Have the optimiser take a step, counted from 1, at that step's rate."""
+    """Have the optimizer take a step, counted from 1, at that step's rate."""
     rate = learning_rate(protocol, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -164,10 +164,10 @@ class _Probing:
                 return 0, 0
         first = next(probe for probe in self.found if probe.group == group)
         last = first.record.curve[-1]
-        step = first.record.together * last.train_seconds / last.step
+        step = first.record.group_size * last.train_seconds / last.step
         to_come = len(self.jobs()) - len(self.found)
         share = (self._limit - (time.perf_counter() - self._began)) / to_come
-        affordable = (share - first.record.together * first.seconds) / step
+        affordable = (share - first.record.group_size * first.seconds) / step
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
         origins = source.origins()
         periods = [origins[c].period_s or 0.0 for c in charged(self._options.devices) if c in origins]

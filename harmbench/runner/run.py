@@ -18,7 +18,7 @@ from typing import Any, Literal
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS
 from harmbench.energy.codecarbon import settings_from_outside
-from harmbench.energy.doctor import charged, examine, instruments_for
+from harmbench.energy.doctor import charged, diagnose, instruments_for
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.instruments import Instruments
 from harmbench.energy.source import EnergySource
@@ -30,11 +30,11 @@ from harmbench.planning.budget import Budget
 from harmbench.planning.plan import Plan
 from harmbench.results.records import (
     Artifact,
-    BlockRecord,
     BudgetRecord,
     Component,
     EnergyOrigin,
     IdleWindow,
+    InvocationRecord,
     Method,
     TrialRecord,
     TrialSpec,
@@ -148,7 +148,7 @@ def run(
         yield summary
         if todo:
             store.append_environment(here)
-            block = _Block(here["id"], options.idle_seconds, store, source or _instruments)
+            block = _Invocation(here["id"], options.idle_seconds, store, source or _instruments)
             spending = _Spending(plan, options, [spec for _, spec in todo], began) if options.budget else None
             block.spending = spending
             jobs = [
@@ -187,7 +187,7 @@ def _instruments(device: str) -> Iterator[EnergySource]:
         yield source
 
 
-class _Block:
+class _Invocation:
     """The trials of one call: opens the source of each device, and keeps what it says at both ends.
 
     Args:
@@ -233,8 +233,8 @@ class _Block:
             idle = measure_idle(source, self._idle_seconds, wait=self.executor.stopping.wait)
         if idle and self.spending and moment == "start":
             self.spending.keep(idle)
-        record = BlockRecord(
-            block=self.id,
+        record = InvocationRecord(
+            invocation=self.id,
             device=device,
             environment=self.environment,
             moment=moment,
@@ -242,7 +242,7 @@ class _Block:
             instruments=say_source(source, device) if moment == "start" else {},
             idle=idle,
         )
-        self._store.append_block(record)
+        self._store.append_invocation(record)
 
 
 class _Spending:
@@ -300,7 +300,7 @@ class _Spending:
         """Whether the trials of a process may start on a device now."""
         return self._watch.may_start(specs, device, self.read(device, source))
 
-    def record(self, block: str, ended: Collection[str]) -> BudgetRecord:
+    def record(self, invocation: str, ended: Collection[str]) -> BudgetRecord:
         """What became of the budget, at the end of the call.
 
         Args:
@@ -310,7 +310,7 @@ class _Spending:
         left = [spec for spec in self._todo if spec.id not in ended]
         spent = time.perf_counter() - self._began if self.budget.unit == "s" else self._spent()
         return BudgetRecord(
-            block=block,
+            invocation=invocation,
             asked=self.budget.text,
             unit=self.budget.unit,
             limit=self.budget.limit,
@@ -331,7 +331,7 @@ class _Spending:
 def say_source(source: EnergySource, device: str) -> dict[str, Any]:
     """The source's settings, origins and traps, and a short self-test."""
     if isinstance(source, Instruments):
-        return examine([device], source).model_dump(mode="json")
+        return diagnose([device], source).model_dump(mode="json")
     return source.describe()
 
 
@@ -345,7 +345,7 @@ def in_stacks(trials: Sequence[Planned]) -> list[tuple[Planned, ...]]:
     """
     found: dict[tuple[str, int], list[Planned]] = {}
     for order, spec in trials:
-        stack = spec.seed // spec.protocol.seeds_together
+        stack = spec.seed // spec.protocol.batched_seeds
         found.setdefault((spec.but(seed=0).id, stack), []).append((order, spec))
     return [tuple(stack) for stack in found.values()]
 
@@ -353,7 +353,7 @@ def in_stacks(trials: Sequence[Planned]) -> list[tuple[Planned, ...]]:
 def _order(
     trials: tuple[Planned, ...],
     artifacts: tuple[Artifact, ...],
-    block: _Block,
+    block: _Invocation,
     options: RunOptions,
     device: str,
     source: EnergySource,
@@ -372,7 +372,7 @@ def _order(
         "beside": [{"spec": other.to_plain(), "order": place} for place, other in beside],
         "device": device,
         "environment": block.environment,
-        "block": block.id,
+        "invocation": block.id,
         "artifacts": artifacts,
         "folder": str(options.folder),
         "checkpoint_seconds": options.checkpoint_seconds,
@@ -384,12 +384,12 @@ def _order(
 
 def task(job: dict[str, Any], link: Any) -> tuple[TrialRecord, ...]:
     """In the trials' process."""
-    from harmbench.runner.trial import TrialOrder, run_trial
+    from harmbench.runner.trial import TrialJob, run_trial
 
-    order = TrialOrder.model_validate(job)
-    if order.spec.protocol.seeds_together == 1:
+    order = TrialJob.model_validate(job)
+    if order.spec.protocol.batched_seeds == 1:
         return (run_trial(order, link),)
-    from harmbench.runner.lockstep import run_together
+    from harmbench.runner.batched_seeds import run_together
 
     return run_together(order, link)
 
@@ -408,7 +408,7 @@ def _failed(event: Finished[dict[str, Any], tuple[TrialRecord, ...]]) -> tuple[T
             order=one["order"],
             started=datetime.now(UTC).isoformat(timespec="milliseconds"),
             environment=event.job["environment"],
-            block=event.job["block"],
+            invocation=event.job["invocation"],
             device=event.device,
         )
         for one, spec in zip(asked, specs, strict=True)

@@ -1,4 +1,4 @@
-"""Several models of one architecture, trained as one: parameters (S, ...), one forward, backward and optimiser step.
+"""Several models of one architecture, trained as one: parameters (S, ...), one forward, backward and optimizer step.
 
     Stack           owns the stacked parameters; the parameters of the models are views of them, so that each model can
                     at any time be looked at, copied or evaluated by itself
@@ -35,13 +35,13 @@ class Stack:
         models: of one architecture; from here on their parameters are views of the stack's.
 
     Raises:
-        UsageError: where they hold buffers, such as the statistics of a batch normalisation.
+        UsageError: where they hold buffers, such as the statistics of a batch normalization.
     """
 
     def __init__(self, models: Sequence[Classifier]) -> None:
         if held := [name for name, _ in models[0].named_buffers()]:
             raise UsageError(
-                f"models with buffers ({held[0]}) cannot be stacked, as all would share them; set seeds_together: 1"
+                f"models with buffers ({held[0]}) cannot be stacked, as all would share them; set batched_seeds: 1"
             )
         self.models = models
         self.parameters: dict[str, nn.Parameter] = {}
@@ -148,7 +148,7 @@ class Stack:
         Args:
             features, targets: (B, N) and (B,) of that model.
             place: of the model.
-            n: harmonic exponent, where gradients are to be those by features, centres and it.
+            n: harmonic exponent, where gradients are to be those by features, centers and it.
         """
         model = self.models[place]
         head: Any = model.head
@@ -197,14 +197,14 @@ class _OneCall(torch.autograd.Function):
     def forward(
         ctx: Any,
         features: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         n: Tensor,
         stack: Stack,
         targets: Tensor,
         step: native.Step,
         is_scaled: bool,
     ) -> Tensor:
-        x, w, targets = features.contiguous(), centres.contiguous(), targets.contiguous()
+        x, w, targets = features.contiguous(), centers.contiguous(), targets.contiguous()
         floor = harmonic.floor_of(x.dtype)
         *found, left = step.of_stack(x, w, n.contiguous(), targets, floor, is_scaled=is_scaled)
         for place in left.nonzero().flatten().tolist():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -63,7 +63,7 @@ class StepTimer:
         self._marks.append(event)
 
     def seconds(self, first: int, last: int) -> list[float]:
-        """What passed in each step from one border to another, counted from 0; call it with the device synchronised."""
+        """What passed in each step from one border to another, counted from 0; call it with the device synchronized."""
         pairs = zip(self._marks[first :: self._borders], self._marks[last :: self._borders], strict=True)
         if self._cuda:
             return [begin.elapsed_time(end) / 1000 for begin, end in pairs]

@@ -19,11 +19,11 @@ from harmbench.datasets import Splits
 from harmbench.meters import Step, Validation, WarmUp, Watcher
 from harmbench.results.records import CurvePoint, Protocol, TrialSpec
 from harmbench.runner.batches import batch_indices
-from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.checkpoint_manager import CheckpointManager, generators, restore_generators
 from harmbench.runner.model import Classifier, asked_for, derived_seed, optimizer_for, set_learning_rate
-from harmbench.runner.questions import IGNORED, Asking, as_they_are, asking
-from harmbench.runner.resume import Keeper, generators, restore_generators
-from harmbench.runner.timing import StepTimer, is_settled, synchronise
+from harmbench.runner.phase_timer import PhaseTimer
+from harmbench.runner.targets import IGNORED, Asking, as_they_are, asking
+from harmbench.runner.timing import StepTimer, is_settled, synchronize
 
 EVALUATION_BATCH = 1024
 COMPILER = "inductor"
@@ -73,7 +73,7 @@ def precision(inputs: Tensor, protocol: Protocol) -> AbstractContextManager[obje
 def training_step(
     model: Classifier, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
-    """One optimiser step; the batch's loss, detached, and the gradient norm before clipping, if it clips.
+    """One optimizer step; the batch's loss, detached, and the gradient norm before clipping, if it clips.
 
     A batch that is taken in parts gives the loss and the gradient that it gives in one, but for rounding, and where a
     layer looks at the whole batch (batch norm).
@@ -128,7 +128,7 @@ def warm_up(model: Classifier, splits: Splits, protocol: Protocol, ask: Asking =
     while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
         start = time.perf_counter()
         training_step(trial_model, optimizer, inputs, targets, protocol)
-        synchronise(splits.train_inputs.device)
+        synchronize(splits.train_inputs.device)
         seconds.append(time.perf_counter() - start)
     if most:
         part = slice(EVALUATION_BATCH)
@@ -146,7 +146,7 @@ class Training:
         watchers: see each step.
         ledger: books the phases; the last one, `evaluate`, is left open.
         on_progress: told (step, steps) after each validation.
-        keeper: of checkpoints; without one, none are written.
+        checkpoints: of checkpoints; without one, none are written.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class Training:
         model: Classifier,
         splits: Splits,
         watchers: Sequence[Watcher],
-        ledger: PhaseLedger,
+        ledger: PhaseTimer,
         on_progress: Callable[[int, int], None],
-        keeper: Keeper | None = None,
+        checkpoints: CheckpointManager | None = None,
     ) -> None:
-        self._keeper = keeper
+        self._keeper = checkpoints
         self._carried: dict[str, Any] | None = None  # a state to go on from
         self._spec, self._model, self._splits, self._watchers = spec, model, splits, watchers
         self._step_watchers = [each for each in watchers if type(each).on_step is not Watcher.on_step]
@@ -195,7 +195,7 @@ class Training:
         return self._trained
 
     def _seconds(self) -> tuple[list[float], list[float]]:
-        """Of each step, and of its wait for the batch; call it with the device synchronised."""
+        """Of each step, and of its wait for the batch; call it with the device synchronized."""
         earlier = self._carried or {"step_seconds": [], "batch_seconds": []}
         steps, batches = self._timer.seconds(0, 2), self._timer.seconds(0, 1)
         return [*earlier["step_seconds"], *steps], [*earlier["batch_seconds"], *batches]
@@ -220,8 +220,8 @@ class Training:
             "watchers": [watcher.state() for watcher in self._watchers],
         }
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Put model, optimiser and ledger where they were; the rest follows when the training starts.
+    def resume_from(self, state: dict[str, Any]) -> None:
+        """Put model, optimizer and ledger where they were; the rest follows when the training starts.
 
         Raises:
             KeyError, RuntimeError, TypeError, ValueError: for a state of something else.
@@ -234,7 +234,7 @@ class Training:
         self._trained.curve = [CurvePoint.from_plain(point) for point in state["curve"]]
         self._trained.best = CurvePoint.from_plain(state["best"]) if state["best"] else None
         self._trained.best_state = {name: tensor.to(device) for name, tensor in state["best_state"].items()}
-        self._ledger.take_in(state["ledger"])
+        self._ledger.merge(state["ledger"])
         self._carried = state
 
     def windows(self) -> Iterator[CurvePoint]:

@@ -1,4 +1,4 @@
-"""One trial: seed -> data -> backbone + head -> loss -> meters -> train -> select -> test once -> examine.
+"""One trial: seed -> data -> backbone + head -> loss -> meters -> train -> select -> test once -> analyze.
 
 Everything is seeded inside, so a trial alone gives bit for bit what it gives in company.
 """
@@ -34,14 +34,14 @@ from harmbench.results.records import (
     TrialRecord,
     TrialSpec,
 )
+from harmbench.runner.checkpoint_manager import CheckpointManager, blind
 from harmbench.runner.collect import collect
-from harmbench.runner.examine import count_flops, examine
-from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.held_out import analyze, count_flops
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
-from harmbench.runner.questions import IGNORED, Asking, asking, posed
-from harmbench.runner.resume import Keeper, blind
-from harmbench.runner.timing import synchronise
+from harmbench.runner.phase_timer import PhaseTimer
+from harmbench.runner.targets import IGNORED, Asking, asking, posed
+from harmbench.runner.timing import synchronize
 from harmbench.runner.train import (
     DivergedError,
     Predicted,
@@ -61,7 +61,7 @@ class Beside(Record):
     order: int
 
 
-class TrialOrder(Record):
+class TrialJob(Record):
     """A trial and the circumstances that cannot change its outcome.
 
     Attributes:
@@ -78,12 +78,12 @@ class TrialOrder(Record):
     data_dir: str
     download: bool
     energy_origins: dict[Component, EnergyOrigin]
-    block: str = ""
+    invocation: str = ""
     artifacts: tuple[Artifact, ...] = ()
     folder: str = ""
     checkpoint_seconds: float = 0.0
 
-    def each(self) -> tuple[TrialOrder, ...]:
+    def each(self) -> tuple[TrialJob, ...]:
         """An order for each of the trials alone."""
         own = self.model_copy(update={"beside": ()})
         others = (own.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.beside)
@@ -101,7 +101,7 @@ class Link:
         """Told after each validation."""
 
 
-def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.perf_counter) -> TrialRecord:
+def run_trial(order: TrialJob, link: Link, clock: Callable[[], float] = time.perf_counter) -> TrialRecord:
     """Run one trial in this process and say what became of it.
 
     Args:
@@ -115,7 +115,7 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     begun = clock()
     spec, device = order.spec, torch.device(order.device)
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    ledger = PhaseLedger(clock, link.read_energy, lambda: synchronise(device))
+    ledger = PhaseTimer(clock, link.read_energy, lambda: synchronize(device))
     ledger.enter("load")
     machine = MachineWatch(device)
     settle(spec, device)
@@ -135,26 +135,26 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
         "environment": order.environment,
         "device": order.device,
         "energy_origins": order.energy_origins,
-        "block": order.block,
+        "invocation": order.invocation,
         "kernels": kernels_used(model, rows_of(ask, splits, spec.protocol)),
         "sizes": sizes(splits, model),
     }
     if spec.protocol.compile:
         compile_backbone(model)
-    keeper = keeper_of(order)
-    training = Training(spec, model, splits, watchers, ledger, link.progress, keeper)
-    if keeper:
-        go_on(training, keeper)
+    checkpoints = keeper_of(order)
+    training = Training(spec, model, splits, watchers, ledger, link.progress, checkpoints)
+    if checkpoints:
+        go_on(training, checkpoints)
     try:
         trained = training.run()
     except DivergedError as end:
-        ledger.enter("examine")
+        ledger.enter("analyze")
         values = [value for watcher in watchers for value in watcher.partial()]
         known |= {"status": "diverged", "reason": str(end), "curve": training.curve}
     else:
         model.load_state_dict(trained.best_state)
         predicted = predict(model, splits.test_inputs, splits.test_targets, spec.protocol)
-        ledger.enter("examine")
+        ledger.enter("analyze")
         outcome = outcome_of(order, splits, model, warmed, trained, ledger, predicted, ask)
         values = [value for watcher in watchers for value in watcher.measurements(outcome)]
         keep_artifacts(order, model, outcome)
@@ -162,46 +162,46 @@ def run_trial(order: TrialOrder, link: Link, clock: Callable[[], float] = time.p
     known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
     ledger.close()
     known |= spent(ledger, order)
-    if keeper:
-        known["caveats"] += tuple(keeper.caveats(blind(watchers, spec.meters)))
+    if checkpoints:
+        known["caveats"] += tuple(checkpoints.caveats(blind(watchers, spec.meters)))
     return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun).checked()
 
 
-def keeper_of(order: TrialOrder) -> Keeper | None:
+def keeper_of(order: TrialJob) -> CheckpointManager | None:
     """Of the trial's checkpoints; None where none are asked for."""
     if not order.checkpoint_seconds:
         return None
-    return Keeper(Path(order.folder), order.spec.id, order.checkpoint_seconds, order.environment)
+    return CheckpointManager(Path(order.folder), order.spec.id, order.checkpoint_seconds, order.environment)
 
 
-def go_on(training: Training, keeper: Keeper) -> None:
+def go_on(training: Training, checkpoints: CheckpointManager) -> None:
     """Go on from the trial's checkpoint, where there is one.
 
     Raises:
         UsageError: where it does not fit the trial; it is set aside by then.
     """
-    state = keeper.read()
+    state = checkpoints.read()
     if state is None:
         return
     try:
-        training.go_on_from(state)
+        training.resume_from(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        keeper.set_aside("it does not fit the trial")
+        checkpoints.set_aside("it does not fit the trial")
         raise UsageError(
             "its checkpoint did not fit and is set aside; the same command starts the trial anew"
         ) from error
 
 
 def outcome_of(
-    order: TrialOrder,
+    order: TrialJob,
     splits: Splits,
     model: Classifier,
     warmed: WarmUp,
     trained: Trained,
-    ledger: PhaseLedger,
+    ledger: PhaseTimer,
     predicted: Predicted,
     ask: Asking,
-    together: int = 1,
+    group_size: int = 1,
 ) -> Outcome:
     """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
     protocol = order.spec.protocol
@@ -229,17 +229,17 @@ def outcome_of(
         token_bytes=None if splits.token_bytes is None else splits.token_bytes.cpu(),
         batch_tokens=splits.train_inputs[:size].numel() if splits.token_bytes is not None else None,
         device_name=torch.cuda.get_device_name(order.device) if on_cuda else cpu_name(),
-        examine=functools.cache(functools.partial(examine, model, splits, protocol)),
+        held_out=functools.cache(functools.partial(analyze, model, splits, protocol)),
         count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
         embedding=None if embedding is None else embedding.detach(),
         structure=dataset.structure(),
         encoder=functools.cache(functools.partial(dataset.encoder, Path(order.data_dir))),
-        together=together,
+        group_size=group_size,
     )
 
 
-def keep_artifacts(order: TrialOrder, model: Classifier, outcome: Outcome) -> None:
-    """Write what the suite wants kept for pictures into the run's folder."""
+def keep_artifacts(order: TrialJob, model: Classifier, outcome: Outcome) -> None:
+    """Write what the suite wants kept for plots into the run's folder."""
     if order.artifacts:
         found = collect(order.artifacts, DATASETS.parse(order.spec.dataset), model, outcome)
         artifacts.save(Path(order.folder), order.spec.id, found)
@@ -250,13 +250,13 @@ def curves(watchers: Sequence[Watcher]) -> tuple[Curve, ...]:
     return tuple(curve for watcher in watchers for curve in watcher.curves())
 
 
-def spent(ledger: PhaseLedger, order: TrialOrder) -> dict[str, Any]:
+def spent(ledger: PhaseTimer, order: TrialJob) -> dict[str, Any]:
     """What the trial took, what the GPU said meanwhile, and what to know about both."""
     phases, telemetry = ledger.totals(), ledger.telemetry()
     return {"phases": phases, "telemetry": telemetry, "caveats": caveats(phases, order.energy_origins, telemetry)}
 
 
-def load(order: TrialOrder) -> Splits:
+def load(order: TrialJob) -> Splits:
     """The trial's data; which share of the training part is drawn depends on (seed, dataset, backbone)."""
     dataset = DATASETS.parse(order.spec.dataset)
     return dataset.load(Path(order.data_dir), order.download, derived_seed(order.spec, "share"))
@@ -298,7 +298,7 @@ def settle(spec: TrialSpec, device: torch.device) -> None:
     torch.set_num_threads(spec.protocol.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS has no deterministic algorithms
     torch.use_deterministic_algorithms(spec.protocol.deterministic)
-    # It costs a tenth of a step, and no result reads uninitialised memory.
+    # It costs a tenth of a step, and no result reads uninitialized memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":

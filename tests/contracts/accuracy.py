@@ -50,7 +50,7 @@ B, K, N = 37, 23, 75  # no multiple of any vector or tile
 def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
     rng = torch.Generator().manual_seed(0)
     x, w = torch.randn(B, N, generator=rng), torch.randn(K, N, generator=rng)
-    on_centres = w[torch.arange(B) % K]
+    on_centers = w[torch.arange(B) % K]
     steps = torch.arange(1.0, B + 1)[:, None]
     return {
         "ordinary": (x, w),
@@ -58,10 +58,10 @@ def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
         "huge": (x * 1e30, w * 1e30),
         "far larger": (x * 100, w),
         "of mixed size": (x * 10.0 ** ((steps - 19) / 2), w),
-        "equal": (on_centres.clone(), w),
-        "near": (on_centres + 1e-4 * x, w),
+        "equal": (on_centers.clone(), w),
+        "near": (on_centers + 1e-4 * x, w),
         "clustered": (5 + 1e-3 * x, 5 + 1e-3 * w),
-        "nearly collinear": ((on_centres + 1e-3 * x) * steps, w),
+        "nearly collinear": ((on_centers + 1e-3 * x) * steps, w),
         "collinear": (x[:1] * steps, 1.5 * x[:1] * steps[:K]),
         "behind a ReLU": (x.relu(), w.relu()),
         "zero": (torch.zeros(B, N), torch.zeros(K, N)),
@@ -74,11 +74,11 @@ UPSTREAM = torch.randn(B, K, generator=torch.Generator().manual_seed(2))
 
 
 MakeForm = Callable[[Mapped], forms.Form]
-Answers = dict[str, Tensor]  # by what they are: distances (B, K), gradients of x, w and the learnt option; in float64
+Answers = dict[str, Tensor]  # by what they are: distances (B, K), gradients of x, w and the learned option; in float64
 
 
 def results(distance: Distance, form: forms.Form | None, leaves: Mapping[str, Tensor]) -> Answers:
-    """Of mapped vectors, and the learnt option, by a form; of the formula where there is no form."""
+    """Of mapped vectors, and the learned option, by a form; of the formula where there is no form."""
     leaves = {name: v.detach().clone().requires_grad_() for name, v in leaves.items()}
     inputs = list(leaves.values())
     d = distance.between(*inputs) if form is None else forms.apply(form, distance.operator, *inputs)
@@ -87,7 +87,7 @@ def results(distance: Distance, form: forms.Form | None, leaves: Mapping[str, Te
 
 
 def mapped(distance: Distance, kind: str) -> Mapped:
-    """Inputs of a kind as the form reads them, with learnt parameters a little off their start."""
+    """Inputs of a kind as the form reads them, with learned parameters a little off their start."""
     rng = torch.Generator().manual_seed(1)
     x, w = INPUTS[kind]
     parameters = {
@@ -107,7 +107,7 @@ def pair_gradients(between: Callable[..., Tensor], x: Tensor, w: Tensor, *option
     """dd_bk/dx_b and dd_bk/dw_k of every pair, (B, K, N) both, and by the option, (B, K)."""
     rows, classes = len(x), len(w)
     some = [x.detach().repeat_interleave(classes, 0), w.detach().repeat(rows, 1)]
-    some += [learnt.detach().expand(rows * classes) for learnt in option]
+    some += [learned.detach().expand(rows * classes) for learned in option]
     leaves = [v.clone().requires_grad_() for v in some]
     d = torch.vmap(lambda a, b, *p: between(a[None], b[None], *p))(*leaves)
     return [g.reshape(rows, classes, *g.shape[1:]) for g in torch.autograd.grad(d.sum(), leaves)]
@@ -233,7 +233,7 @@ def loss_truth(address: str, kind: str, n: float) -> tuple[Loss, Loss]:
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor, Distance, Tensor], Tensor]
-"""Features, centres, targets, distance, exponent -> mean loss."""
+"""Features, centers, targets, distance, exponent -> mean loss."""
 
 
 def _loss_inputs() -> dict[str, tuple[Tensor, Tensor, Tensor]]:

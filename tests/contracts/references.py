@@ -1,6 +1,6 @@
 """What every distance should be, written a second time: SciPy where SciPy has it, plain float64 or mpmath elsewhere.
 
-Nothing here shares code with `harmbench.distances`. Each reference takes features (B, N), centres (K, N) and the
+Nothing here shares code with `harmbench.distances`. Each reference takes features (B, N), centers (K, N) and the
 distance's learnable parameters as float64 arrays, and gives the distances (B, K).
 """
 
@@ -37,8 +37,8 @@ def _in_mpmath(of_pair: Callable[..., mpmath.mpf], **options: float) -> Referenc
     """For formulas that lose digits in float64: 60 digits, and what cancels to 1e-50 of nothing is 0."""
 
     def reference(X: Array, W: Array, _: Parameters) -> Array:
-        rows, centres = ([[mpmath.mpf(float(v)) for v in row] for row in matrix] for matrix in (X, W))
-        return np.array([[float(mpmath.chop(of_pair(x, w, **options), 1e-50)) for w in centres] for x in rows])
+        rows, centers = ([[mpmath.mpf(float(v)) for v in row] for row in matrix] for matrix in (X, W))
+        return np.array([[float(mpmath.chop(of_pair(x, w, **options), 1e-50)) for w in centers] for x in rows])
 
     return reference
 
@@ -129,7 +129,7 @@ def _mahalanobis(X: Array, W: Array, parameters: Parameters) -> Array:
     return cdist(X, W, "mahalanobis", VI=precision_matrix(parameters))
 
 
-def _minkowski_learnt(X: Array, W: Array, parameters: Parameters) -> Array:
+def _minkowski_learned(X: Array, W: Array, parameters: Parameters) -> Array:
     return cdist(X, W, "minkowski", p=1 + np.exp(10 * np.tanh(parameters["log_excess"] / 10)))
 
 
@@ -169,7 +169,7 @@ REFERENCES: dict[str, Reference] = {
     "minkowski[p=2]": _scipy("minkowski", p=2),
     "minkowski[p=3]": _scipy("minkowski", p=3),
     "minkowski[p=7]": _scipy("minkowski", p=7),
-    "minkowski[p=learnable]": _minkowski_learnt,
+    "minkowski[p=learnable]": _minkowski_learned,
     "poincare": _in_mpmath(_poincare, curvature=1),
     "poincare[curvature=0.1]": _in_mpmath(_poincare, curvature=0.1),
     "squared_euclidean": _scipy("sqeuclidean"),

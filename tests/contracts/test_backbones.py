@@ -59,9 +59,9 @@ def check(backbone: Backbone, shape: Shape) -> None:
     for name, weights in module.named_parameters():
         assert weights.grad is not None, f"no gradient reaches {name}"
         assert weights.grad.isfinite().all(), f"gradient of {name} not finite"
-    if (centres := backbone.centres(module)) is not None:
-        assert centres.shape == (shape[1], features.shape[-1]), f"centres of shape {tuple(centres.shape)}"
-        assert any(centres is weights for weights in module.parameters()), "centres that are not the module's"
+    if (centers := backbone.centers(module)) is not None:
+        assert centers.shape == (shape[1], features.shape[-1]), f"centers of shape {tuple(centers.shape)}"
+        assert any(centers is weights for weights in module.parameters()), "centers that are not the module's"
     module.eval()
     with torch.no_grad():
         torch.testing.assert_close(
@@ -101,14 +101,14 @@ class Wrong(Backbone):
     def build(self, input_shape: Shape) -> nn.Module:
         return _Wrong(self.how)
 
-    def centres(self, module: nn.Module) -> nn.Parameter | None:
-        return _centres(self.how, module)
+    def centers(self, module: nn.Module) -> nn.Parameter | None:
+        return _centers(self.how, module)
 
 
-def _centres(how: str, module: Any) -> nn.Parameter | None:
-    if how == "centres of another shape":
+def _centers(how: str, module: Any) -> nn.Parameter | None:
+    if how == "centers of another shape":
         return module.second.weight  # type: ignore[no-any-return]
-    return nn.Parameter(torch.zeros(8, 8)) if how == "centres from elsewhere" else None
+    return nn.Parameter(torch.zeros(8, 8)) if how == "centers from elsewhere" else None
 
 
 class _Wrong(nn.Module):
@@ -135,13 +135,13 @@ class _Wrong(nn.Module):
         ("shape", "features of shape"),
         ("unseeded", "same seed, other weights"),
         ("batch", "depend on the rest of the batch"),
-        ("centres of another shape", "centres of shape"),
-        ("centres from elsewhere", "centres that are not the module's"),
+        ("centers of another shape", "centers of shape"),
+        ("centers from elsewhere", "centers that are not the module's"),
     ],
 )
 def test_the_contract_catches_a_wrong_backbone(how: str, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        check(Wrong(how=how), (1, 4, 16) if how == "centres of another shape" else (1, 8, 8))
+        check(Wrong(how=how), (1, 4, 16) if how == "centers of another shape" else (1, 8, 8))
 
 
 # Parameters of arXiv 2502.01628's models on modular addition, head included. Its transformers hold, besides, a linear
@@ -163,8 +163,8 @@ def test_sizes_with_tied_and_untied_heads(address: str, distance: str | None, pa
     model = build(trial, (2, 31), 31)
     assert sum(weights.numel() for weights in model.parameters()) == parameters
     groups = optimizer_for(model, trial.protocol).param_groups
-    optimised = [weights for group in groups for weights in group["params"]]
-    assert sum(weights.numel() for weights in optimised) == parameters
+    optimized = [weights for group in groups for weights in group["params"]]
+    assert sum(weights.numel() for weights in optimized) == parameters
 
 
 @pytest.mark.parametrize("distance", [None, "euclidean", "mahalanobis[variant=diagonal]"])
@@ -173,9 +173,9 @@ def test_a_tied_head_moves_with_the_embedding_and_is_kept_once(distance: str | N
     model = build(trial, (3, 25), 25)
     table: Any = model.get_parameter("backbone.embedding.weight")
     before = table.detach().clone()
-    optimiser = optimizer_for(model, trial.protocol)
+    optimizer = optimizer_for(model, trial.protocol)
     model.loss(torch.tensor([[1, 2, 3]]), torch.tensor([9])).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    optimizer.step()
     assert not torch.equal(table[1], before[1]), "an input's row stands still"
     assert not torch.equal(table[9], before[9]), "a class's row stands still"
     twin = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-"""Likeness of features against formulae of other shapes, and what it must not depend on."""
+"""Similarity of features against formulae of other shapes, and what it must not depend on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmbench.analysis.cells import cells_of
-from harmbench.analysis.similarity import likenesses
+from harmbench.analysis.similarity import similarities
 from harmbench.analysis.stats import alignment, linear_cka
 from harmbench.report.similarity import tables
 from tests.samples import record, spec
@@ -27,7 +27,7 @@ def two(samples: int, features: int, others: int, seed: int) -> tuple[np.ndarray
 
 
 def hsic(k: np.ndarray, m: np.ndarray) -> float:
-    """tr(K H L H) with the centring matrix written out (Gretton et al. 2005)."""
+    """tr(K H L H) with the centering matrix written out (Gretton et al. 2005)."""
     h = np.eye(len(k)) - 1 / len(k)
     return float(np.trace(k @ h @ m @ h))
 
@@ -63,7 +63,7 @@ def test_as_published_it_is_the_ratio_of_norms_of_cross_products():
     assert linear_cka(x + 5, y - 2, debiased=False) == pytest.approx(ratio)
 
 
-def without_centring(x, y, debiased):
+def without_centering(x, y, debiased):
     k, m = x @ x.T, y @ y.T
     return float(np.vdot(k, m) / (np.linalg.norm(k) * np.linalg.norm(m)))
 
@@ -76,7 +76,7 @@ def always_debiased(x, y, debiased):
     return linear_cka(x, y, True)
 
 
-@pytest.mark.parametrize("wrong", [without_centring, of_squares, always_debiased])
+@pytest.mark.parametrize("wrong", [without_centering, of_squares, always_debiased])
 def test_another_definition_is_caught(wrong):
     with pytest.raises(AssertionError):
         is_its_definition(wrong)
@@ -124,7 +124,7 @@ def trials_with_features():
 
 def test_a_head_is_compared_with_the_baseline_at_its_seed_and_with_itself_at_others():
     trials, features = trials_with_features()
-    found = {each.cell.head: each for each in likenesses(cells_of(trials), features)}
+    found = {each.cell.head: each for each in similarities(cells_of(trials), features)}
     of = {(trial.spec.head, trial.spec.seed): features[trial.id] for trial in trials}
     for seed, value in found["cosine"].with_baseline.items():
         assert value == pytest.approx(linear_cka(of["cosine", seed], of["linear", seed]))
@@ -140,7 +140,7 @@ def test_what_cannot_be_compared_is_left_out_and_not_zero():
     constant, short = trials[3].id, trials[4].id
     features = features | {constant: np.ones((20, 4)), short: np.ones((9, 4)) * np.arange(9)[:, None]}
     del features[trials[6].id], features[trials[7].id]
-    found = {each.cell.head: each for each in likenesses(cells_of(trials), features)}
+    found = {each.cell.head: each for each in similarities(cells_of(trials), features)}
     assert list(found["cosine"].with_baseline) == [2]
     assert found["cosine"].between_seeds == ()
     assert list(found["euclidean"].with_baseline) == [2]

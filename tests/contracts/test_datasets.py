@@ -25,7 +25,7 @@ from PIL import Image
 
 from harmbench._torchvision import import_torchvision
 from harmbench.datasets import DATASETS, Dataset, Splits, leaked_share
-from harmbench.datasets._parts import Part, carve, in_three, standardised
+from harmbench.datasets._parts import Part, carve, in_three, standardized
 from harmbench.datasets._tasks import Items, SampledTask, TokenTask, drawn
 from harmbench.datasets.folder import Folder
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
@@ -77,7 +77,7 @@ def write_cifar(folder: Path, name: str, patch: Patch) -> None:
 
 
 def write_images(folder: Path, counts: dict[str, int], side: tuple[int, int] = (12, 10)) -> Path:
-    """Coloured PNG files, `counts` of each class."""
+    """Colored PNG files, `counts` of each class."""
     for label, count in counts.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(count):
@@ -169,7 +169,7 @@ def check_images(splits: Splits) -> None:
         assert sorted(set(targets.tolist())) == list(range(splits.num_classes)), f"classes of {name}"
     assert splits.input_shape == splits.train_inputs.shape[1:]
     check_stratified(splits)
-    check_standardised(splits)
+    check_standardized(splits)
 
 
 def check_tokens(splits: Splits) -> None:
@@ -215,7 +215,7 @@ def check_stratified(splits: Splits) -> None:
     assert (validation - expected).abs().max() <= 1, "validation is not stratified"
 
 
-def check_standardised(splits: Splits) -> None:
+def check_standardized(splits: Splits) -> None:
     deviation, mean = torch.std_mean(splits.train_inputs.double(), dim=(0, 2, 3), correction=0)
     assert mean.abs().max() < 1e-5, "the training part's mean is not 0"
     assert (deviation - 1).abs().max() < 1e-5, "the training part's deviation is not 1"
@@ -258,7 +258,7 @@ class Wrong(Dataset):
             test.pixels[0] = train.pixels[0]
         if self.how == "skewed":
             validation = Part(validation.pixels, validation.targets.where(torch.arange(len(validation.targets)) < 9, 0))
-        fair = standardised(train, validation, test, 3, "wrong")
+        fair = standardized(train, validation, test, 3, "wrong")
         if self.how == "scaled over all":
             everything = torch.cat([inputs for inputs, _ in parts(fair).values()])
             shift = everything.mean()
@@ -448,7 +448,7 @@ def test_sizes(name: str, sizes: tuple[int, ...], prepared: Callable[..., Datase
 def test_the_statistics_are_exact() -> None:
     pixels = torch.from_numpy(RNG(0).integers(0, 256, (50, 3, 7, 7), dtype=np.uint8))
     part = Part(pixels, torch.arange(50) % 2)
-    splits = standardised(part, part, part, 2, "test")
+    splits = standardized(part, part, part, 2, "test")
     deviation, mean = torch.std_mean(pixels.double(), dim=(0, 2, 3), keepdim=True, correction=0)
     torch.testing.assert_close(splits.train_inputs, ((pixels - mean) / deviation).float())
 
@@ -549,7 +549,7 @@ def test_a_folder_in_parts(tmp_path: Path) -> None:
     splits = load(DATASETS.parse(f"folder:{tmp_path}[size=8,channels=1]"))
     assert [len(targets) for _, targets in parts(splits).values()] == [20, 6, 8]
     assert splits.train_inputs.shape == (20, 1, 8, 8)
-    check_standardised(splits)
+    check_standardized(splits)
     check_disjoint(splits)
 
 
@@ -627,7 +627,7 @@ def other_classes(root: Path) -> None:
     write_images(root / "test", {"cat": 5, "fox": 5})
 
 
-def one_colour(root: Path) -> None:
+def one_color(root: Path) -> None:
     for label in ("cat", "dog"):
         write_images(root, {label: 5})
         for file in (root / label).iterdir():
@@ -642,7 +642,7 @@ def one_colour(root: Path) -> None:
         (few_training_images, "class 'dog' has too few images in .*train: 1, and it takes at least 2"),
         (no_test, "has train/ but no test/; name the part held out to the end test/"),
         (other_classes, r"test has other classes than .*/train \(differing: dog, fox\)"),
-        (one_colour, "channel 0 has the same value in every pixel of every training image"),
+        (one_color, "channel 0 has the same value in every pixel of every training image"),
     ],
 )
 def test_a_folder_that_makes_no_data_set(make: Callable[[Path], None], said: str, tmp_path: Path) -> None:
@@ -662,7 +662,7 @@ def test_a_folder_too_large_for_memory(tmp_path: Path) -> None:
     ("address", "said"),
     [
         ("folder", "needs its path: write folder:PATH"),
-        ("folder:x[channels=2]", r"channels: must be 1 \(grey\) or 3 \(colour\), got 2"),
+        ("folder:x[channels=2]", r"channels: must be 1 \(gray\) or 3 \(color\), got 2"),
         ("folder:x[size=0]", "size: input should be greater than or equal to 1"),
         ("digits[train_fraction=0]", "train_fraction: input should be greater than 0"),
         ("digits[train_fraction=1.5]", "train_fraction: input should be less than or equal to 1"),

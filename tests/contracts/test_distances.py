@@ -31,17 +31,17 @@ ARRAYS = RNG.normal(size=(6, 8)), RNG.normal(size=(4, 8))
 X, W = map(torch.tensor, ARRAYS)
 
 
-def learnt_parameters(distance: Distance, in_features: int) -> dict[str, Tensor]:
+def learned_parameters(distance: Distance, in_features: int) -> dict[str, Tensor]:
     """Parameters as training might leave them, away from their start."""
     rng = torch.Generator().manual_seed(0)
     start = distance.initial_parameters(in_features)
     return {name: value + 0.5 * torch.randn(value.shape, generator=rng) for name, value in start.items()}
 
 
-def apply(distance: Distance, x: Tensor | Array, centres: Tensor | Array, *, training: bool = False) -> Tensor:
-    """Distances with learnt parameters."""
-    x, centres = torch.as_tensor(x), torch.as_tensor(centres)
-    return distance(x, centres, learnt_parameters(distance, x.shape[1]), training=training)
+def apply(distance: Distance, x: Tensor | Array, centers: Tensor | Array, *, training: bool = False) -> Tensor:
+    """Distances with learned parameters."""
+    x, centers = torch.as_tensor(x), torch.as_tensor(centers)
+    return distance(x, centers, learned_parameters(distance, x.shape[1]), training=training)
 
 
 # The contract.
@@ -51,7 +51,7 @@ def agrees_with_its_reference(distance: Distance) -> None:
     for kind, (x, w) in INPUTS.items():
         for dtype in PRECISIONS:
             found = apply(distance, torch.tensor(x, dtype=dtype), torch.tensor(w, dtype=dtype)).double().numpy()
-            parameters = {name: p.double().numpy() for name, p in learnt_parameters(distance, x.shape[1]).items()}
+            parameters = {name: p.double().numpy() for name, p in learned_parameters(distance, x.shape[1]).items()}
             expected = REFERENCES[str(distance)](x, w, parameters)
             limits = torch.finfo(dtype)
             allowed = tolerance(str(distance), x, w, expected, limits.eps, limits.tiny)
@@ -63,7 +63,7 @@ def has_finite_gradients(distance: Distance) -> None:
     for kind, (x, w) in INPUTS.items():
         for dtype in PRECISIONS:
             leaves = [torch.tensor(v, dtype=dtype, requires_grad=True) for v in (x, w)]
-            parameters = {n: p.requires_grad_() for n, p in learnt_parameters(distance, x.shape[1]).items()}
+            parameters = {n: p.requires_grad_() for n, p in learned_parameters(distance, x.shape[1]).items()}
             distance(*leaves, parameters).sum().backward()
             for leaf in [*leaves, *parameters.values()]:
                 assert leaf.grad is not None
@@ -71,25 +71,25 @@ def has_finite_gradients(distance: Distance) -> None:
 
 
 def has_the_gradients_of_its_values(distance: Distance) -> None:
-    parameters = learnt_parameters(distance, 4)
+    parameters = learned_parameters(distance, 4)
     names = list(parameters)
 
-    def values(x: Tensor, w: Tensor, *learnt: Tensor) -> Tensor:
+    def values(x: Tensor, w: Tensor, *learned: Tensor) -> Tensor:
         torch.manual_seed(0)
-        return distance(x, w, dict(zip(names, learnt, strict=True)), training=True)
+        return distance(x, w, dict(zip(names, learned, strict=True)), training=True)
 
     leaves = [v.double().clone().requires_grad_() for v in (X[:3, :4], W[:2, :4], *parameters.values())]
     if str(distance) != "hamming[variant=hard]":
         assert torch.autograd.gradcheck(values, leaves, raise_exception=False), "gradient is not that of the values"
 
 
-def is_zero_at_the_centre(distance: Distance) -> None:
+def is_zero_at_the_center(distance: Distance) -> None:
     for kind in ("ordinary", "tiny", "huge", "mixed"):
         for dtype in PRECISIONS:
             w = torch.tensor(INPUTS[kind][1], dtype=dtype)
             for rows in (w, w[1:3], w[4:]):  # matrix products round by shape
                 nearest = apply(distance, rows, w, training=True).amin(1)
-                assert (nearest == 0).all(), f"not zero at the centre on {kind} inputs in {dtype}"
+                assert (nearest == 0).all(), f"not zero at the center on {kind} inputs in {dtype}"
 
 
 def is_not_negative(distance: Distance) -> None:
@@ -160,7 +160,7 @@ def lets_nan_through(distance: Distance) -> None:
 
 
 def learns_with_all_its_parameters(distance: Distance) -> None:
-    start = learnt_parameters(distance, 8)
+    start = learned_parameters(distance, 8)
     for name, value in start.items():
         parameter = value.clone().requires_grad_()
         d = distance(X, W, {**start, name: parameter})
@@ -173,7 +173,7 @@ def learns_with_all_its_parameters(distance: Distance) -> None:
 
 def refuses_shapes_that_do_not_fit(distance: Distance) -> None:
     for x, w in (((2, 3), (4, 5)), ((3,), (4, 3)), ((2, 7, 3), (4, 3)), ((2, 3), (3,))):
-        with pytest.raises(ValueError, match=r"expected features \(B, N\) and centres \(K, N\), got \("):
+        with pytest.raises(ValueError, match=r"expected features \(B, N\) and centers \(K, N\), got \("):
             distance(torch.zeros(x), torch.zeros(w))
 
 
@@ -188,7 +188,7 @@ def is_written_as_it_is_read(distance: Distance) -> None:
 CHECKS: list[Callable[[Distance], None]] = [
     has_finite_gradients,
     has_the_gradients_of_its_values,
-    is_zero_at_the_centre,
+    is_zero_at_the_center,
     is_not_negative,
     has_exactly_its_facts,
     has_its_facts_everywhere,
@@ -245,7 +245,7 @@ def test_reference_of_bray_curtis_is_scipy_on_its_domain():
 # Single distances.
 
 
-def test_cosine_keeps_its_digits_near_the_centre():
+def test_cosine_keeps_its_digits_near_the_center():
     x = W + 1e-6 * X[:4]
     expected = REFERENCES["cosine"](x.numpy(), W.numpy(), {})
     assert expected.min() < 1e-11  # where 1 - cos has lost at least five digits
@@ -282,7 +282,7 @@ def test_poincare_is_hyperbolic_far_beyond_the_edge_that_float32_sees(size):
 
 
 def test_poincare_has_its_gradient_at_the_origin():
-    """From there any step counts by how far it goes towards the centre, whichever form computes."""
+    """From there any step counts by how far it goes towards the center, whichever form computes."""
     for repeats in (1, 600):  # the formula, and a matrix product
         x = torch.zeros(repeats, 8, requires_grad=True)
         DISTANCES.parse("poincare")(x, W[:1].float()).sum().backward()
@@ -295,7 +295,7 @@ def test_poincare_of_little_curvature_is_euclidean():
     torch.testing.assert_close(flat, DISTANCES.parse("euclidean")(X, W), rtol=1e-6, atol=0)
 
 
-def test_learnt_minkowski_starts_as_euclidean_and_keeps_its_order_in_bounds():
+def test_learned_minkowski_starts_as_euclidean_and_keeps_its_order_in_bounds():
     distance = DISTANCES.parse("minkowski[p=learnable]")
     torch.testing.assert_close(distance(X, W), DISTANCES.parse("euclidean")(X, W))
     for extreme in (-1e4, 1e4):
@@ -332,7 +332,7 @@ def test_mahalanobis_matrix_is_positive_definite_with_trace_n(variant, diagonal,
 
 def test_mahalanobis_has_its_reference_matrix():
     distance = DISTANCES.parse("mahalanobis[variant=full]")
-    parameters = {name: p.double() for name, p in learnt_parameters(distance, 8).items()}
+    parameters = {name: p.double() for name, p in learned_parameters(distance, 8).items()}
     factor = distance.factor(parameters)
     np.testing.assert_allclose(
         (factor @ factor.T).numpy(), precision_matrix({n: p.numpy() for n, p in parameters.items()})
@@ -427,80 +427,80 @@ class Wrong(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return torch.linalg.vector_norm(differences(x, centres), dim=-1)
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return torch.linalg.vector_norm(differences(x, centers), dim=-1)
 
 
 class Squared(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return differences(x, centres).square().sum(-1)
+    def pairwise(self, x, centers, parameters, training):
+        return differences(x, centers).square().sum(-1)
 
 
 class Shifted(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return super().pairwise(x, centres, parameters, training) + 1e-4
+    def pairwise(self, x, centers, parameters, training):
+        return super().pairwise(x, centers, parameters, training) + 1e-4
 
 
 class Gram(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        square = x.square().sum(-1)[:, None] + centres.square().sum(-1) - 2 * x @ centres.T
+    def pairwise(self, x, centers, parameters, training):
+        square = x.square().sum(-1)[:, None] + centers.square().sum(-1) - 2 * x @ centers.T
         return square.clamp_min(0).sqrt()
 
 
-class NaNAtCentre(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return differences(x, centres).square().sum(-1).sqrt()
+class NaNAtCenter(Wrong):
+    def pairwise(self, x, centers, parameters, training):
+        return differences(x, centers).square().sum(-1).sqrt()
 
 
 class NaNRepairing(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return super().pairwise(x, centres, parameters, training).nan_to_num(0.0)
+    def pairwise(self, x, centers, parameters, training):
+        return super().pairwise(x, centers, parameters, training).nan_to_num(0.0)
 
 
 class Detached(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return super().pairwise(x, centres.detach(), parameters, training) + 0 * centres.sum()
+    def pairwise(self, x, centers, parameters, training):
+        return super().pairwise(x, centers.detach(), parameters, training) + 0 * centers.sum()
 
 
 class HalfPrecision(Wrong):
-    def __call__(self, x, centres, parameters=None, *, training=False):
-        return self.pairwise(x, centres, {}, training)
+    def __call__(self, x, centers, parameters=None, *, training=False):
+        return self.pairwise(x, centers, {}, training)
 
 
 class Untrained(Wrong):
     def initial_parameters(self, in_features):
         return {"log_diagonal": torch.zeros(in_features)}
 
-    def pairwise(self, x, centres, parameters, training):
+    def pairwise(self, x, centers, parameters, training):
         scale = parameters["log_diagonal"].detach().exp() + 0 * parameters["log_diagonal"]
-        return torch.linalg.vector_norm(differences(x, centres) * scale, dim=-1)
+        return torch.linalg.vector_norm(differences(x, centers) * scale, dim=-1)
 
 
 class InnerProduct(Wrong):
-    def pairwise(self, x, centres, parameters, training):
-        return -x @ centres.T
+    def pairwise(self, x, centers, parameters, training):
+        return -x @ centers.T
 
 
 class CosineCalledAMetric(Wrong):
     name: ClassVar[str] = "cosine"
 
-    def pairwise(self, x, centres, parameters, training):
-        return 1 - torch.nn.functional.cosine_similarity(x[:, None], centres[None], dim=-1)
+    def pairwise(self, x, centers, parameters, training):
+        return 1 - torch.nn.functional.cosine_similarity(x[:, None], centers[None], dim=-1)
 
 
-class StandardisedChebyshev(Wrong):
+class StandardizedChebyshev(Wrong):
     name: ClassVar[str] = "chebyshev"
 
-    def pairwise(self, x, centres, parameters, training):
-        size = differences(x, centres).abs()
+    def pairwise(self, x, centers, parameters, training):
+        size = differences(x, centers).abs()
         return (size / (size.std(-1, keepdim=True) + 1e-4)).amax(-1)
 
 
 class FarthestCoordinateOnly(Wrong):
     name: ClassVar[str] = "manhattan"
 
-    def pairwise(self, x, centres, parameters, training):
-        return differences(x, centres).abs().amax(-1)
+    def pairwise(self, x, centers, parameters, training):
+        return differences(x, centers).abs().amax(-1)
 
 
 WRONG = [
@@ -508,21 +508,21 @@ WRONG = [
     (Squared(), has_exactly_its_facts, "is_metric is wrong"),
     (Squared(), has_its_facts_everywhere, "triangle inequality fails"),
     (Shifted(), agrees_with_its_reference, "ordinary inputs"),
-    (Shifted(), is_zero_at_the_centre, "not zero at the centre"),
+    (Shifted(), is_zero_at_the_center, "not zero at the center"),
     (Gram(), agrees_with_its_reference, "off by"),
-    (Gram(), is_zero_at_the_centre, "not zero at the centre"),
-    (NaNAtCentre(), has_finite_gradients, "gradient not finite on"),
-    (NaNAtCentre(), agrees_with_its_reference, "tiny inputs in torch.float32"),
+    (Gram(), is_zero_at_the_center, "not zero at the center"),
+    (NaNAtCenter(), has_finite_gradients, "gradient not finite on"),
+    (NaNAtCenter(), agrees_with_its_reference, "tiny inputs in torch.float32"),
     (NaNRepairing(), lets_nan_through, "NaN is hidden"),
     (Detached(), has_the_gradients_of_its_values, "gradient is not that of the values"),
     (HalfPrecision(), is_float32_under_autocast, "inputs give torch.bfloat16"),
     (Untrained(), learns_with_all_its_parameters, "log_diagonal gets no gradient"),
     (InnerProduct(), is_not_negative, "negative on ordinary inputs"),
-    (InnerProduct(), is_zero_at_the_centre, "not zero at the centre"),
+    (InnerProduct(), is_zero_at_the_center, "not zero at the center"),
     (CosineCalledAMetric(), has_exactly_its_facts, "is_metric is wrong"),
     (CosineCalledAMetric(), agrees_with_its_reference, "off by"),
-    (StandardisedChebyshev(), agrees_with_its_reference, "ordinary inputs"),
-    (StandardisedChebyshev(), has_exactly_its_facts, "is wrong"),
+    (StandardizedChebyshev(), agrees_with_its_reference, "ordinary inputs"),
+    (StandardizedChebyshev(), has_exactly_its_facts, "is wrong"),
     (FarthestCoordinateOnly(), agrees_with_its_reference, "ordinary inputs"),
 ]
 

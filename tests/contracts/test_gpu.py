@@ -41,15 +41,15 @@ on_gpu = pytest.mark.skipif(
 def _inputs() -> dict[str, tuple[Tensor, Tensor]]:
     rng = torch.Generator().manual_seed(0)
     x, w = torch.randn(B, N, generator=rng), torch.randn(K, N, generator=rng)
-    on_centres = w[torch.arange(B) % K]
+    on_centers = w[torch.arange(B) % K]
     steps = torch.arange(1.0, B + 1)[:, None]
     return {
         "ordinary": (x, w),
         "tiny": (x * 1e-30, w * 1e-30),
         "huge": (x * 1e30, w * 1e30),
         "of mixed size": (x * 10.0 ** ((steps - 19) / 2), w),
-        "equal": (on_centres.clone(), w),
-        "near": (on_centres + 1e-4 * x, w),
+        "equal": (on_centers.clone(), w),
+        "near": (on_centers + 1e-4 * x, w),
         "collinear": (x[:1] * steps, 1.5 * x[:1] * steps[:K]),
         "behind a ReLU": (x.relu(), w.relu()),
         "zero": (torch.zeros(B, N), torch.zeros(K, N)),
@@ -146,7 +146,7 @@ def test_rows_of_harmonic_loss(n: float, is_weighted: bool, smoothing: float) ->
     targets = torch.randint(0, classes, (rows,), generator=rng)
     d[0] *= 1e20
     d[1, targets[1]] = 0.5  # almost certain
-    d[2, targets[2]] = 0  # on its centre
+    d[2, targets[2]] = 0  # on its center
     targets[3] = -1
     weights = 0.5 + torch.rand(classes, generator=rng) if is_weighted else None
     task = harmonic.Task(targets=targets, weights=weights, smoothing=smoothing, factors=torch.rand(rows, generator=rng))
@@ -199,7 +199,7 @@ def test_without_triton_or_a_gpu_the_choice_says_so(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gpu, "problem", lambda: "")
     assert chosen().form == "triton"
     assert "not yet run on a GPU" in chosen().reason
-    assert chosen("minkowski_learnt") == ("chunked", "no Triton kernel for minkowski_learnt")
+    assert chosen("minkowski_learned") == ("chunked", "no Triton kernel for minkowski_learned")
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ class _WithoutRepair(forms.MatmulForm):
 
 
 class _OneSided(forms.NativeForm):
-    """Deliberately wrong: the centres' gradient has the features' sign."""
+    """Deliberately wrong: the centers' gradient has the features' sign."""
 
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
@@ -210,7 +210,7 @@ MAPPED = (
 
 @pytest.mark.parametrize("address", MAPPED)
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
+def test_a_distance_of_several_steps_is_exact_near_and_at_a_center(
     address: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
@@ -227,8 +227,8 @@ def test_a_distance_of_several_steps_is_exact_near_and_at_a_centre(
 
     def results(dtype: torch.dtype, call: object) -> list[Tensor]:
         leaves = [v.to(dtype).requires_grad_() for v in (x, w, *parameters.values())]
-        learnt = dict(zip(parameters, leaves[2:], strict=True))
-        d = call(leaves[0], leaves[1], learnt)  # type: ignore[operator]
+        learned = dict(zip(parameters, leaves[2:], strict=True))
+        d = call(leaves[0], leaves[1], learned)  # type: ignore[operator]
         return [d.detach().double(), *(v.double() for v in torch.autograd.grad(d, leaves, g.to(dtype)))]
 
     true = results(torch.float64, lambda a, b, p: distance.pairwise(a, b, p, False))
@@ -243,19 +243,19 @@ def _worst_of_products(n: int, scale: float, dtype: torch.dtype) -> float:
     """Products with Mahalanobis' matrix and their gradients, by panels against the formula in float64."""
     rng = torch.Generator().manual_seed(6)
     distance = DISTANCES.parse("mahalanobis[variant=full]")
-    shapes = {"log_diagonal": (n,), "lower": (n, n), "x": (7, n), "centres": (3, n)}
+    shapes = {"log_diagonal": (n,), "lower": (n, n), "x": (7, n), "centers": (3, n)}
     leaves = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
     leaves["lower"] *= scale
 
     def results(dtype: torch.dtype, by_panels: bool) -> list[Tensor]:
-        learnt = {name: v.to(dtype).requires_grad_() for name, v in leaves.items()}
-        x, w = learnt["x"], learnt["centres"]
+        learned = {name: v.to(dtype).requires_grad_() for name, v in leaves.items()}
+        x, w = learned["x"], learned["centers"]
         if by_panels:
-            x, w = distance.mapped(x, w, learnt, True)[:2]
+            x, w = distance.mapped(x, w, learned, True)[:2]
         else:
-            factor = distance.factor(learnt)  # type: ignore[attr-defined]
+            factor = distance.factor(learned)  # type: ignore[attr-defined]
             x, w = x @ factor, w @ factor
-        gradients = torch.autograd.grad(x.sin().sum() + w.square().sum(), list(learnt.values()))
+        gradients = torch.autograd.grad(x.sin().sum() + w.square().sum(), list(learned.values()))
         return [v.detach().double() for v in (x, w, *gradients)]
 
     true = results(torch.float64, by_panels=False)

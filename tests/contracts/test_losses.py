@@ -56,7 +56,7 @@ def sums_to_one(loss: Loss) -> None:
 
 def predicts_the_likeliest(loss: Loss) -> None:
     likeliest = SCORES.argmin(-1) if loss.reads == "distances" else SCORES.argmax(-1)
-    assert torch.equal(loss.log_probs(SCORES, N).argmax(-1), likeliest), "the nearest centre is not predicted"
+    assert torch.equal(loss.log_probs(SCORES, N).argmax(-1), likeliest), "the nearest center is not predicted"
 
 
 def is_the_mean_log_probability(loss: Loss) -> None:
@@ -74,8 +74,8 @@ def is_at_least_float32(loss: Loss) -> None:
 def has_the_gradients_of_its_values(loss: Loss) -> None:
     parameters = {name: p.double().requires_grad_() for name, p in loss.initial_parameters(N).items()}
 
-    def value(scores: Tensor, *learnt: Tensor) -> Tensor:
-        return loss.nll(loss.logits(scores, N, dict(zip(parameters, learnt, strict=True))), TARGETS[:4])
+    def value(scores: Tensor, *learned: Tensor) -> Tensor:
+        return loss.nll(loss.logits(scores, N, dict(zip(parameters, learned, strict=True))), TARGETS[:4])
 
     leaves = (SCORES[:4].clone().requires_grad_(), *parameters.values())
     assert torch.autograd.gradcheck(value, leaves, raise_exception=False), "gradient is not that of the values"
@@ -120,7 +120,7 @@ def test_is_written_as_it_is_read(loss):
     assert LOSSES.parse(str(loss)) == loss
 
 
-# The nearest centre is predicted, from features to probabilities.
+# The nearest center is predicted, from features to probabilities.
 
 
 @cache
@@ -136,42 +136,42 @@ def features(source: str) -> Tensor:
     return backbone.build((1, 8, 8)).eval()(torch.rand(64, 1, 8, 8)).detach()
 
 
-def predicts_the_nearest_centre(distance: Distance, loss: Loss, x: Tensor) -> None:
+def predicts_the_nearest_center(distance: Distance, loss: Loss, x: Tensor) -> None:
     torch.manual_seed(0)
     head, objective = DistanceHead(x.shape[1], 10, distance).eval(), Objective(loss, x.shape[1])
     d = head(torch.cat([x, head.weight]))
     predicted = d.gather(-1, objective.logits(d).argmax(-1, keepdim=True))
     # Within rounding, since -n log d of two distances one bit apart may be the same number.
     torch.testing.assert_close(
-        predicted, d.amin(-1, keepdim=True), rtol=1e-5, atol=0, msg="the nearest centre is not predicted"
+        predicted, d.amin(-1, keepdim=True), rtol=1e-5, atol=0, msg="the nearest center is not predicted"
     )
 
 
 @pytest.mark.parametrize("source", ["vectors", *map(str, BACKBONES.every_variant())])
 @pytest.mark.parametrize(("distance", "loss"), FITTING)
-def test_nearest_centre_is_predicted(distance, loss, source):
-    predicts_the_nearest_centre(distance, loss, features(source))
+def test_nearest_center_is_predicted(distance, loss, source):
+    predicts_the_nearest_center(distance, loss, features(source))
 
 
 @pytest.mark.parametrize(("distance", "loss"), FITTING)
-def test_training_pulls_the_own_centre_near(distance, loss):
+def test_training_pulls_the_own_center_near(distance, loss):
     torch.manual_seed(0)
     head, objective = DistanceHead(N, 3, distance), Objective(loss, N)
     x, targets = torch.randn(12, N), torch.arange(12) % 3
     before = objective(head(x), targets)
-    optimiser = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=0.05)
+    optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=0.05)
     for _ in range(8):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective(head(x), targets).backward()
-        optimiser.step()
+        optimizer.step()
     assert objective(head.eval()(x), targets) < before
 
 
 @pytest.mark.parametrize(("distance", "loss"), FITTING)
-def test_features_on_their_centres_give_finite_loss_and_gradients(distance, loss):
+def test_features_on_their_centers_give_finite_loss_and_gradients(distance, loss):
     head, objective = DistanceHead(N, 4, distance), Objective(loss, N)
     x = head.weight.detach().clone().requires_grad_()
-    for targets in (torch.arange(4), torch.arange(4).flip(0)):  # each on its own centre, each on another's
+    for targets in (torch.arange(4), torch.arange(4).flip(0)):  # each on its own center, each on another's
         total = objective(head(x), targets)
         total.backward()
         assert total.isfinite()
@@ -244,12 +244,12 @@ def test_exact_hits_tie():
 def test_learnable_exponent_learns_and_stays_positive():
     objective = Objective("harmonic[n=learnable]", N)
     (log_n,) = objective.parameters()
-    optimiser = torch.optim.SGD(objective.parameters(), lr=10.0)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=10.0)
     for _ in range(20):  # the targets are the farthest classes: the best exponent would be negative
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective(SCORES, SCORES.argmax(-1)).backward()
         assert log_n.grad > 0
-        optimiser.step()
+        optimizer.step()
     assert 0 < log_n.exp() < 0.5
 
 
@@ -317,7 +317,7 @@ class SmoothedApart(Smoothed, Harmonic):
     """Smooths in `nll`, and inherits a way around it."""
 
 
-class Unnormalised(Wrong):
+class Unnormalized(Wrong):
     def log_probs(self, scores, in_features, parameters=None):
         return self.logits(scores, in_features, {})
 
@@ -328,12 +328,12 @@ class Detached(Wrong):
 
 
 WRONG = [
-    (MinusThePower(), predicts_the_likeliest, "the nearest centre is not predicted"),
-    (NearMeansUnlikely(), predicts_the_likeliest, "the nearest centre is not predicted"),
+    (MinusThePower(), predicts_the_likeliest, "the nearest center is not predicted"),
+    (NearMeansUnlikely(), predicts_the_likeliest, "the nearest center is not predicted"),
     (NaNRepairing(), lets_nan_through, "NaN is hidden"),
     (Smoothed(), is_the_mean_log_probability, "nll is not that of log_probs"),
     (SmoothedApart(), is_the_same_of_pairs, "of_pairs is not nll"),
-    (Unnormalised(), sums_to_one, "probabilities do not sum to 1"),
+    (Unnormalized(), sums_to_one, "probabilities do not sum to 1"),
     (Detached(), has_the_gradients_of_its_values, "gradient is not that of the values"),
     (Wrong(), is_at_least_float32, "computes in torch.float16"),
 ]
@@ -350,5 +350,5 @@ def test_wrong_loss_is_caught(loss, check, message):
 @pytest.mark.parametrize("loss", [MinusThePower(), NearMeansUnlikely()], ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("distance", DISTANCES.every_variant(), ids=str)
 def test_far_sighted_loss_is_caught_behind_every_distance(distance, loss):
-    with pytest.raises(AssertionError, match="the nearest centre is not predicted"):
-        predicts_the_nearest_centre(distance, loss, features("vectors"))
+    with pytest.raises(AssertionError, match="the nearest center is not predicted"):
+        predicts_the_nearest_center(distance, loss, features("vectors"))

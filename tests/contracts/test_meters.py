@@ -16,10 +16,10 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 
 from harmbench.datasets import DATASETS
-from harmbench.meters import METERS, Examined, Flops, Outcome, Step, Validation, WarmUp, Watcher
+from harmbench.meters import METERS, Flops, HeldOut, Outcome, Step, Validation, WarmUp, Watcher
 from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import DivergedError, Training
 from tests.samples import COUNTED, MODELLED, point, spec
 
@@ -48,7 +48,7 @@ def outcome(**more) -> Outcome:
         "token_bytes": None,
         "batch_tokens": None,
         "device_name": "NVIDIA H200",
-        "examine": examined,
+        "analyze": examined,
         "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
         **more,
     }
@@ -57,16 +57,16 @@ def outcome(**more) -> Outcome:
     return Outcome(**{"test_nll": nll, "test_hits": logits.argmax(-1) == targets, **fields})
 
 
-def examined(**more) -> Examined:
+def examined(**more) -> HeldOut:
     """Forty features of four classes."""
     fields = {
         "features": torch.from_numpy(RNG.normal(size=(40, 6))),
         "targets": torch.arange(40) % 4,
         "predicted": torch.from_numpy(RNG.integers(0, 4, size=40)),
         "weights": torch.from_numpy(RNG.normal(size=(4, 6))),
-        "has_centres": True,
+        "has_centers": True,
     }
-    return Examined(**{**fields, **more})
+    return HeldOut(**{**fields, **more})
 
 
 def measured(meter: str, found: Outcome, watcher: Watcher | None = None):
@@ -85,8 +85,8 @@ def train(
     return model
 
 
-def ledger() -> PhaseLedger:
-    return PhaseLedger(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+def ledger() -> PhaseTimer:
+    return PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
 
 
 # The contract.
@@ -327,7 +327,7 @@ def test_warm_up_that_did_not_settle_says_so():
     assert (found.value, found.reason) == (30, "the step time had not settled")
 
 
-UTILISATION = {
+UTILIZATION = {
     "counted": ("NVIDIA H200", 3_000_000, True, "float32", 9e6 / 0.05 / 67e12, "measured"),
     "by formula": ("NVIDIA H200", 3_000_000, False, "bfloat16", 9e6 / 0.05 / 989e12, "modelled"),
     "of another device": ("NVIDIA A100-SXM4-80GB", 3_000_000, True, "bfloat16", 9e6 / 0.05 / 312e12, "measured"),
@@ -338,7 +338,7 @@ UTILISATION = {
 
 
 @pytest.mark.parametrize(
-    ("device", "head", "counted", "precision", "mfu", "origin"), UTILISATION.values(), ids=UTILISATION
+    ("device", "head", "counted", "precision", "mfu", "origin"), UTILIZATION.values(), ids=UTILIZATION
 )
 def test_mfu_is_the_rate_over_the_listed_peak(device, head, counted, precision, mfu, origin):
     flops, protocol = Flops(6_000_000, head, "how", counted), Protocol(steps=100, precision=precision)
@@ -450,14 +450,14 @@ class Recorder(Watcher):
     """Keeps what the meter sees, in float64."""
 
     def __init__(self) -> None:
-        self.trunk = 0  # length of its part, where the head is told apart
+        self.backbone = 0  # length of its part, where the head is told apart
         self.gradients: list[np.ndarray] = []
         self.clip_norms: list[float | None] = []
         self.losses: list[float] = []
 
     def on_step(self, step: Step) -> None:
         if step.head:
-            self.trunk = sum(p.numel() for p in step.parameters) - sum(p.numel() for p in step.head)
+            self.backbone = sum(p.numel() for p in step.parameters) - sum(p.numel() for p in step.head)
         flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in step.parameters]
         self.gradients.append(np.concatenate([g.double().numpy().ravel() for g in flat]))
         self.clip_norms.append(None if step.clip_norm is None else step.clip_norm.item())
@@ -483,9 +483,9 @@ def stability(recorded: Recorder, spike: float = 5.0, window: int = 101, every: 
         "nonfinite_step_share": len(bad) / steps,
         "loss_roughness": np.diff(kept).std(ddof=1) / np.std(smooth, ddof=1),
     }
-    trunk = recorded.trunk
-    parts = {"": slice(None), "_trunk": slice(0, trunk), "_head": slice(trunk, None)}
-    for group, part in parts.items() if trunk else [("", slice(None))]:
+    backbone = recorded.backbone
+    parts = {"": slice(None), "_backbone": slice(0, backbone), "_head": slice(backbone, None)}
+    for group, part in parts.items() if backbone else [("", slice(None))]:
         own = [recorded.gradients[t][part] * clips[t] / norms[t] for t in looked]
         good = np.array([np.linalg.norm(g) for g in own])
         spikes = [good[i] > spike * np.median(good[max(0, i - window) : i]) for i in range(10, len(good))]
@@ -635,8 +635,8 @@ def test_curves_are_of_bounded_length_and_hold_the_mean():
 def test_head_and_trunk_have_curves_of_their_own():
     watcher = METERS.parse("gradient_stability").watcher()
     train([watcher], steps=30)
-    whole, head, trunk = (np.array(curve.values) for curve in watcher.curves())
-    assert whole == pytest.approx(np.hypot(head, trunk))
+    whole, head, backbone = (np.array(curve.values) for curve in watcher.curves())
+    assert whole == pytest.approx(np.hypot(head, backbone))
 
 
 def test_a_loss_that_does_not_move_has_no_roughness():

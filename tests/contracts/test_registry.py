@@ -61,8 +61,8 @@ class Matusita(Distance):
     def facts(self):
         return Facts(is_metric={is_metric}, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x, centres, parameters, training):
-        return (x.abs().sqrt()[:, None] - centres.abs().sqrt()[None]).norm(dim=-1)
+    def pairwise(self, x, centers, parameters, training):
+        return (x.abs().sqrt()[:, None] - centers.abs().sqrt()[None]).norm(dim=-1)
 
 not_a_distance = 3
 '''

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import svds
 from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score
 
-from harmbench.meters import METERS, Examined
+from harmbench.meters import METERS, HeldOut
 from harmbench.meters.representation import Geometry
 
 RNG = np.random.default_rng(0)
@@ -27,13 +27,13 @@ def data(samples: int, features: int, classes: int, spread: float = 1.0) -> tupl
     return x, targets, means + 0.3 * RNG.normal(size=means.shape)
 
 
-def seen(x: np.ndarray, targets: np.ndarray, weights: np.ndarray, has_centres=False, predicted=None) -> Examined:
+def seen(x: np.ndarray, targets: np.ndarray, weights: np.ndarray, has_centers=False, predicted=None) -> HeldOut:
     predicted = targets if predicted is None else predicted
     parts = (torch.from_numpy(np.ascontiguousarray(part)) for part in (x, targets, predicted, weights))
-    return Examined(*parts, has_centres=has_centres)
+    return HeldOut(*parts, has_centers=has_centers)
 
 
-def measured(examined: Examined):
+def measured(examined: HeldOut):
     """The meter's measurements, by name."""
 
     class Outcome:
@@ -43,7 +43,7 @@ def measured(examined: Examined):
     return {m.name: m for m in METERS.parse("representation").watcher().measurements(Outcome())}
 
 
-def values(examined: Examined) -> dict[str, float | None]:
+def values(examined: HeldOut) -> dict[str, float | None]:
     return {name: m.value for name, m in measured(examined).items()}
 
 
@@ -114,18 +114,18 @@ def test_separation_is_sklearns_calinski_harabasz():
     assert share / (1 - share) * (300 - 5) / (5 - 1) == pytest.approx(calinski_harabasz_score(x, targets), rel=1e-9)
 
 
-def test_alignment_of_weights_and_centres():
+def test_alignment_of_weights_and_centers():
     x, targets, weights = data(300, 20, 5)
     means = np.stack([x[targets == c].mean(0) for c in range(5)])
     m, w = means - means.mean(0), weights - weights.mean(0)
     cosine = lambda a, b: np.mean((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))  # noqa: E731
-    linear, centres = values(seen(x, targets, weights)), values(seen(x, targets, weights, has_centres=True))
+    linear, centers = values(seen(x, targets, weights)), values(seen(x, targets, weights, has_centers=True))
     assert linear["weight_mean_cosine"] == pytest.approx(cosine(weights, m))
-    assert centres["weight_mean_cosine"] == pytest.approx(cosine(w, m))
-    assert centres["nc3"] == pytest.approx(np.linalg.norm(w / np.linalg.norm(w) - m / np.linalg.norm(m)) ** 2)
+    assert centers["weight_mean_cosine"] == pytest.approx(cosine(w, m))
+    assert centers["nc3"] == pytest.approx(np.linalg.norm(w / np.linalg.norm(w) - m / np.linalg.norm(m)) ** 2)
     offset = np.linalg.norm(weights - means, axis=1).mean() / np.linalg.norm(m, axis=1).mean()
-    assert centres["centre_mean_distance"] == pytest.approx(offset)
-    assert measured(seen(x, targets, weights))["centre_mean_distance"].reason == "a linear head has no centres"
+    assert centers["center_mean_distance"] == pytest.approx(offset)
+    assert measured(seen(x, targets, weights))["center_mean_distance"].reason == "a linear head has no centers"
 
 
 def test_near_zero_weights():
@@ -146,24 +146,24 @@ def simplex(classes: int, features: int, samples: int) -> tuple[np.ndarray, np.n
     return vertices[targets] + 7, targets, vertices
 
 
-@pytest.mark.parametrize("has_centres", [False, True])
-def test_a_perfect_simplex_is_full_collapse(has_centres):
+@pytest.mark.parametrize("has_centers", [False, True])
+def test_a_perfect_simplex_is_full_collapse(has_centers):
     x, targets, vertices = simplex(classes=6, features=9, samples=60)
-    found = values(seen(x, targets, vertices + 7 * has_centres, has_centres))
+    found = values(seen(x, targets, vertices + 7 * has_centers, has_centers))
     for name in ("nc1", "nc2_norm_cv", "nc2_angle", "nc3"):
         assert found[name] == pytest.approx(0, abs=1e-12), name
     for name in ("nc4", "weight_mean_cosine", "class_separation", "pca_variance_5"):
         assert found[name] == pytest.approx(1), name
     assert (found["participation_ratio"], found["effective_rank"]) == pytest.approx((5, 5))
     assert (found["pca_components_90"], found["collapsed"]) == (5, 0)
-    assert not has_centres or found["centre_mean_distance"] == pytest.approx(0, abs=1e-12)
+    assert not has_centers or found["center_mean_distance"] == pytest.approx(0, abs=1e-12)
 
 
-def test_centres_may_be_scaled_and_moved_without_harm_to_duality():
+def test_centers_may_be_scaled_and_moved_without_harm_to_duality():
     x, targets, vertices = simplex(classes=6, features=9, samples=60)
-    found = values(seen(x, targets, 100 * vertices - 3, has_centres=True))
+    found = values(seen(x, targets, 100 * vertices - 3, has_centers=True))
     assert found["nc3"] == pytest.approx(0, abs=1e-12)
-    assert found["centre_mean_distance"] > 10
+    assert found["center_mean_distance"] > 10
 
 
 def test_more_components_than_there_are_explain_all():
@@ -174,7 +174,7 @@ def test_more_components_than_there_are_explain_all():
 # Collapse.
 
 
-def signs(examined: Examined) -> str:
+def signs(examined: HeldOut) -> str:
     return measured(examined)["collapsed"].reason
 
 

@@ -76,7 +76,7 @@ def _forms(distance: Distance) -> Iterator[tuple[str, str]]:
 
 
 def _distances() -> Iterator[str]:
-    yield "Distances / gradient of x / of w / of the learnt order:\n"
+    yield "Distances / gradient of x / of w / of the learned order:\n"
     yield _row("distance", "form", *accuracy.INPUTS)
     yield "|---|---|" + "---|" * len(accuracy.INPUTS)
     for distance in DISTANCES.every_variant():

@@ -7,7 +7,7 @@ are taken in pairs; a table of many heads is corrected for looking many times (H
     many         Holm; "in at least so many of these cells"
     over_cells   interquartile mean, performance profile, probability of improvement, with a stratified bootstrap
     censored     median of times that some trials never reach
-    cka          likeness of two models' features
+    cka          similarity of two models' features
 
 How often they err is in benchmarks/statistics.md, by simulation.
 """

@@ -1,4 +1,4 @@
-"""How alike two representations of the same samples are: linear centred kernel alignment."""
+"""How alike two representations of the same samples are: linear centered kernel alignment."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def linear_cka(x: NDArray[Any], y: NDArray[Any], debiased: bool = True) -> float
 
 
 def alignment(features: NDArray[Any], debiased: bool = True) -> NDArray[np.float64]:
-    """The centred Gram matrix (M, M) of features (M, N), of Frobenius norm 1: CKA is the inner product of two of them.
+    """The centered Gram matrix (M, M) of features (M, N), of Frobenius norm 1: CKA is the inner product of two of them.
 
-    Debiased by U-centring (Székely and Rizzo 2014), whose inner product is M (M - 3) times the unbiased HSIC.
+    Debiased by U-centering (Székely and Rizzo 2014), whose inner product is M (M - 3) times the unbiased HSIC.
 
     Raises:
         ValueError: for fewer than four samples, or features that are not finite.
@@ -44,7 +44,7 @@ def alignment(features: NDArray[Any], debiased: bool = True) -> NDArray[np.float
     if samples < MIN_SAMPLES or not np.isfinite(features).all():
         raise ValueError(f"CKA needs {MIN_SAMPLES} samples and finite features")
     x = features.astype(np.float64)
-    x = x - x.mean(0)  # changes nothing but the rounding: a Gram matrix is centred anyway
+    x = x - x.mean(0)  # changes nothing but the rounding: a Gram matrix is centered anyway
     size = float(np.vdot(x, x))
     gram = x @ x.T
     if debiased:

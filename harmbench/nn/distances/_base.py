@@ -20,7 +20,7 @@ class Facts(NamedTuple):
     """What is true of a distance, tested by the contract in `tests/contracts/`.
 
     Attributes:
-        is_metric: zero only at the centre, symmetric, and obeys the triangle inequality on its domain.
+        is_metric: zero only at the center, symmetric, and obeys the triangle inequality on its domain.
         is_symmetric: d(x, w) = d(w, x).
         is_scale_invariant: d(a x, a w) = d(x, w) for a > 0.
         domain: `real`; `nonzero` where the zero vector has no distance of its own (a convention is stated in the
@@ -70,12 +70,12 @@ class Distance(Component):
         return {}
 
     @abstractmethod
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         """All pairs, in the formula's own words.
 
         Args:
             x: features (B, N), float32 or float64.
-            centres: class centres (K, N), same dtype.
+            centers: class centers (K, N), same dtype.
             parameters: learnable tensors, as `initial_parameters` names them.
             training: whether the model trains; only noisy distances look at it.
 
@@ -88,27 +88,27 @@ class Distance(Component):
         """The formula as the kernels know it; None: there is no fast form, `pairwise` runs, in blocks."""
         return None
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
-        return Mapped(x, centres)
+        return Mapped(x, centers)
 
-    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+    def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
         """`mapped` in the words of the compiled kernel, which then does it in passing; None where it has none."""
         return None
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        """Distances (B, K) of mapped vectors, and of the learnt option if there is one: `pairwise` after `mapped`."""
-        return self.pairwise(x, centres, {}, False)
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        """Distances (B, K) of mapped vectors, and of the learned option if there is one: `pairwise` after `mapped`."""
+        return self.pairwise(x, centers, {}, False)
 
     def __call__(
         self,
         x: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         parameters: Mapping[str, Tensor] | None = None,
         *,
         training: bool = False,
     ) -> Tensor:
-        """Distances (B, K) of features (B, N) to centres (K, N), in at least float32 even under autocast.
+        """Distances (B, K) of features (B, N) to centers (K, N), in at least float32 even under autocast.
 
         Raises:
             ValueError: where the shapes do not fit.
@@ -118,12 +118,12 @@ class Distance(Component):
         >>> DISTANCES.parse("manhattan")(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
         tensor([[3., 1.]])
         """
-        return self.pairs(x, centres, parameters, training=training).distances()
+        return self.pairs(x, centers, parameters, training=training).distances()
 
     def pairs(
         self,
         x: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         parameters: Mapping[str, Tensor] | None = None,
         *,
         training: bool = False,
@@ -138,26 +138,26 @@ class Distance(Component):
         >>> DISTANCES.parse("manhattan").pairs(torch.zeros(1, 2), torch.ones(3, 2)).distances()
         tensor([[2., 2., 2.]])
         """
-        if x.ndim != 2 or centres.ndim != 2 or x.shape[1] != centres.shape[1]:
+        if x.ndim != 2 or centers.ndim != 2 or x.shape[1] != centers.shape[1]:
             raise ValueError(
-                f"{self}: expected features (B, N) and centres (K, N), got {tuple(x.shape)} and {tuple(centres.shape)}"
+                f"{self}: expected features (B, N) and centers (K, N), got {tuple(x.shape)} and {tuple(centers.shape)}"
             )
         given = self.initial_parameters(x.shape[1]) if parameters is None else parameters
         # bfloat16 inputs are fine, bfloat16 distances are not: two digits cannot tell classes apart.
-        dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
-        x, centres = x.to(dtype), centres.to(dtype)
-        learnt = {name: tensor.to(x.device, dtype) for name, tensor in given.items()}
+        dtype = torch.promote_types(torch.promote_types(x.dtype, centers.dtype), torch.float32)
+        x, centers = x.to(dtype), centers.to(dtype)
+        learned = {name: tensor.to(x.device, dtype) for name, tensor in given.items()}
         operator = self.operator
-        chosen = choose(operator, x, centres, *learnt.values())
-        if operator is None and learnt:
+        chosen = choose(operator, x, centers, *learned.values())
+        if operator is None and learned:
             chosen = chosen.of_formula("blocks of the formula know no learnable parameters")
         return Pairs(
             x,
-            centres,
+            centers,
             chosen,
             operator,
-            map=lambda: self.map(centres, learnt, training),
-            mapped=lambda: self.mapped(x, centres, learnt, training),
+            map=lambda: self.map(centers, learned, training),
+            mapped=lambda: self.mapped(x, centers, learned, training),
             between=self.between,
-            formula=lambda: self.pairwise(x, centres, learnt, training),
+            formula=lambda: self.pairwise(x, centers, learned, training),
         )

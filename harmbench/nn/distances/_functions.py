@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def differences(x: Tensor, centres: Tensor) -> Tensor:
+def differences(x: Tensor, centers: Tensor) -> Tensor:
     """x_b - w_k for all pairs: (B, N), (K, N) -> (B, K, N)."""
-    return x[:, None, :] - centres[None, :, :]
+    return x[:, None, :] - centers[None, :, :]
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -21,13 +21,13 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, numerator / torch.where(is_zero, 1.0, denominator))
 
 
-def overlap(x: Tensor, centres: Tensor) -> Tensor:
+def overlap(x: Tensor, centers: Tensor) -> Tensor:
     """|x| + |w| - |x - w| for all pairs and coordinates, without subtracting: (B, N), (K, N) -> (B, K, N).
 
     With each |v| as v sign(v), the factors of x and of w are 0, 1 or 2 and known exactly, and so are the gradients.
     """
-    sign = differences(x.detach(), centres.detach()).sign()
-    return x[:, None, :] * (x.detach().sign()[:, None, :] - sign) + centres * (centres.detach().sign() + sign)
+    sign = differences(x.detach(), centers.detach()).sign()
+    return x[:, None, :] * (x.detach().sign()[:, None, :] - sign) + centers * (centers.detach().sign() + sign)
 
 
 def upper_half(quotient: Tensor, shared: Tensor, size: Tensor) -> Tensor:

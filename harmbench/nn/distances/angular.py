@@ -36,8 +36,8 @@ class Angular(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return _angle(x[:, None, :], centres[None, :, :])
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return _angle(x[:, None, :], centers[None, :, :])
 
     @property
     def operator(self) -> Operator:

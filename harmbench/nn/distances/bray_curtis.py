@@ -43,30 +43,30 @@ class BrayCurtis(Distance):
             domain="opposite-free" if self.variant == "signed" else "real",
         )
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         if self.variant == "normalized":
-            x, centres = _profile(x), _profile(centres)
-        gap, shared = differences(x, centres).abs().sum(-1), overlap(x, centres)
+            x, centers = _profile(x), _profile(centers)
+        gap, shared = differences(x, centers).abs().sum(-1), overlap(x, centers)
         if self.variant == "signed":
-            total = differences(x, -centres).abs().sum(-1)
+            total = differences(x, -centers).abs().sum(-1)
             near = torch.where(gap == 0, 0.0, gap / torch.where(gap == 0, 1.0, total))
-            return upper_half(near, (shared - overlap(x, -centres)).sum(-1), total)
-        total = x.abs().sum(-1)[:, None] + centres.abs().sum(-1)[None, :]
+            return upper_half(near, (shared - overlap(x, -centers)).sum(-1), total)
+        total = x.abs().sum(-1)[:, None] + centers.abs().sum(-1)[None, :]
         return upper_half(ratio(gap, total), shared.sum(-1), total)
 
     @property
     def operator(self) -> Operator:
         return Operator("elementwise", "bray_curtis_signed" if self.variant == "signed" else "bray_curtis")
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        return Mapped(_profile(x), _profile(centres)) if self.variant == "normalized" else Mapped(x, centres)
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        return Mapped(_profile(x), _profile(centers)) if self.variant == "normalized" else Mapped(x, centers)
 
-    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+    def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
         return Map("profile") if self.variant == "normalized" else None
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
         same = BrayCurtis() if self.variant == "normalized" else self
-        return same.pairwise(x, centres, {}, False)
+        return same.pairwise(x, centers, {}, False)
 
 
 def _profile(vectors: Tensor) -> Tensor:

@@ -47,9 +47,9 @@ class Canberra(Distance):
             is_scale_invariant=self.variant != "robust",
         )
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        gap, shared = differences(x, centres).abs(), overlap(x, centres)
-        size = x.abs()[:, None, :] + centres.abs()[None, :, :]
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        gap, shared = differences(x, centers).abs(), overlap(x, centers)
+        size = x.abs()[:, None, :] + centers.abs()[None, :, :]
         if self.variant == "robust":
             return torch.where(size < self.floor, gap / self.floor, upper_half(ratio(gap, size), shared, size)).sum(-1)
         terms = upper_half(ratio(gap, size), shared, size)

@@ -23,8 +23,8 @@ class Chebyshev(Distance):
 
         (1/alpha) log mean_i exp(alpha |x_i - w_i|)
 
-    between the mean and the maximum; with the mean in place of the usual sum it is 0 at the centre. The released
-    code's "Chebyshev" is a softmax-weighted mean of standardised differences, and neither of these (arXiv
+    between the mean and the maximum; with the mean in place of the usual sum it is 0 at the center. The released
+    code's "Chebyshev" is a softmax-weighted mean of standardized differences, and neither of these (arXiv
     2603.10225).
 
     >>> import torch
@@ -44,8 +44,8 @@ class Chebyshev(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=self.variant == "true", is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        size = differences(x, centres).abs()
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        size = differences(x, centers).abs()
         if self.variant == "true":
             return size.amax(-1)
         return _log_mean_exp(self.alpha * size) / self.alpha

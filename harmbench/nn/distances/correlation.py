@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 class Correlation(Distance):
     """Correlation distance, 1 - r(x, w), with r Pearson's correlation over the coordinates.
 
-    SciPy's `correlation`: the cosine distance of the centred vectors x - mean(x), and blind to shift and scale. A
+    SciPy's `correlation`: the cosine distance of the centered vectors x - mean(x), and blind to shift and scale. A
     constant vector varies with nothing: its distance to anything is 1, the value for no correlation, and its gradient
     0, as for the zero vector in `cosine`. Not a metric: the triangle inequality fails.
 
     >>> import torch
-    >>> centres = torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
-    >>> Correlation()(torch.tensor([[1.0, 2.0, 3.0]]), centres)
+    >>> centers = torch.tensor([[5.0, 7.0, 9.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
+    >>> Correlation()(torch.tensor([[1.0, 2.0, 3.0]]), centers)
     tensor([[0., 1., 2.]])
     """
 
@@ -33,31 +33,31 @@ class Correlation(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self.between(_centred(wide(x)), _centred(wide(centres))).to(x.dtype)
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self.between(_centered(wide(x)), _centered(wide(centers))).to(x.dtype)
 
     @property
     def operator(self) -> Operator:
         return Operator("gemm", "cosine", degree=0)
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        of_x, of_w = _centred(wide(x)), _centred(wide(centres))
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        of_x, of_w = _centered(wide(x)), _centered(wide(centers))
 
         def difference(b: Tensor, k: Tensor) -> Tensor:
             return (unit(of_x.detach()[b]) - unit(of_w.detach()[k])).to(x.dtype)
 
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
 
-    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
-        return Map("centred")
+    def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        return Map("centered")
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        distance = (differences(unit(wide(x)), unit(wide(centres))).square().sum(-1) / 2).to(x.dtype)
-        no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        distance = (differences(unit(wide(x)), unit(wide(centers))).square().sum(-1) / 2).to(x.dtype)
+        no_direction = (x == 0).all(-1)[:, None] | (centers == 0).all(-1)[None, :]
         return torch.where(no_direction & ~distance.isnan(), 1.0, distance)
 
 
-def _centred(vectors: Tensor) -> Tensor:
+def _centered(vectors: Tensor) -> Tensor:
     """v - mean(v): (..., N), exactly 0 for a constant vector, though a mean is rounded."""
     shifted = vectors - vectors[..., :1].detach()
     return shifted - shifted.mean(-1, keepdim=True)

@@ -34,9 +34,9 @@ class Cosine(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=True, domain="nonzero")
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        distance = (differences(unit(wide(x)), unit(wide(centres))).square().sum(-1) / 2).to(x.dtype)
-        no_direction = (x == 0).all(-1)[:, None] | (centres == 0).all(-1)[None, :]
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        distance = (differences(unit(wide(x)), unit(wide(centers))).square().sum(-1) / 2).to(x.dtype)
+        no_direction = (x == 0).all(-1)[:, None] | (centers == 0).all(-1)[None, :]
         return torch.where(no_direction & ~distance.isnan(), 1.0, distance)
 
     @property

@@ -31,9 +31,9 @@ class Euclidean(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         # Direct differences: |x|^2 + |w|^2 - 2 x.w cancels where x is near w.
-        return lp_norm(differences(x, centres), 2.0)
+        return lp_norm(differences(x, centers), 2.0)
 
     @property
     def operator(self) -> Operator:

@@ -23,7 +23,7 @@ class Hamming(Distance):
     sigmoid sigma((v - threshold) / temperature) in place of the step.
     `variant=soft` (the default) is a surrogate: the mean absolute difference of these sigmoids.
     `variant=gumbel` is the soft one with a random threshold while training: the difference of two Gumbel draws, one
-    for each coordinate and forward pass, shared by features and centres, so that a centre is at distance 0 from
+    for each coordinate and forward pass, shared by features and centers, so that a center is at distance 0 from
     itself. No noise at evaluation. Variants of arXiv 2603.10225.
 
     >>> import torch
@@ -49,8 +49,8 @@ class Hamming(Distance):
         is_hard = self.variant == "hard"
         return Facts(is_metric=not is_hard, is_symmetric=True, is_scale_invariant=is_hard and self.threshold == 0)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self.between(*self.mapped(x, centres, parameters, training)[:2])
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self.between(*self.mapped(x, centers, parameters, training)[:2])
 
     def _codes(self, above: Tensor) -> Tensor:
         # sigma(a) - 1/2: the half cancels in differences, and without it small codes keep their digits.
@@ -59,28 +59,28 @@ class Hamming(Distance):
             return (above > 0).to(soft.dtype) + (soft - soft.detach())  # the bracket is exactly 0
         return soft
 
-    def _threshold(self, centres: Tensor, training: bool) -> float | Tensor:
-        return self.threshold + (_logistic(centres) if self.variant == "gumbel" and training else 0.0)
+    def _threshold(self, centers: Tensor, training: bool) -> float | Tensor:
+        return self.threshold + (_logistic(centers) if self.variant == "gumbel" and training else 0.0)
 
     @property
     def operator(self) -> Operator:
         return Operator("elementwise", "mean_absolute")
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        threshold = self._threshold(centres, training)
-        return Mapped(self._codes(x - threshold), self._codes(centres - threshold))
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        threshold = self._threshold(centers, training)
+        return Mapped(self._codes(x - threshold), self._codes(centers - threshold))
 
-    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
-        threshold = self._threshold(centres, training)
+    def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+        threshold = self._threshold(centers, training)
         if isinstance(threshold, float):
-            threshold = centres.new_full(centres.shape[1:], threshold)
+            threshold = centers.new_full(centers.shape[1:], threshold)
         return Map("hard_codes" if self.variant == "hard" else "codes", threshold, self.temperature)
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        return differences(x, centres).abs().mean(-1)
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        return differences(x, centers).abs().mean(-1)
 
 
-def _logistic(centres: Tensor) -> Tensor:
+def _logistic(centers: Tensor) -> Tensor:
     """One draw for each coordinate, (N,), of the logistic law: the difference of two Gumbel draws."""
-    uniform = torch.rand(centres.shape[1], dtype=centres.dtype, device=centres.device)
+    uniform = torch.rand(centers.shape[1], dtype=centers.dtype, device=centers.device)
     return torch.logit(uniform.clamp(1e-7, 1 - 1e-7))

@@ -32,23 +32,23 @@ class Hellinger(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self.between(_roots(wide(x)), _roots(wide(centres))).to(x.dtype)
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self.between(_roots(wide(x)), _roots(wide(centers))).to(x.dtype)
 
     @property
     def operator(self) -> Operator:
         return Operator("gemm", "hellinger")
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        of_x, of_w = _roots(wide(x)), _roots(wide(centres))
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+        of_x, of_w = _roots(wide(x)), _roots(wide(centers))
 
         def difference(b: Tensor, k: Tensor) -> Tensor:
             return (of_x.detach()[b] - of_w.detach()[k]).to(x.dtype)
 
         return Mapped(of_x.to(x.dtype), of_w.to(x.dtype), difference)
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        return length(differences(x, centres))
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        return length(differences(x, centers))
 
 
 def _roots(vectors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mahalanobis distance with a learnt matrix."""
+"""Mahalanobis distance with a learned matrix."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Mahalanobis(Distance):
-    """Mahalanobis distance, sqrt((x - w)^T P (x - w)), with a learnt precision matrix P.
+    """Mahalanobis distance, sqrt((x - w)^T P (x - w)), with a learned precision matrix P.
 
     P = L L^T with L lower triangular and a positive diagonal (`variant=full`) or diagonal (`variant=diagonal`), so
     it is positive definite by construction; its trace is held at N, because HarMax cannot tell P from a multiple of
     it. The logarithm of L's diagonal is bent, 10 tanh(l / 10), to keep each entry above 0 in float32 too. Learning
     starts at the identity, the Euclidean distance. The released code's matrix is not positive definite in one
-    variant and never reaches the optimiser in the language models (arXiv 2603.10225).
+    variant and never reaches the optimizer in the language models (arXiv 2603.10225).
 
     >>> import torch
     >>> Mahalanobis()(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
@@ -55,10 +55,10 @@ class Mahalanobis(Distance):
         return factor * (len(factor) / factor.square().sum()).sqrt()
 
     @full_float32()
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         # (x - w)^T L L^T (x - w) = |L^T (x - w)|^2. Differences first: L^T x - L^T w is cheaper, but rounds to noise
-        # near a centre, and is not even 0 at one.
-        delta, factor = differences(x, centres), self.factor(parameters)
+        # near a center, and is not even 0 at one.
+        delta, factor = differences(x, centers), self.factor(parameters)
         return lp_norm(delta @ factor if self.variant == "full" else delta * factor, 2.0)
 
     @property
@@ -66,27 +66,27 @@ class Mahalanobis(Distance):
         return Operator("gemm", "mahalanobis")
 
     @full_float32()
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         # L^T x - L^T w by a matrix product, and, as in the formula, the difference first where a pair is near.
         if self.variant == "diagonal":
             factor = self.factor(parameters)
             frozen = factor.detach()
-            return Mapped(x * factor, centres * factor, lambda b, k: (x[b] - centres[k]).detach() * frozen)
+            return Mapped(x * factor, centers * factor, lambda b, k: (x[b] - centers[k]).detach() * frozen)
         from harmbench.nn.kernels import triangular
 
         lower, diagonal = parameters["lower"], _diagonal(parameters)
 
         def difference(b: Tensor, k: Tensor) -> Tensor:
-            return triangular.product(lower.detach(), diagonal.detach(), (x[b] - centres[k]).detach())[0]
+            return triangular.product(lower.detach(), diagonal.detach(), (x[b] - centers[k]).detach())[0]
 
-        of_x, of_w = triangular.product(lower, diagonal, x, centres)
+        of_x, of_w = triangular.product(lower, diagonal, x, centers)
         return Mapped(of_x, of_w, difference)
 
-    def map(self, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
+    def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
         return Map("scale", self.factor(parameters)) if self.variant == "diagonal" else None
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        return lp_norm(differences(x, centres), 2.0)
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        return lp_norm(differences(x, centers), 2.0)
 
 
 def _diagonal(parameters: Mapping[str, Tensor]) -> Tensor:

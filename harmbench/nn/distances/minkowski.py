@@ -22,7 +22,7 @@ class Minkowski(Distance):
 
     p = 1 is `manhattan`, p = 2 `euclidean`; the limit p -> infinity is `chebyshev`. Below 1 the triangle inequality
     fails, and the gradient at equal coordinates is infinite: refused. arXiv 2603.10225 uses 1.5 and 3.
-    `p=learnable` is one order for all pairs, learnt with the model: p = 1 + e^l, which starts at 2, the Euclidean
+    `p=learnable` is one order for all pairs, learned with the model: p = 1 + e^l, which starts at 2, the Euclidean
     distance, and whose l is bent, 10 tanh(l / 10), to keep p above 1 and finite.
 
     >>> import torch
@@ -61,25 +61,25 @@ class Minkowski(Distance):
         return {"log_excess": torch.tensor(0.0)} if self.p == "learnable" else {}
 
     def order(self, parameters: Mapping[str, Tensor]) -> float | Tensor:
-        """p: the number, or the learnt scalar."""
+        """p: the number, or the learned scalar."""
         if self.p == "learnable":
             return 1 + (10 * torch.tanh(parameters["log_excess"] / 10)).exp()
         return self.p
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return lp_norm(differences(x, centres), self.order(parameters))
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return lp_norm(differences(x, centers), self.order(parameters))
 
     @property
     def operator(self) -> Operator:
         if self.p == "learnable":
-            return Operator("elementwise", "minkowski_learnt", degree=1)
+            return Operator("elementwise", "minkowski_learned", degree=1)
         if self.p == 2:
             return Operator("gemm", "euclidean", degree=1)
         return Operator("elementwise", "minkowski", self.p, degree=1)
 
-    def mapped(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
+    def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
         order = self.order(parameters)
-        return Mapped(x, centres, option=None if isinstance(order, float) else order)
+        return Mapped(x, centers, option=None if isinstance(order, float) else order)
 
-    def between(self, x: Tensor, centres: Tensor, *option: Tensor) -> Tensor:
-        return lp_norm(differences(x, centres), option[0] if option else self.order({}))
+    def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
+        return lp_norm(differences(x, centers), option[0] if option else self.order({}))

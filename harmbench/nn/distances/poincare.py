@@ -49,8 +49,8 @@ class Poincare(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=True, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return self._of_pairs(x[:, None, :], centres[None, :, :])
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return self._of_pairs(x[:, None, :], centers[None, :, :])
 
     @property
     def operator(self) -> Operator:

@@ -31,8 +31,8 @@ class SquaredEuclidean(Distance):
     def facts(self) -> Facts:
         return Facts(is_metric=False, is_symmetric=True, is_scale_invariant=False)
 
-    def pairwise(self, x: Tensor, centres: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        return differences(x, centres).square().sum(-1)
+    def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
+        return differences(x, centers).square().sum(-1)
 
     @property
     def operator(self) -> Operator:

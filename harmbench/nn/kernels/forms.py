@@ -1,8 +1,8 @@
 """The forms of a distance, and the function that autograd sees.
 
 A form computes a block of distances and adds a block's gradients; it never holds more than (rows, K) numbers, and
-never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centres. A form whose formula has a
-learnt number, its `option`, leaves that number's gradient in `of_option`.
+never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centers. A form whose formula has a
+learned number, its `option`, leaves that number's gradient in `of_option`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Form(ABC):
     of_option: Tensor | None = None
 
     def begin(self, w: Tensor) -> None:
-        """Look at the centres (K, N) once, before the first block."""
+        """Look at the centers (K, N) once, before the first block."""
         self.of_option = None if self.option is None else torch.zeros_like(self.option)
 
     @abstractmethod
@@ -260,7 +260,7 @@ class ChunkedForm(Form):
         d = x.new_empty(len(x), len(w))
         with torch.no_grad():
             for some, columns in _tiles(len(x), len(w), x.shape[1]):
-                d[some, columns] = self.between(x[some], w[columns], *self._learnt())
+                d[some, columns] = self.between(x[some], w[columns], *self._learned())
         return d, None
 
     def backward(
@@ -269,15 +269,15 @@ class ChunkedForm(Form):
         x, dx = x[rows], dx[rows]
         for some, columns in _tiles(len(x), len(w), x.shape[1]):
             with torch.enable_grad():
-                leaves = [v.detach().requires_grad_() for v in (x[some], w[columns], *self._learnt())]
+                leaves = [v.detach().requires_grad_() for v in (x[some], w[columns], *self._learned())]
                 again = self.between(*leaves)
-            of_x, of_w, *of_learnt = torch.autograd.grad(again, leaves, g[some, columns])
+            of_x, of_w, *of_learned = torch.autograd.grad(again, leaves, g[some, columns])
             dx[some] += of_x
             dw[columns] += of_w
             if self.of_option is not None:
-                self.of_option += of_learnt[0]
+                self.of_option += of_learned[0]
 
-    def _learnt(self) -> tuple[Tensor, ...]:
+    def _learned(self) -> tuple[Tensor, ...]:
         return () if self.option is None else (self.option,)
 
 
@@ -437,7 +437,7 @@ def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, b
         return TritonForm(operator)
     if operator.finish is None:
         return MatmulForm(operator, mapped.difference)
-    base, scale = operator.finish.base, rescale(operator.finish.base, mapped.x, mapped.centres)
+    base, scale = operator.finish.base, rescale(operator.finish.base, mapped.x, mapped.centers)
     return FinishedForm(MatmulForm(base, mapped.difference), operator.finish, scale)
 
 

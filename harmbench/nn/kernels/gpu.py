@@ -8,7 +8,7 @@
     TritonForm          the first two, as the other forms
 
 A name of `OP` is known when a kernel is compiled, so every operator has kernels of its own. All distances here are
-symmetric, so the gradient of the centres is that of the features with the roles exchanged. Every sum is taken in one
+symmetric, so the gradient of the centers is that of the features with the roles exchanged. Every sum is taken in one
 order by one thread: results depend on no tile size, and nothing is added atomically.
 
 Triton is optional: without it this module imports, and `problem` says what is missing. Nothing here has run on a GPU
@@ -392,7 +392,7 @@ def _backward(
 ) -> None:
     """Adds to a tile of the gradient of one side, `own`, what its pairs with all vectors of the other side give.
 
-    c1, c2: numbers of each pair, own_stride apart for neighbours on one side and other_stride on the other. size: what
+    c1, c2: numbers of each pair, own_stride apart for neighbors on one side and other_stride on the other. size: what
     the gradient of sum |own| is multiplied by, of each vector.
     """
     rows = tl.program_id(0) * BM + tl.arange(0, BM)

@@ -31,7 +31,7 @@ DIRECT = {"avx512": 1 << 27, "avx2": 1 << 25, "portable": 1 << 22}
 
 
 def floor_of(dtype: torch.dtype) -> float:
-    """The least distance that counts: a feature on its centre has p = 1, in finite numbers, and gradient 0."""
+    """The least distance that counts: a feature on its center has p = 1, in finite numbers, and gradient 0."""
     return float(torch.finfo(dtype).tiny) * 1e8
 
 
@@ -107,14 +107,14 @@ def loss(pairs: Pairs, n: float | Tensor, task: Task) -> Tensor:
         pairs, n = _without_power(pairs, n)
         known = _known(pairs)
         if known and (vectors := pairs.map()) is not None:
-            x, w = pairs.x, pairs.centres
-            if vectors.name == "centred":  # which may be done to scaled vectors as well
+            x, w = pairs.x, pairs.centers
+            if vectors.name == "centered":  # which may be done to scaled vectors as well
                 x, w = _rescaled(pairs.operator, x, w)
             return _apply(OneCall(known, vectors), x, w, n, task, vectors.values)
         if (factors := _factors(pairs)) is not None:
-            return _apply(ByForm(forms.ScaledForm(factors)), pairs.x, pairs.centres, n, task, factors)
+            return _apply(ByForm(forms.ScaledForm(factors)), pairs.x, pairs.centers, n, task, factors)
         mapped = pairs.mapped()
-        x, w = _rescaled(pairs.operator, mapped.x, mapped.centres)
+        x, w = _rescaled(pairs.operator, mapped.x, mapped.centers)
         if known and mapped.difference is None:
             if known.finish is not None and known.finish.size is None and known.finish.base.degree == 0:
                 x, w = _rescaled(known.finish.base, x, w)  # what is made of directions is blind to lengths too
@@ -144,14 +144,14 @@ def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
 
 def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
     """The kernel's one call for the loss of these, and whether it wants numbers near 1; None where that is not all of
-    it, or something else is learnt than features and centres."""
+    it, or something else is learned than features and centers."""
     known = _known(pairs) if is_fused(pairs) else None
     if known is None:
         return None
     if (vectors := pairs.map()) is not None:
         return (native.Step(known, vectors), False) if vectors.values is None else None
     mapped = pairs.mapped()
-    if mapped.x is not pairs.x or mapped.centres is not pairs.centres or mapped.difference is not None:
+    if mapped.x is not pairs.x or mapped.centers is not pairs.centers or mapped.difference is not None:
         return None
     return native.Step(known, None), pairs.operator is not None and pairs.operator.degree is not None
 
@@ -173,12 +173,12 @@ def _known(pairs: Pairs) -> Operator | None:
     if operator is None or x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
         return None
     if pairs.chosen.form == "native":
-        return None if operator.name == "minkowski_learnt" else operator  # a learnt number wants a gradient
+        return None if operator.name == "minkowski_learned" else operator  # a learned number wants a gradient
     if pairs.chosen.form != "matmul":
         return None
     if operator.name in ("angular", "poincare"):  # of any size: torch would go over all distances a dozen times more
         return operator
-    if x.numel() * pairs.centres.shape[0] > DIRECT[build.library().isa]:
+    if x.numel() * pairs.centers.shape[0] > DIRECT[build.library().isa]:
         return None
     if operator.name == "mahalanobis":
         return Operator("gemm", "euclidean")
@@ -186,8 +186,8 @@ def _known(pairs: Pairs) -> Operator | None:
 
 
 def _factors(pairs: Pairs) -> Tensor | None:
-    """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centres."""
-    x, w, operator = pairs.x, pairs.centres, pairs.operator
+    """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centers."""
+    x, w, operator = pairs.x, pairs.centers, pairs.operator
     if pairs.chosen.form != "matmul" or operator is None or operator.name != "mahalanobis":
         return None
     if x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
@@ -200,17 +200,17 @@ def _factors(pairs: Pairs) -> Tensor | None:
     return vectors.values if 1e-5 < reach < 1e5 else None  # else the powers of it may leave float32
 
 
-def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learnt: Tensor | None = None) -> Tensor:
-    result: Tensor = _Harmonic.apply(x, w, n, learnt, way, task)  # type: ignore[no-untyped-call]
+def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learned: Tensor | None = None) -> Tensor:
+    result: Tensor = _Harmonic.apply(x, w, n, learned, way, task)  # type: ignore[no-untyped-call]
     return result
 
 
 class Gradients(NamedTuple):
-    """Where gradients are added: of x (B, N), of w (K, N), and of what else is learnt, if anything."""
+    """Where gradients are added: of x (B, N), of w (K, N), and of what else is learned, if anything."""
 
     x: Tensor
     w: Tensor
-    learnt: Tensor | None
+    learned: Tensor | None
 
 
 class Block(NamedTuple):
@@ -231,7 +231,7 @@ class Way(ABC):
     arrays = 2
 
     def begin(self, w: Tensor) -> None:  # noqa: B027 - nothing to do in one call
-        """Look at the centres (K, N) once, before the first block."""
+        """Look at the centers (K, N) once, before the first block."""
 
     @abstractmethod
     def block(
@@ -289,18 +289,18 @@ class ByForm(Way):
 
     def end(self, w: Tensor, to: Gradients) -> None:
         self._form.end(w, to.w)
-        if to.learnt is not None and self._form.of_option is not None:
-            to.learnt.copy_(self._form.of_option)
+        if to.learned is not None and self._form.of_option is not None:
+            to.learned.copy_(self._form.of_option)
 
 
 def _run(
-    way: Way, x: Tensor, w: Tensor, n: float | Tensor, learnt: Tensor | None, task: Task, factors: Any, *, learn: bool
+    way: Way, x: Tensor, w: Tensor, n: float | Tensor, learned: Tensor | None, task: Task, factors: Any, *, learn: bool
 ) -> tuple[Block, Gradients | None]:
     """One pass over all blocks, forward only unless it is to `learn`."""
     way.begin(w)
     to = None
     if learn:
-        to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learnt is None else torch.zeros_like(learnt))
+        to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learned is None else torch.zeros_like(learned))
     # A block keeps nothing but its losses: the next one's distances would stand beside its own.
     rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type, way.arrays)
     blocks = [way.block(x, w, some, n, task, factors, to) for some in rows]
@@ -317,37 +317,37 @@ class _Harmonic(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, w: Tensor, n: float | Tensor, learnt: Tensor | None, way: Way, task: Task
+        ctx: Any, x: Tensor, w: Tensor, n: float | Tensor, learned: Tensor | None, way: Way, task: Task
     ) -> Tensor:
         x, w = x.contiguous(), w.contiguous()
         ctx.way, ctx.task, ctx.done = way, task, None
         ctx.n = n.detach() if isinstance(n, Tensor) else n
-        ctx.save_for_backward(x, w, learnt)
+        ctx.save_for_backward(x, w, learned)
         learn = task.factors is not None and any(ctx.needs_input_grad)
         factors = x.new_ones(len(x)) if task.factors is None else task.factors
-        found, to = _run(way, x, w, ctx.n, learnt, task, factors, learn=learn)
+        found, to = _run(way, x, w, ctx.n, learned, task, factors, learn=learn)
         if to is not None:
             ctx.done = found.by_n, to
         return found.losses if task.factors is None else found.total
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, w, learnt = ctx.saved_tensors
-        return (*first_only(_gradients, x, w, learnt, upstream, ctx), None, None)
+        x, w, learned = ctx.saved_tensors
+        return (*first_only(_gradients, x, w, learned, upstream, ctx), None, None)
 
 
-def _gradients(x: Tensor, w: Tensor, learnt: Tensor | None, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
-    """By x, w, n and what else is learnt."""
+def _gradients(x: Tensor, w: Tensor, learned: Tensor | None, upstream: Tensor, owner: Any) -> tuple[Tensor | None, ...]:
+    """By x, w, n and what else is learned."""
     done, owner.done = owner.done, None  # given away: the caller may keep or change them
     n, task = owner.n, owner.task
     if done is None:
         factors = upstream if task.factors is None else task.factors * upstream
         factors = factors.expand(len(x)).contiguous()
-        found, to = _run(owner.way, x, w, n, learnt, task, factors, learn=True)
+        found, to = _run(owner.way, x, w, n, learned, task, factors, learn=True)
         done = found.by_n, to
     elif upstream.device.type != "cpu" or float(upstream) != 1:
         for gradient in (done[0], *done[1]):
             if gradient is not None:
                 gradient.mul_(upstream)
     by_n, to = done
-    return to.x, to.w, by_n.reshape(n.shape) if isinstance(n, Tensor) else None, to.learnt
+    return to.x, to.w, by_n.reshape(n.shape) if isinstance(n, Tensor) else None, to.learned

@@ -22,14 +22,14 @@ CODES = {
     "bray_curtis": 10,
     "bray_curtis_signed": 11,
     "mean_absolute": 12,
-    "minkowski_learnt": 13,
+    "minkowski_learned": 13,
 }
 _PRODUCTS = {"cosine": -1, "angular": -2, "poincare": -3}  # known to whole steps only
-_MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4, "centred": 5}
+_MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4, "centered": 5}
 _ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
-_BACKWARD = {"minkowski_learnt": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learnt", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
+_BACKWARD = {"minkowski_learned": "minkowski"}  # to the vectors it is a formula of another name
+_WITH_AUX = ("minkowski_learned", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -243,7 +243,7 @@ class Step:
         """Loss of each row (R,), their total, and its gradient by n, as tensors ().
 
         Args:
-            x, w: features (R, N) and centres (K, N).
+            x, w: features (R, N) and centers (K, N).
             n, targets, weights, smoothing, floor: as `harmonic` has them.
             factors: what each row's loss counts in the total; one number, or one a row (R,).
             to: where to add the gradients of x (zeros before), w and the map's values; Nones for no gradients.
@@ -298,7 +298,7 @@ class Step:
         Each is bit for bit what a call of its own would give.
 
         Args:
-            x, w: features (S, R, N) and centres (S, K, N), contiguous.
+            x, w: features (S, R, N) and centers (S, K, N), contiguous.
             n: of each (S,), float32.
             targets: (S, R), contiguous.
             floor: as `harmonic` has it.

@@ -16,7 +16,7 @@ class Operator(NamedTuple):
         kind: `gemm` where pairs come from a matrix product, `elementwise` where every coordinate of every pair counts.
         name: which formula: a key of `CODES` in native.py, or a matrix product's own. A name of its own for each
             formula: one with a `finish` is never mistaken for its base.
-        option: its one number (p, alpha, floor, gamma), where it has one that is not learnt.
+        option: its one number (p, alpha, floor, gamma), where it has one that is not learned.
         degree: d(s x, s w) = s^degree d(x, w); None where neither 0 nor 1, and where there is a
             finish, whose base has its own.
         finish: the steps from another operator's distances to these, where there are any.
@@ -37,7 +37,7 @@ class Finish(NamedTuple):
 
     Attributes:
         base: the operator of the base distances.
-        of: base (R, K), and where there is a `size`, those of features (R, 1) and centres (1, K) -> distances (R, K).
+        of: base (R, K), and where there is a `size`, those of features (R, 1) and centers (1, K) -> distances (R, K).
             Differentiable, with finite derivatives wherever pairs are not doubtful.
         size: vectors (R, N) -> a number each (R,), differentiable.
         doubtful: what `of` takes -> the pairs (R, K) for which the base has too few digits.
@@ -59,12 +59,12 @@ class Map(NamedTuple):
     Attributes:
         name: `scale`, the product with `values`, which get a gradient; `codes`, tanh((v - values) / (2 option)) / 2;
             `hard_codes`, 1 above `values` and else 0, with the gradient of `codes`; `profile`, |v| / sum |v|;
-            `centred`, v less its mean.
+            `centered`, v less its mean.
         values: one number a coordinate (N,); None for zeros.
         option: the one number of a map that has one.
     """
 
-    name: Literal["scale", "codes", "hard_codes", "profile", "centred"]
+    name: Literal["scale", "codes", "hard_codes", "profile", "centered"]
     values: Tensor | None = None
     option: float = 1.0
 
@@ -73,14 +73,14 @@ class Mapped(NamedTuple):
     """Vectors as the formula between pairs reads them.
 
     Attributes:
-        x, centres: features (B, N) and centres (K, N), each mapped.
+        x, centers: features (B, N) and centers (K, N), each mapped.
         difference: row and column indices (P,), (P,) -> (P, N), the mapped difference of these pairs, for cosine
             distance that of the unit vectors, where it has more digits than the difference of the mapped vectors; None
             where it has not.
-        option: the formula's one number where it is learnt: a scalar that gets a gradient.
+        option: the formula's one number where it is learned: a scalar that gets a gradient.
     """
 
     x: Tensor
-    centres: Tensor
+    centers: Tensor
     difference: Callable[[Tensor, Tensor], Tensor] | None = None
     option: Tensor | None = None

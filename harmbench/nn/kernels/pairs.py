@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class Pairs(NamedTuple):
-    """All pairs of x (B, N) and centres (K, N), in at least float32.
+    """All pairs of x (B, N) and centers (K, N), in at least float32.
 
     Attributes:
-        x, centres: the vectors as they are given.
+        x, centers: the vectors as they are given.
         chosen: the form that suits them.
         operator: the formula as the kernels know it, or None.
         map: what is done to each vector before any pair is looked at, where the kernels know it.
         mapped: the same, by torch.
-        between: distances of mapped vectors, and of their learnt option.
+        between: distances of mapped vectors, and of their learned option.
         formula: the distances by the formula itself.
     """
 
     x: Tensor
-    centres: Tensor
+    centers: Tensor
     chosen: Choice
     operator: Operator | None
     map: Callable[[], Map | None]
@@ -45,4 +45,4 @@ class Pairs(NamedTuple):
 
             mapped = self.mapped()
             form = forms.form_for(self.chosen, self.operator, mapped, self.between)
-            return forms.apply(form, self.operator, mapped.x, mapped.centres, mapped.option)
+            return forms.apply(form, self.operator, mapped.x, mapped.centers, mapped.option)

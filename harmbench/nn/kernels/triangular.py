@@ -105,7 +105,7 @@ def _gradients(matrix: _Matrix, *tensors: Tensor) -> tuple[Tensor, ...]:
     of_lower = matrix.panels[0][1].new_zeros(size, size)
     of_diagonal = of_lower.new_empty(size)
     of_vectors = [torch.zeros_like(v) for v, _, _ in parts]
-    # In double: what features and centres add nearly cancels where they are near each other.
+    # In double: what features and centers add nearly cancels where they are near each other.
     shrinking = sum(float(torch.linalg.vecdot(y, g).double().sum()) for _, y, g in parts) / matrix.size**2
     for start, panel in matrix.panels:
         columns = slice(start, start + _PANEL)

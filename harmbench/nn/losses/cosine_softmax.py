@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CosineSoftmax(Loss):
-    """Normalised softmax, p_k proportional to exp(cos(x, w_k) / temperature).
+    """Normalized softmax, p_k proportional to exp(cos(x, w_k) / temperature).
 
     The strongest simple rival of the cosine head, well known from face recognition and contrastive learning. The
     released code files it under harmonic heads as `cosine_temp_scale`; it is none (arXiv 2603.10225).

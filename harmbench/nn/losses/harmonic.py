@@ -48,7 +48,7 @@ class Harmonic(Loss):
         return value
 
     def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
-        # Learnt as a logarithm: n stays positive.
+        # Learned as a logarithm: n stays positive.
         return {"log_n": torch.tensor(math.log(in_features) / 2)} if self.n == "learnable" else {}
 
     def exponent(self, in_features: int, parameters: Mapping[str, Tensor]) -> float | Tensor:
@@ -58,7 +58,7 @@ class Harmonic(Loss):
         return {"sqrt_d": math.sqrt(in_features), "d": float(in_features)}.get(str(self.n)) or float(self.n)
 
     def logits(self, scores: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        # A feature on its centre has d = 0 and p = 1. The floor, some 30 orders of magnitude below any distance met
+        # A feature on its center has d = 0 and p = 1. The floor, some 30 orders of magnitude below any distance met
         # in float32, takes that limit in finite numbers: equal hits tie, NaN passes through, the gradient is 0.
         scores = at_least_float32(scores)
         floor = torch.finfo(scores.dtype).tiny * 1e8

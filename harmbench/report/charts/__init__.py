@@ -3,7 +3,7 @@
     dots        means with intervals, a row for each head
     lines       values over steps, fractions or ranks
     tradeoff    quality against cost, with the front
-    plane       labelled points on two components
+    plane       labeled points on two components
     images      strips of small images
     matrix      counts of pairs as heat maps
     radar       scores around a circle
@@ -16,7 +16,7 @@
     _legend     what marks and lines mean
     _renderer   what measures and draws an SVG
 
-What a chart shows of a run is decided in `harmbench.pictures`. matplotlib is loaded when one is painted.
+What a chart shows of a run is decided in `harmbench.plots`. matplotlib is loaded when one is painted.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Legend:
             column, row = divmod(i, self._rows)
             x, y = left + column * self._column, top - (row + 1) * ROW
             marks.append(Marker(x + self._sample / 2, y, drawn))
-            lines.append(Polyline([(x, y), (x + self._sample, y)], drawn.colour, drawn.line, 1.2))
+            lines.append(Polyline([(x, y), (x + self._sample, y)], drawn.color, drawn.line, 1.2))
             canvas.text(x + self._sample + BESIDE, y - 0.36 * SIZE, name, fontsize=SIZE, transform=points)
         if self._lines:
             canvas.add_artist(polylines(lines, transform=points))

@@ -21,19 +21,19 @@ class Marker(NamedTuple):
 
 
 class Polyline(NamedTuple):
-    """A line through points; a colour may be a pair with an opacity, the style is one of matplotlib's."""
+    """A line through points; a color may be a pair with an opacity, the style is one of matplotlib's."""
 
     points: Sequence[Point]
-    colour: Hashable
+    color: Hashable
     style: Any = "-"
     width: float = 1.0
 
 
 def markers(marks: Iterable[Marker], size: float, **options: Any) -> Any:
-    """A collection of markers. Where some of one colour lie on each other, they are no darker.
+    """A collection of markers. Where some of one color lie on each other, they are no darker.
 
     Args:
-        marks: what is drawn; all of one colour and filling lie where the first of them does, above or below others.
+        marks: what is drawn; all of one color and filling lie where the first of them does, above or below others.
         size: of all, in points.
         options: of a `PathCollection`.
     """
@@ -44,7 +44,7 @@ def markers(marks: Iterable[Marker], size: float, **options: Any) -> Any:
     for x, y, drawn, opacity in marks:
         for outline, face in _outlines(drawn, size):
             filled = face if face == "none" else (face, opacity)
-            groups.setdefault(((drawn.colour, opacity), filled), []).append((outline, (x, y)))
+            groups.setdefault(((drawn.color, opacity), filled), []).append((outline, (x, y)))
     paths = [
         Path.make_compound_path(*(Path(outline.vertices + place, outline.codes) for outline, place in group))
         for group in groups.values()
@@ -56,13 +56,13 @@ def markers(marks: Iterable[Marker], size: float, **options: Any) -> Any:
 
 @cache
 def _outlines(drawn: Look, size: float) -> list[tuple[Any, str]]:
-    """Paths of a marker, each with the colour that fills it: two of one that is half filled."""
+    """Paths of a marker, each with the color that fills it: two of one that is half filled."""
     from matplotlib.markers import MarkerStyle
 
     made_of: Any = MarkerStyle
     style = made_of(drawn.marker, drawn.filling)
     first = style.get_path().transformed(style.get_transform().scale(size))
-    found = [(first, "none" if drawn.filling == "none" else drawn.colour)]
+    found = [(first, "none" if drawn.filling == "none" else drawn.color)]
     if style.get_alt_path():
         found.append((style.get_alt_path().transformed(style.get_alt_transform().scale(size)), "white"))
     return found
@@ -84,6 +84,6 @@ def polylines(lines: Iterable[Polyline], places: Callable[[list[Point]], list[Po
         ends, codes = groups.setdefault(tuple(look), ([], []))
         ends += points
         codes += [Path.MOVETO] + [Path.LINETO] * (len(points) - 1)
-    colours, styles, widths = ([look[i] for look in groups] for i in range(3))
+    colors, styles, widths = ([look[i] for look in groups] for i in range(3))
     paths = [Path(places(ends), codes) for ends, codes in groups.values()]
-    return PathCollection(paths, edgecolors=colours, linestyles=styles, linewidths=widths, facecolors="none", **options)
+    return PathCollection(paths, edgecolors=colors, linestyles=styles, linewidths=widths, facecolors="none", **options)

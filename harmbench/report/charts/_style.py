@@ -1,7 +1,7 @@
-"""One look for each head in every chart: a colour for its family, a marker for itself, a filling for its loss.
+"""One look for each head in every chart: a color for its family, a marker for itself, a filling for its loss.
 
-The colours are Okabe and Ito's, distinct for the colour-blind; markers and fillings say the same once more, for print
-in grey. A look depends on the head's and the loss's name alone, so it is the same in every picture of every run.
+The colors are Okabe and Ito's, distinct for the color-blind; markers and fillings say the same once more, for print
+in gray. A look depends on the head's and the loss's name alone, so it is the same in every plot of every run.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from zlib import crc32
 
 from harmbench.report.charts._panel import Panel
 
-BLACK, GREY, GRID = "#000000", "#7F7F7F", "#B0B0B0"
+BLACK, GRAY, GRID = "#000000", "#7F7F7F", "#B0B0B0"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "8")
-FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and heads in the order of their markers
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: color, and heads in the order of their markers
     "linear": (BLACK, ("linear",)),
     "Euclidean and powers": (
         "#0072B2",
@@ -37,7 +37,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: colour, and head
     "largest coordinate": ("#56B4E9", ("chebyshev", "chebyshev[variant=smooth]")),
     "Mahalanobis": ("#CC79A7", ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]")),
     "Hamming": ("#E69F00", ("hamming[variant=soft]", "hamming[variant=gumbel]", "hamming[variant=hard]")),
-    "others": (GREY, ("hellinger", "poincare")),
+    "others": (GRAY, ("hellinger", "poincare")),
 }
 _FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
 _LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
@@ -49,7 +49,7 @@ Pair = tuple[str, str]  # head, loss
 class Look(NamedTuple):
     """How a head is drawn; `line` is a matplotlib line style."""
 
-    colour: str
+    color: str
     marker: str
     filling: str
     line: Any
@@ -57,7 +57,7 @@ class Look(NamedTuple):
     def marker_options(self, size: float = 5) -> dict[str, Any]:
         """For `Axes.plot` and `Line2D`."""
         return {
-            "color": self.colour,
+            "color": self.color,
             "marker": self.marker,
             "fillstyle": self.filling,
             "markersize": size,
@@ -70,13 +70,13 @@ class Look(NamedTuple):
 def look(head: str, loss: str) -> Look:
     """The look of a head with its loss.
 
-    >>> look("cosine", "harmonic") == look("cosine", "harmonic"), look("cosine", "harmonic").colour
+    >>> look("cosine", "harmonic") == look("cosine", "harmonic"), look("cosine", "harmonic").color
     (True, '#D55E00')
     """
     filling = _FILLINGS.get(loss) or _pick(("none", "right", "bottom", "top"), loss)
-    colour, heads = FAMILIES[family(head)]
+    color, heads = FAMILIES[family(head)]
     marker = MARKERS[heads.index(head)] if head in heads else _pick(MARKERS[7:], head)
-    return Look(colour, marker, filling, _LINES[filling])
+    return Look(color, marker, filling, _LINES[filling])
 
 
 def family(head: str) -> str:
@@ -128,7 +128,7 @@ def entries_of_losses(losses: Iterable[str]) -> dict[str, Look]:
     """
     found: dict[Look, list[str]] = {}
     for loss in sorted(set(losses)):
-        found.setdefault(look("", loss)._replace(colour=BLACK, marker="o"), []).append(loss)
+        found.setdefault(look("", loss)._replace(color=BLACK, marker="o"), []).append(loss)
     return {", ".join(names): drawn for drawn, names in found.items()}
 
 

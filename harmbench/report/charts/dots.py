@@ -16,7 +16,7 @@ from harmbench.report.charts._ticks import draw_ticks, write_under
 from harmbench.report.formats import Column, Figure, Table
 from harmbench.results.records import Record
 
-MOST_TICKS = 30  # of one dot; more are one grey bar
+MOST_TICKS = 30  # of one dot; more are one gray bar
 OPACITY = 0.45  # of the tick of one seed
 MOST_EQUAL = 8  # seeds that make a tick darker; more cannot be told apart
 
@@ -115,12 +115,12 @@ def _paint(panel: Panel, shown: DotPanel, heights: dict[tuple[str, str], float])
     lows = [dot for dot in shown.dots if dot.mean < panel.x.start]
     marks = [(heights[d.head, d.loss], look(d.head, d.loss), d) for d in shown.dots if d not in lows]
     bars = [
-        Polyline([(dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y)], drawn.colour)
+        Polyline([(dot.mean - dot.half_width, y), (dot.mean + dot.half_width, y)], drawn.color)
         for y, drawn, dot in marks
         if dot.half_width
     ]
     ticks = [
-        Polyline([(value, y - 0.14), (value, y + 0.14)], (drawn.colour, _opacity(seeds)), width=0.8)
+        Polyline([(value, y - 0.14), (value, y + 0.14)], (drawn.color, _opacity(seeds)), width=0.8)
         for y, drawn, dot in marks
         for value, seeds in Counter(dot.values[:MOST_TICKS]).items()
     ]
@@ -131,11 +131,11 @@ def _paint(panel: Panel, shown: DotPanel, heights: dict[tuple[str, str], float])
         means = {heights[d.head, d.loss]: number(d.mean) for d in lows if d.head == head}
         said = "◂ " + ", ".join(means[y] for y in sorted(means))
         ((x, y),) = panel.places([(panel.x.start, sum(means) / len(means))])
-        panel.text(x, y, said, fontsize=TINY, va="center", color=look(head, "").colour)
+        panel.text(x, y, said, fontsize=TINY, va="center", color=look(head, "").color)
 
 
 def _paint_rows(panel: Panel, rows: Sequence[str], reference: float | None, named: bool) -> None:
-    """A grey line through each row and one at the reference, all as one artist; if rows are named, their heads."""
+    """A gray line through each row and one at the reference, all as one artist; if rows are named, their heads."""
     ends = panel.x.start, panel.x.end
     lines = [Polyline([(x, row) for x in ends], GRID, width=0.3) for row in range(len(rows))]
     if reference is not None:

@@ -35,7 +35,7 @@ class Strip(Record):
 
 
 class Images(Figure):
-    """Images whose zero is white, or grey where they have three channels; each strip has a scale of its own.
+    """Images whose zero is white, or gray where they have three channels; each strip has a scale of its own.
 
     Attributes:
         names: of the images of a strip.

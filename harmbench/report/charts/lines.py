@@ -133,7 +133,7 @@ def _paint(panel: Panel, shown: LinePanel) -> None:
 def _polyline(line: Line) -> Polyline:
     if line.stroke == "background":
         return Polyline(_points(line), (BLACK, 0.6), width=0.6)
-    return Polyline(_points(line), look(line.head, line.loss).colour, ":" if line.stroke == "dashed" else "-")
+    return Polyline(_points(line), look(line.head, line.loss).color, ":" if line.stroke == "dashed" else "-")
 
 
 def _paint_aside(panel: Panel, shown: LinePanel) -> None:
@@ -146,9 +146,9 @@ def _paint_aside(panel: Panel, shown: LinePanel) -> None:
         places = points + [(x, y - half) for x, y, half in known] + [(x, y + half) for x, y, half in known]
         moved = [(x + aside, y) for x, y in panel.places(places)]
         values, ends = moved[: len(points)], moved[len(points) :]
-        lines.append(Polyline(values, drawn.colour, drawn.line))
+        lines.append(Polyline(values, drawn.color, drawn.line))
         marks += [Marker(x, y, drawn) for x, y in values if y == y]
-        bars += [Polyline(bar, (drawn.colour, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
+        bars += [Polyline(bar, (drawn.color, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
     panel.add(polylines(bars + lines, zorder=1.5))
     panel.add(markers(marks, 4))
 

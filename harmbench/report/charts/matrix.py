@@ -28,7 +28,7 @@ class MatrixPanel(Record):
 
 
 class Matrix(Figure):
-    """Shares of each row, as the darker the larger; a root in the colour shows small ones too."""
+    """Shares of each row, as the darker the larger; a root in the color shows small ones too."""
 
     rows: str
     columns: str

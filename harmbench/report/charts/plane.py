@@ -1,4 +1,4 @@
-"""Labelled points on two components."""
+"""Labeled points on two components."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIGHT = 1.05 / (1 + 2 * MARGIN)  # the least share of what an axis spans that ha
 
 
 class Spot(Record):
-    """A point with its label; `shade` is the number that colours it."""
+    """A point with its label; `shade` is the number that colors it."""
 
     label: str
     x: float
@@ -40,7 +40,7 @@ class PlanePanel(Record):
 
 
 class Plane(Figure):
-    """Points named by their labels and coloured by their order, a panel for each head, each with its own scale."""
+    """Points named by their labels and colored by their order, a panel for each head, each with its own scale."""
 
     x: str
     y: str
@@ -90,9 +90,9 @@ def _scale(panel: Panel, spots: Sequence[Spot]) -> None:
     across, upward = (around(values, margin=MARGIN) for values in zip(*((s.x, s.y) for s in spots), strict=True))
     fine, coarse = sorted(((across.end - across.start) / panel.width, (upward.end - upward.start) / panel.height))
     unit = fine if fine >= TIGHT * coarse else coarse  # what a point on paper stands for
-    panel.x, panel.y = _centred(across, unit * panel.width), _centred(upward, unit * panel.height)
+    panel.x, panel.y = _centered(across, unit * panel.width), _centered(upward, unit * panel.height)
 
 
-def _centred(scale: Scale, span: float) -> Scale:
-    centre = (scale.start + scale.end) / 2
-    return Scale(centre - span / 2, centre + span / 2)
+def _centered(scale: Scale, span: float) -> Scale:
+    center = (scale.start + scale.end) / 2
+    return Scale(center - span / 2, center + span / 2)

@@ -12,14 +12,14 @@ from harmbench.report.charts._legend import Legend
 from harmbench.report.charts._marks import Marker, Polyline, markers, polylines
 from harmbench.report.charts._panel import Panel
 from harmbench.report.charts._scale import Scale, around
-from harmbench.report.charts._style import GREY, TINY, Look, dress, entries, labels, look, number
+from harmbench.report.charts._style import GRAY, TINY, Look, dress, entries, labels, look, number
 from harmbench.report.charts._ticks import draw_ticks, write_under
 from harmbench.report.formats import Column, Figure, Table
 from harmbench.results.records import Record
 
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 MOST_LETTERS = 66  # of a line of small print under a panel
-RING = Look(GREY, "o", "none", "-")  # around a head on the front
+RING = Look(GRAY, "o", "none", "-")  # around a head on the front
 LOG_FROM = 10.0  # ratio of the largest cost to the least from which on the axis is logarithmic
 
 
@@ -137,20 +137,20 @@ def _beneath(values: dict[str, float]) -> str:
 def _steps(panel: TradeoffPanel) -> Iterator[Polyline]:
     """From each head of the front to the next one."""
     for one, other in pairwise(panel.front):
-        yield Polyline([(one.cost, one.quality), (other.cost, one.quality), (other.cost, other.quality)], GREY)
+        yield Polyline([(one.cost, one.quality), (other.cost, one.quality), (other.cost, other.quality)], GRAY)
 
 
 def _bars(panel: TradeoffPanel) -> Iterator[Polyline]:
     """The intervals of both means, those of the front darker."""
     front = panel.front
     for m in panel.marks:
-        colour = (look(m.head, m.loss).colour, 0.4 if m in front else 0.18)
+        color = (look(m.head, m.loss).color, 0.4 if m in front else 0.18)
         if m.cost_half is not None:
             across = [(m.cost - m.cost_half, m.quality), (m.cost + m.cost_half, m.quality)]
-            yield Polyline(across, colour, width=0.5)
+            yield Polyline(across, color, width=0.5)
         if m.quality_half is not None:
             upward = [(m.cost, m.quality - m.quality_half), (m.cost, m.quality + m.quality_half)]
-            yield Polyline(upward, colour, width=0.5)
+            yield Polyline(upward, color, width=0.5)
 
 
 def _limits(panel: TradeoffPanel, bounds: tuple[float, float]) -> tuple[float, float]:

@@ -37,7 +37,7 @@ class Section(Record):
 
 
 class Figure(Record):
-    """A picture before it is drawn: the data it shows, and what one sees in it. `report.charts` has the kinds.
+    """A plot before it is drawn: the data it shows, and what one sees in it. `report.charts` has the kinds.
 
     Attributes:
         name: of the file, without suffix.
@@ -49,11 +49,11 @@ class Figure(Record):
 
     @abstractmethod
     def table(self) -> Table:
-        """The data behind the picture, every mark of it."""
+        """The data behind the plot, every mark of it."""
 
     @abstractmethod
     def paint(self) -> Any:
-        """The picture as a `matplotlib.figure.Figure`; `harmbench.report.figures.draw` writes it."""
+        """The plot as a `matplotlib.figure.Figure`; `harmbench.report.figures.draw` writes it."""
 
 
 class Report(Record):
@@ -65,7 +65,7 @@ class Report(Record):
         overview: the first table: what holds, at what cost, how sure; None where there is nothing to tell.
         summary: sentences that a busy person reads.
         places: the overview as sentences, where there is no room for a table.
-        figures: pictures.
+        figures: plots.
         sections: tables.
         notes: definitions and caveats.
         environment: pairs of label and text.
@@ -102,13 +102,13 @@ class Format(Component):
     Class attributes:
         suffix: of the file, with its dot.
         raw: whether it shows the raw rows; where it does not, a report may come without them.
-        pictures: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
+        plots: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
         holds_drawings: whether it shows the report's `drawings` itself.
     """
 
     suffix: ClassVar[str]
     raw: ClassVar[bool] = True
-    pictures: ClassVar[str] = ""
+    plots: ClassVar[str] = ""
     holds_drawings: ClassVar[bool] = False
 
     @abstractmethod

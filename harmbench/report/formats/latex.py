@@ -45,7 +45,7 @@ class Latex(Format):
     name: ClassVar[str] = "latex"
     suffix: ClassVar[str] = ".tex"
     raw: ClassVar[bool] = False
-    pictures: ClassVar[str] = ".pdf"
+    plots: ClassVar[str] = ".pdf"
 
     def render(self, report: Report) -> str:
         return "\n".join(_lines(report)) + "\n"
@@ -83,10 +83,10 @@ def _list(title: str, sentences: Sequence[str]) -> Iterator[str]:
 
 
 def _figure(figure: Figure) -> Iterator[str]:
-    file = f"{figure.name}{Latex.pictures}"
-    picture = rf"\includegraphics[width=\linewidth, height=0.8\textheight, keepaspectratio]{{{file}}}"
+    file = f"{figure.name}{Latex.plots}"
+    plot = rf"\includegraphics[width=\linewidth, height=0.8\textheight, keepaspectratio]{{{file}}}"
     yield r"\begin{figure}[htbp]\centering"
-    yield rf"\IfFileExists{{{file}}}{{{picture}}}{{\fbox{{{inline(file)} is not beside this document}}}}"
+    yield rf"\IfFileExists{{{file}}}{{{plot}}}{{\fbox{{{inline(file)} is not beside this document}}}}"
     yield from (rf"\caption{{{inline(figure.caption)}}}", r"\end{figure}")
 
 

@@ -14,7 +14,7 @@ class Markdown(Format):
     name: ClassVar[str] = "md"
     suffix: ClassVar[str] = ".md"
     raw: ClassVar[bool] = False
-    pictures: ClassVar[str] = ".svg"
+    plots: ClassVar[str] = ".svg"
 
     def render(self, report: Report) -> str:
         return "\n".join(_lines(report)) + "\n"
@@ -30,7 +30,7 @@ def _lines(report: Report) -> Iterator[str]:
     if report.figures:
         yield from ("", "## Figures")
     for figure in report.figures:
-        yield from ("", f"![{figure.caption}]({figure.name}{Markdown.pictures})", "", figure.caption)
+        yield from ("", f"![{figure.caption}]({figure.name}{Markdown.plots})", "", figure.caption)
     yield from _sections(report.following)
     yield from ("", "## How to read this", "")
     yield from (f"- {note}" for note in report.notes)

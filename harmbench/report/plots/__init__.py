@@ -1,4 +1,4 @@
-"""Pictures: a run -> figures, one file for each kind of picture."""
+"""Plots: a run -> figures, one file for each kind of plot."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from harmbench.analysis.cells import cells_of
 from harmbench.registry import Room
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, places_of
+from harmbench.report.plots._base import Plot, places_of
 from harmbench.results.store import RunData
 
 MOST_PLACES, FIRST_PLACES = 12, 4  # all that a report shows; of more, so many
 
-PICTURES: Room[Picture] = Room("pictures", Picture, "picture")
+PLOTS: Room[Plot] = Room("plots", Plot, "plot")
 
-__all__ = ["PICTURES", "Picture", "for_report", "places_of"]
+__all__ = ["PLOTS", "Plot", "for_report", "places_of"]
 
 
 def for_report(run: RunData) -> Iterator[Figure]:
@@ -29,7 +29,7 @@ def for_report(run: RunData) -> Iterator[Figure]:
         trials = tuple(t for cell in cells_of(run.trials) if cell.place in first for t in cell.trials)
         shown = run.model_copy(update={"trials": trials})
         note = f" Only the first {FIRST_PLACES} of {len(places)} places; `harmbench plot` draws all."
-    kinds = sorted((kind for kind in PICTURES.every_variant() if kind.place), key=lambda kind: kind.place)
+    kinds = sorted((kind for kind in PLOTS.every_variant() if kind.place), key=lambda kind: kind.place)
     for kind in kinds:
         if kind.applies(shown) is None:
             for figure in kind.reported(shown):

@@ -1,4 +1,4 @@
-"""What a picture is: it says whether a run has what it shows, and makes figures of it."""
+"""What a plot is: it says whether a run has what it shows, and makes figures of it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from harmbench.results.records import Artifact, TrialRecord
 from harmbench.results.store import RunData
 
 
-class Picture(Component):
-    """Base of all pictures; not itself a picture.
+class Plot(Component):
+    """Base of all plots; not itself a plot.
 
     Class attributes:
-        place: among the pictures of a report, from 1; 0 for one that only `harmbench plot` draws.
+        place: among the plots of a report, from 1; 0 for one that only `harmbench plot` draws.
     """
 
     place: ClassVar[int] = 0
@@ -35,7 +35,7 @@ class Picture(Component):
 
     @abstractmethod
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        """The figures of a run to which the picture applies; their names are distinct."""
+        """The figures of a run to which the plot applies; their names are distinct."""
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
         """Those of them that a report shows."""
@@ -92,7 +92,7 @@ def not_kept(run: RunData, kind: Artifact, what: str) -> str | None:
 
 
 def lacking(cells: Iterable[Cell], found: Collection[str], what: str) -> str:
-    """A sentence that says which trials lack what a picture shows; empty where none does."""
+    """A sentence that says which trials lack what a plot shows; empty where none does."""
     without = [trial.spec for cell in cells for trial in cell.trials if trial.status == "ok" and trial.id not in found]
     if not without:
         return ""

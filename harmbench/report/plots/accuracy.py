@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import ClassVar
 
-from harmbench.analysis.cells import BY_ACCURACY, Cell, lead_of
+from harmbench.analysis.cells import ACCURACY, Cell, primary_metric
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, half_width, places_of
+from harmbench.report.plots._base import Plot, half_width, places_of
 from harmbench.results.store import RunData
 
 MEASURE = "test_accuracy"
 
 
-class Accuracy(Picture):
+class Accuracy(Plot):
     """Test accuracy of every head: means with their intervals, each seed's value, the baseline as a line.
 
     A panel for each backbone on each data set, a row for each head, in the order of their mean over the panels; those
@@ -35,7 +35,7 @@ class Accuracy(Picture):
     def reported(self, run: RunData) -> tuple[Figure, ...]:
         """Of all but text, whose heads are ranked by the loss."""
         shown = measured_in(run, MEASURE)
-        return self._figures({place: cells for place, cells in shown.items() if lead_of(cells) is BY_ACCURACY})
+        return self._figures({place: cells for place, cells in shown.items() if primary_metric(cells) is ACCURACY})
 
     def _figures(self, shown: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         if not shown:
@@ -45,7 +45,7 @@ class Accuracy(Picture):
                 name=self.name,
                 caption="Test accuracy of every head: mean over seeds with its 95 % t interval, ticks for the seeds. "
                 "The dashed line is the baseline; numbers at the left edge are means too low for the axis. "
-                "Heads of one colour are of one family.",
+                "Heads of one color are of one family.",
                 axis="test accuracy (%)",
                 panels=panels_of(shown, MEASURE, factor=100, sign=1),
             ),

@@ -1,19 +1,19 @@
-"""Likeness of heads' features."""
+"""Similarity of heads' features."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from harmbench.analysis.similarity import Likeness, likenesses
+from harmbench.analysis.similarity import Similarity, similarities
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, half_width, kept, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, file_name, half_width, kept, lacking, not_kept, places_of
 from harmbench.results.store import RunData
 
 KIND: Final = "features"
 
 
-class Cka(Picture):
+class Cka(Plot):
     """Linear CKA of every head's features with the baseline's at the same seed, and between seeds of one head.
 
     Debiased (Kornblith et al. 2019; Song et al. 2012), of at most 512 held-out samples, the same for all. What two
@@ -47,13 +47,13 @@ class Cka(Picture):
         )
 
 
-def _found(run: RunData) -> dict[str, tuple[Likeness, ...]]:
+def _found(run: RunData) -> dict[str, tuple[Similarity, ...]]:
     features = {trial: arrays[KIND] for trial, arrays in kept(run, KIND).items()}
-    found = {place: likenesses(cells, features) for place, cells in places_of(run).items()}
+    found = {place: similarities(cells, features) for place, cells in places_of(run).items()}
     return {place: members for place, members in found.items() if members}
 
 
-def _panels(members: tuple[Likeness, ...]) -> tuple[DotPanel, ...]:
+def _panels(members: tuple[Similarity, ...]) -> tuple[DotPanel, ...]:
     yardstick = next((each.yardstick for each in members if each.cell.is_baseline), None)
     heads = tuple(
         Dot(

@@ -9,7 +9,7 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Images, Strip
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, kept, label_of, lacking, not_kept, percent, places_of
+from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, percent, places_of
 from harmbench.results.artifacts import Arrays
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
@@ -22,8 +22,8 @@ FACTS = {  # of a head, beside its images
 }
 
 
-class ClassWeights(Picture):
-    """Class weights, or centres, of heads right on the pixels, as images side by side: linear and every distance.
+class ClassWeights(Plot):
+    """Class weights, or centers, of heads right on the pixels, as images side by side: linear and every distance.
 
     One seed of each head, the first that has kept its weights unless `seed` says which. Needs `artifacts:
     [class_weights]` and the backbone `pixels`, as in the suite of that name.
@@ -48,8 +48,8 @@ class ClassWeights(Picture):
             Images(
                 name=file_name(self.name, place, places),
                 caption=f"Class weights of {place}, an image for each class, one seed of each head: blue above 0, "
-                "white at 0, red below (with three channels grey is 0), each head on a scale of its own. Of a distance "
-                "head they are the class centres. Test accuracy, and the share of weights near 0, of the whole image "
+                "white at 0, red below (with three channels gray is 0), each head on a scale of its own. Of a distance "
+                "head they are the class centers. Test accuracy, and the share of weights near 0, of the whole image "
                 "and of its border, are means over seeds." + lacking(cells, found, "weights"),
                 names=tuple(f"class {number}" for number in range(len(strips[place][0].images))),
                 strips=strips[place],

@@ -8,13 +8,13 @@ import numpy as np
 
 from harmbench.report.charts import Matrix, MatrixPanel
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, kept, label_of, lacking, not_kept, percent, places_of
+from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, percent, places_of
 from harmbench.results.store import RunData
 
 KIND: Final = "confusion"
 
 
-class Confusion(Picture):
+class Confusion(Plot):
     """Confusion matrix of each head: of every true class, the shares of what is predicted, over all seeds.
 
     Needs `artifacts: [confusion]` in the suite.

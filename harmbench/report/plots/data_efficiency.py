@@ -10,13 +10,13 @@ from typing import ClassVar
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, half_width, places_of
+from harmbench.report.plots._base import Plot, half_width, places_of
 from harmbench.results.store import RunData
 
 _FRACTION = re.compile(r",?train_fraction=([^,\]]+)")
 
 
-class DataEfficiency(Picture):
+class DataEfficiency(Plot):
     """Test accuracy over the share of the training part that a model is given: means over seeds with their intervals.
 
     For suites that name a data set with two or more values of `train_fraction`, as `data-efficiency` does.

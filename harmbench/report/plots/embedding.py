@@ -10,7 +10,7 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Plane, PlanePanel, Spot
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, kept, label_of, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, places_of
 from harmbench.results.artifacts import Arrays
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
@@ -18,12 +18,12 @@ from harmbench.results.store import RunData
 KIND: Final = "embedding"
 
 
-class Embedding(Picture):
+class Embedding(Plot):
     """Token embeddings on two of their principal components, each token with its label: circles, lattices, trees.
 
     One seed of each head, the first that has kept its embedding unless `seed` says which; `first` is the first of the
-    two components. Needs `artifacts: [embedding]` in the suite. Lines join neighbours on a lattice, and children with
-    their parents; colours follow the order of the tokens, in the equivalence task their class, in the family tree the
+    two components. Needs `artifacts: [embedding]` in the suite. Lines join neighbors on a lattice, and children with
+    their parents; colors follow the order of the tokens, in the equivalence task their class, in the family tree the
     generation.
     """
 
@@ -93,8 +93,8 @@ def components(embedding: np.typing.NDArray[np.float32], first: int) -> tuple[np
     >>> points.shape, round(share, 6)
     ((3, 2), 1.0)
     """
-    centred = embedding.astype(np.float64) - embedding.mean(axis=0, dtype=np.float64)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = embedding.astype(np.float64) - embedding.mean(axis=0, dtype=np.float64)
+    left, values, _ = np.linalg.svd(centered, full_matrices=False)
     wanted = slice(min(first, max(len(values) - 1, 1)) - 1, min(first, max(len(values) - 1, 1)) + 1)
     points = left[:, wanted] * values[wanted]
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))

@@ -9,13 +9,13 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell, cells_of
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, half_width, places_of
+from harmbench.report.plots._base import Plot, half_width, places_of
 from harmbench.results.store import RunData
 
 OF_TOKENS, OF_FEATURES = "embedding_variance_2", "pca_variance_2"
 
 
-class ExplainedVariance(Picture):
+class ExplainedVariance(Plot):
     """Share of the variance that the first two principal components explain, a tick for each seed.
 
     `measure` is embedding_variance_2 where a run has that, of the embeddings of all tokens, else pca_variance_2, of

@@ -10,20 +10,20 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
 from harmbench.report.charts.lines import Stroke
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, label_of, places_of
+from harmbench.report.plots._base import Plot, file_name, label_of, places_of
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
 
 
-class GradientNorm(Picture):
-    """Global norm of the gradient, before clipping, over the steps: of everything, or of `part` head or trunk.
+class GradientNorm(Plot):
+    """Global norm of the gradient, before clipping, over the steps: of everything, or of `part` head or backbone.
 
     From the curves that the meter gradient_stability keeps; each point is a mean over successive looks.
     """
 
     name: ClassVar[str] = "gradient_norm"
 
-    part: Literal["all", "head", "trunk"] = Field(default="all", description="parameters whose gradient it is")
+    part: Literal["all", "head", "backbone"] = Field(default="all", description="parameters whose gradient it is")
 
     @property
     def _curve(self) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, label_of, places_of
+from harmbench.report.plots._base import Plot, file_name, label_of, places_of
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
 
@@ -16,7 +16,7 @@ TRAIN_CURVE = "train_accuracy"
 MOST_IN_REPORT = 12  # panels of a figure
 
 
-class LearningCurves(Picture):
+class LearningCurves(Plot):
     """Validation accuracy over the steps, and training accuracy where a meter keeps it: all seeds, a panel for a head.
 
     Diverged trials are drawn as far as they came.

@@ -9,13 +9,13 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
 from harmbench.report.charts.lines import Stroke
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, label_of
+from harmbench.report.plots._base import Plot, file_name, label_of
 from harmbench.report.plots.learning_curves import curves_in, few_heads
 from harmbench.results.records import CurvePoint
 from harmbench.results.store import RunData
 
 
-class LossCurves(Picture):
+class LossCurves(Plot):
     """Validation and training loss over the steps: all seeds, a panel for a head. In reports of text.
 
     Both are the mean NLL in nat; the training loss is that of the batches since the validation before. Diverged trials

@@ -10,13 +10,13 @@ from harmbench.analysis.cells import Cell, find_measure
 from harmbench.analysis.stats import Interval, mean_interval
 from harmbench.report.charts import Mark, Tradeoff, TradeoffPanel
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, ended_well, half_width, methods_of, places_of
+from harmbench.report.plots._base import Plot, ended_well, half_width, methods_of, places_of
 from harmbench.results.store import RunData
 
 QUALITY = "test_accuracy"
 
 
-class Pareto(Picture):
+class Pareto(Plot):
     """Test accuracy against energy or time, with the front: heads that no other beats in both means.
 
     `cost` is a measure where less is better, such as `joules` (processor and accelerator together), `peak_memory` or
@@ -45,7 +45,7 @@ class Pareto(Picture):
             Tradeoff(
                 name=self.name,
                 caption="Test accuracy against the cost of training: means over seeds with 95 % t intervals; up and "
-                "left is better. Grey steps join the ringed heads, which no other beats in both means; where bars "
+                "left is better. Gray steps join the ringed heads, which no other beats in both means; where bars "
                 "overlap, the order may be chance. Pale heads had trials that ended badly or collapsed." + model,
                 x=_label(run, cost),
                 y="test accuracy (%)",

@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from harmbench.report.charts import Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture
+from harmbench.report.plots._base import Plot
 from harmbench.report.plots.accuracy import measured_in, panels_of
 from harmbench.results.store import RunData
 
 PERPLEXITY, BITS = "test_perplexity", "test_bits_per_byte"
 
 
-class Perplexity(Picture):
+class Perplexity(Plot):
     """Bits per byte of every head on the test part of a text, or its perplexity where the tokens' lengths are unknown.
 
     Means with their intervals, each seed's value, the baseline as a line; a panel for each backbone on each data set, a
@@ -35,7 +35,7 @@ class Perplexity(Picture):
                 name=self.name,
                 caption=f"{what} of every head on the test part: mean over seeds with its 95 % t interval, ticks for "
                 "the seeds; less is better. The dashed line is the baseline. Masked models see both sides of a gap, "
-                "and are not to be compared with causal ones. Heads of one colour are of one family.",
+                "and are not to be compared with causal ones. Heads of one color are of one family.",
                 axis="bits per byte" if with_bits else "perplexity",
                 panels=panels_of(shown, BITS if with_bits else PERPLEXITY, factor=1, sign=-1),
             ),

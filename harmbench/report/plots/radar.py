@@ -9,7 +9,7 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Dot, DotPanel, Dots, RadarLine, RadarPanel, Spoke
 from harmbench.report.charts import Radar as RadarChart
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, half_width, methods_of, places_of
+from harmbench.report.plots._base import Plot, file_name, half_width, methods_of, places_of
 from harmbench.results.store import RunData
 
 ALWAYS = (("linear", "cross_entropy"), ("euclidean", "harmonic"), ("cosine", "harmonic"))
@@ -37,7 +37,7 @@ AXES = (
 )
 
 
-class Radar(Picture):
+class Radar(Plot):
     """Accuracy, F1, PCA, time and energy on a radar, as arXiv 2603.10225 shows them; and beside it the same in units.
 
     The radar's scores are relative: 0 is the worst sound head of the place and 10 the best, so the smallest difference

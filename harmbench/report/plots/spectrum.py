@@ -10,7 +10,7 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
 from harmbench.report.charts.lines import Stroke
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Picture, file_name, kept, label_of, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, places_of
 from harmbench.results.artifacts import Arrays
 from harmbench.results.store import RunData
 
@@ -18,7 +18,7 @@ KIND: Final = "spectrum"
 LEAST = 1e-6  # of the largest value, about the rounding of float32 features
 
 
-class Spectrum(Picture):
+class Spectrum(Plot):
     """Singular values of the held-out features, over the largest of them: how many directions a model uses.
 
     Needs `artifacts: [spectrum]` in the suite.
@@ -39,7 +39,7 @@ class Spectrum(Picture):
         return tuple(
             Lines(
                 name=file_name(self.name, place, places),
-                caption=f"Singular values of the centred held-out features of {place}, over the largest, by rank; a "
+                caption=f"Singular values of the centered held-out features of {place}, over the largest, by rank; a "
                 "line for each seed, the baseline in thin black. A steep fall means few directions; one of a model "
                 "that collapsed falls at once." + lacking(cells, found, "spectra"),
                 x="rank",

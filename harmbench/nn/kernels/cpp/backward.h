@@ -4,7 +4,7 @@
 
 namespace {
 
-// Centres per packed tile: their parts and gradients stay in the L1 cache. One tile is of one vector of features.
+// Centers per packed tile: their parts and gradients stay in the L1 cache. One tile is of one vector of features.
 template <class Op, class Plain = typename Op::Plain>
 constexpr idx TILE = 6000 / LANES / (std::max(Op::PARTS, Plain::PARTS) + 1);
 template <class Op>
@@ -33,7 +33,7 @@ INLINE void rows_backward(const Op& op, const float* x, idx n, idx left, const f
   EACH store_some(dx + r * n, load_some(dx + r * n, left) + op.total(load_some(x + r * n, left), dxv[r]), left);
 }
 
-// Of one vector of features, from j, and of `tile` centres, from k0, with all rows.
+// Of one vector of features, from j, and of `tile` centers, from k0, with all rows.
 template <class Op, idx TILE>
 void tile_backward(const Op& op, const Problem& in, const float* c1, const float* c2, idx k0, idx tile, idx j, float* dx,
                    float* dw) {

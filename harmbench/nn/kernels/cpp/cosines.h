@@ -70,7 +70,7 @@ struct ToHyperbolic {
 };
 
 // 1 - x.w / (|x| |w|) as products.h has it, but the products are done here; and what a Finish makes of
-// it. `means`, where there are any, are of the vectors as `raw` has them, from which the others were centred.
+// it. `means`, where there are any, are of the vectors as `raw` has them, from which the others were centered.
 template <class Finish>
 struct Cosine {
   Finish finish;
@@ -177,21 +177,21 @@ struct Cosine {
   }
 };
 
-// Cosine distance of the vectors less their means. A gradient by a centred vector passes less its own mean.
-struct Centred {
+// Cosine distance of the vectors less their means. A gradient by a centered vector passes less its own mean.
+struct Centered {
   Problem raw;
   std::vector<double> x_mean = means(raw.x, raw.rows), w_mean = means(raw.w, raw.columns);
-  Floats x = centred(raw.x, raw.rows, x_mean), w = centred(raw.w, raw.columns, w_mean);
+  Floats x = centered(raw.x, raw.rows, x_mean), w = centered(raw.w, raw.columns, w_mean);
   Cosine<Itself> cosine{Itself(), {x.get(), w.get(), nullptr, nullptr, raw.rows, raw.columns, raw.n, raw.threads}, raw,
                         x_mean.data(), w_mean.data()};
 
-  explicit Centred(const Problem& given) : raw(given) {}
+  explicit Centered(const Problem& given) : raw(given) {}
   std::vector<double> means(const float* v, idx count) const {
     std::vector<double> result(count);
     for (idx b = 0; b < count; ++b) result[b] = mean_of(v + b * raw.n, raw.n);
     return result;
   }
-  Floats centred(const float* v, idx count, const std::vector<double>& mean) const {
+  Floats centered(const float* v, idx count, const std::vector<double>& mean) const {
     Floats result = floats(count * raw.n);
 #pragma omp parallel for num_threads(raw.threads) schedule(static)
     for (idx b = 0; b < count; ++b)
@@ -202,11 +202,11 @@ struct Centred {
   void gradients(float* g, float* d, float* dx, float* dw) const {
     Floats of_w = zeros(raw.columns * raw.n);
     cosine.gradients(g, d, dx, of_w.get());
-    centre(dx, raw.rows, dx, 0);
-    centre(of_w.get(), raw.columns, dw, 1);
+    center(dx, raw.rows, dx, 0);
+    center(of_w.get(), raw.columns, dw, 1);
   }
   // to = keep to + of - mean(of).
-  void centre(const float* of, idx count, float* to, float keep) const {
+  void center(const float* of, idx count, float* to, float keep) const {
     for (idx b = 0; b < count; ++b) {
       const float *row = of + b * raw.n, mean = (float)mean_of(row, raw.n);
       along(raw.n, [&](idx j, idx some) {

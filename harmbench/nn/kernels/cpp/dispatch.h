@@ -33,7 +33,7 @@ int with_operator(int code, float option, idx features, F f) {
     case 10: return call(BrayCurtis());
     case 11: return call(BrayCurtisSigned());
     case 12: return call(MeanAbsolute());
-    case 13: return call(MinkowskiLearnt());
+    case 13: return call(MinkowskiLearned());
   }
   return 1;
 }

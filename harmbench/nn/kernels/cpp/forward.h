@@ -1,4 +1,4 @@
-// Distances of all pairs: 4 rows x C centres of accumulators in registers; w in tiles that stay in the L2 cache.
+// Distances of all pairs: 4 rows x C centers of accumulators in registers; w in tiles that stay in the L2 cache.
 #pragma once
 #include "operator.h"
 

@@ -95,7 +95,7 @@ struct Behind {
   float option;
   Problem in;
   Floats x = floats(in.rows * in.n), w = floats(classes_at_a_time(in) * in.n), aux = floats(in.rows * in.columns);
-  const float* of = nullptr;  // the centres that w was made of: where one block has all, it is made once
+  const float* of = nullptr;  // the centers that w was made of: where one block has all, it is made once
 
   void distances(float* d) {
     apply(map, in.x, in.rows, in.n, x.get(), in.threads);

@@ -18,7 +18,7 @@ INLINE void along(idx n, F f) {
   if (j < n) f(j, n - j);
 }
 
-enum { NO_MAP, SCALE, CODES, HARD_CODES, PROFILE, CENTRED };
+enum { NO_MAP, SCALE, CODES, HARD_CODES, PROFILE, CENTERED };
 
 struct Map {
   int kind;

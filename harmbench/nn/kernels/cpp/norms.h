@@ -139,9 +139,9 @@ struct Minkowski : Base {
   }
 };
 
-// With a learnt order: d = largest S^(1/p), S = sum of t^p, t = |x - w| / largest, and as aux dd/dp. To the vectors it is
+// With a learned order: d = largest S^(1/p), S = sum of t^p, t = |x - w| / largest, and as aux dd/dp. To the vectors it is
 // Minkowski's.
-struct MinkowskiLearnt : Minkowski {
+struct MinkowskiLearned : Minkowski {
   static constexpr int SUMS = 2;
   static constexpr bool HAS_AUX = true;
   template <int R>

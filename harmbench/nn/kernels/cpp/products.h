@@ -26,7 +26,7 @@ float scaled_norm(const float* x, const float* w, const float* f, idx n) {
   return (float)std::sqrt(square);
 }
 
-// The vectors of a pair in double: x less its mean and w less its mean, where they are to be centred, and w's sign.
+// The vectors of a pair in double: x less its mean and w less its mean, where they are to be centered, and w's sign.
 struct Direct {
   const float *x, *w;
   double x_mean = 0, w_mean = 0, sign = 1;

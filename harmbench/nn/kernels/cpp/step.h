@@ -20,9 +20,9 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
             float* dx, float* dw, float* dvalues, int threads) {
   for (idx b = 0; b < rows; ++b)
     if (targets[b] >= columns || targets[b] < (factors ? -1 : 0)) return 2;
-  if (map_kind < NO_MAP || map_kind > CENTRED || (map_kind == SCALE && code != EUCLIDEAN)) return 1;
-  if (code < POINCARE_CODE || (code < 0 && map_kind != NO_MAP && !(code == COSINE_CODE && map_kind == CENTRED))) return 1;
-  if (code >= 0 && (map_kind == CENTRED || with_operator(code, option, n, [](auto) {}))) return 1;
+  if (map_kind < NO_MAP || map_kind > CENTERED || (map_kind == SCALE && code != EUCLIDEAN)) return 1;
+  if (code < POINCARE_CODE || (code < 0 && map_kind != NO_MAP && !(code == COSINE_CODE && map_kind == CENTERED))) return 1;
+  if (code >= 0 && (map_kind == CENTERED || with_operator(code, option, n, [](auto) {}))) return 1;
 
   Floats by_n = floats(rows), shares = floats(factors ? 0 : rows);
   if (!factors) std::fill_n(shares.get(), rows, share), factors = shares.get();
@@ -36,7 +36,7 @@ int hb_step(int code, float option, int map_kind, float map_option, const float*
   const Map map{map_kind, map_option, values};
   const Problem in{x, w, nullptr, nullptr, rows, columns, n, threads};
   if (map_kind == SCALE) run(Scaled{map, in, dvalues});
-  else if (map_kind == CENTRED) run(Centred(in));
+  else if (map_kind == CENTERED) run(Centered(in));
   else if (code == COSINE_CODE) run(Cosine<Itself>({}, in, in, nullptr, nullptr));
   else if (code == ANGULAR_CODE) run(Cosine<ToAngle>({}, in, in, nullptr, nullptr));
   else if (code == POINCARE_CODE) run(Cosine<ToHyperbolic>({std::sqrt((double)option)}, in, in, nullptr, nullptr));

@@ -3,7 +3,7 @@
 _page       the report as the template's variables; content security policy
 _verdicts   what is decided, counted and gathered from all tables
 _tables     cells as HTML with the numbers they are sorted by
-_pictures   drawings as parts of the page
+_plots   drawings as parts of the page
 
 page.html   the template: everything that it inserts is escaped
 page.css    light, dark, narrow and printed
@@ -19,7 +19,7 @@ from harmbench.report.formats.html._page import page
 
 
 class Html(Format):
-    """One self-contained page: verdicts first, tables that sort and filter, pictures inside; needs no network."""
+    """One self-contained page: verdicts first, tables that sort and filter, plots inside; needs no network."""
 
     name: ClassVar[str] = "html"
     suffix: ClassVar[str] = ".html"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from harmbench.report.formats._base import Figure, Report, Section, Table
-from harmbench.report.formats.html._pictures import inline
+from harmbench.report.formats.html._plots import inline
 from harmbench.report.formats.html._tables import View, rich, view
 from harmbench.report.formats.html._verdicts import compares, decided, decided_claims, states_verdicts, tally
 
@@ -106,7 +106,7 @@ def _drawn(report: Report, anchors: _Anchors) -> Iterator[Drawn]:
 
 
 def _data(figure: Figure) -> Table | None:
-    """What is behind a picture, where its kind can tell."""
+    """What is behind a plot, where its kind can tell."""
     table = getattr(figure, "table", None)
     return table() if table else None
 

@@ -21,7 +21,7 @@ CHIPS = {  # verdict -> how it looks
     "baseline": "mute",
     "n/a": "mute",
 }
-_SIGNS = {"good": "▲", "bad": "▼"}  # the same once more, for those who do not see the colour
+_SIGNS = {"good": "▲", "bad": "▼"}  # the same once more, for those who do not see the color
 _ORDER = ("good", "open", "bad", "mute")
 _NUMBER = re.compile(r"(?:[<>≤≥~]\s*)?([+\-]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?)(?![\w.])")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")

@@ -24,7 +24,7 @@ class Share(NamedTuple):
     width: float
 
 
-class Tally(NamedTuple):
+class Accumulator(NamedTuple):
     """Verdicts of one or more tables, as many as there are of each."""
 
     total: int
@@ -41,14 +41,14 @@ def compares(section: Section) -> Table | None:
     return next((t for t in section.tables if not states_verdicts(t) and _place(t) is not None), None)
 
 
-def tally(tables: Sequence[Table]) -> Tally:
+def tally(tables: Sequence[Table]) -> Accumulator:
     """Verdicts counted; of claims, where they are what the tables state."""
     counts: Counter[str] = Counter()
     for table in tables:
         counts.update(verdict for row in table.rows if (verdict := _verdict(table, row)) not in _NO_COMPARISON)
     total = sum(counts.values())
     family = ("supported", "refuted") if any(map(states_verdicts, tables)) else ("better", "worse")
-    return Tally(total, tuple(_shares(counts, total, family)))
+    return Accumulator(total, tuple(_shares(counts, total, family)))
 
 
 def _shares(counts: Counter[str], total: int, family: tuple[str, str]) -> Iterator[Share]:

@@ -1,4 +1,4 @@
-"""Pictures, over every registered one: drawn from real small runs and from runs that lack what they show."""
+"""Plots, over every registered one: drawn from real small runs and from runs that lack what they show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from harmbench.cli import app, reporting
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
-from harmbench.meters import Examined
+from harmbench.meters import HeldOut
 from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.planning import environment, plan
 from harmbench.planning import suite as suites
@@ -46,7 +46,7 @@ from harmbench.report.charts import (
 )
 from harmbench.report.charts._style import look
 from harmbench.report.formats import Figure
-from harmbench.report.plots import PICTURES, Picture, for_report
+from harmbench.report.plots import PLOTS, Plot, for_report
 from harmbench.report.plots._base import places_of
 from harmbench.report.plots.embedding import components
 from harmbench.results import artifacts, store
@@ -56,7 +56,7 @@ from harmbench.runner.run import header
 from harmbench.runner.trial import Link, run_trial
 from tests.samples import order_of, record, spec
 
-EVERY = [pytest.param(picture, id=picture.name) for picture in PICTURES.every_variant()]
+EVERY = [pytest.param(plot, id=plot.name) for plot in PLOTS.every_variant()]
 CONTENT = {
     "name": "small",
     "datasets": ["digits[scaling=unit]", "modular_addition[p=5]", "modular_addition[p=5,train_fraction=0.5]"],
@@ -64,7 +64,7 @@ CONTENT = {
     "metrics": ["euclidean"],
     "losses": ["cross_entropy", "harmonic"],
     "seeds": 2,
-    "protocol": {"steps": 60, "lr": 0.02, "evaluations": 3, "examine_samples": 100, "warmup_steps": 0},
+    "protocol": {"steps": 60, "lr": 0.02, "evaluations": 3, "analysis_samples": 100, "warmup_steps": 0},
     "meters": ["quality", "gradient_stability", "throughput", "representation", "pixel_weights"],
     "artifacts": ["embedding", "class_weights", "confusion", "features", "spectrum"],
 }
@@ -73,7 +73,7 @@ CONTENT = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
     """A real run of twelve short trials, with all artifacts."""
-    folder = tmp_path_factory.mktemp("pictures") / "run"
+    folder = tmp_path_factory.mktemp("plots") / "run"
     planned = plan.expand(suites.check(CONTENT, {}, "small"), "cpu", environment.result_versions())
     threads = torch.get_num_threads()
     try:
@@ -122,14 +122,14 @@ def numbers(figure: Figure, label: str) -> list[str]:
     return [row[place] for row in table.rows]
 
 
-# Every picture.
+# Every plot.
 
 
-@pytest.mark.parametrize("picture", EVERY)
-def test_every_picture_draws_a_real_run_with_its_data_beside_it(picture: Picture, run: RunData) -> None:
-    run = read_as_text(run) if picture.name == "perplexity" else run
-    assert picture.applies(run) is None
-    found = picture.figures(run)
+@pytest.mark.parametrize("plot", EVERY)
+def test_every_plot_draws_a_real_run_with_its_data_beside_it(plot: Plot, run: RunData) -> None:
+    run = read_as_text(run) if plot.name == "perplexity" else run
+    assert plot.applies(run) is None
+    found = plot.figures(run)
     assert found
     assert len({figure.name for figure in found}) == len(found)
     for figure in found:
@@ -165,15 +165,15 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("change", DEGENERATE.values(), ids=DEGENERATE)
-@pytest.mark.parametrize("picture", EVERY)
-def test_every_picture_copes_with_what_is_missing(picture: Picture, change, run: RunData) -> None:
+@pytest.mark.parametrize("plot", EVERY)
+def test_every_plot_copes_with_what_is_missing(plot: Plot, change, run: RunData) -> None:
     poor = change(run)
-    reason = picture.applies(poor)
+    reason = plot.applies(poor)
     if reason is not None:
         assert reason
         assert "\n" not in reason
         return
-    for figure in picture.figures(poor):
+    for figure in plot.figures(poor):
         assert figure.table().rows
         drawn(figure)
 
@@ -183,7 +183,7 @@ def test_a_trial_without_its_file_is_named(run: RunData, tmp_path: Path) -> None
         if trial.spec.seed == 0 or trial.spec.distance:
             artifacts.save(tmp_path, trial.id, artifacts.load(Path(run.folder), trial.id))
     poor = run.model_copy(update={"folder": str(tmp_path)})
-    (confusion, *_) = PICTURES.parse("confusion").figures(poor)
+    (confusion, *_) = PLOTS.parse("confusion").figures(poor)
     assert "Without kept confusion matrices: linear at seed 1." in confusion.caption
 
 
@@ -191,7 +191,7 @@ def test_a_trial_without_its_file_is_named(run: RunData, tmp_path: Path) -> None
 
 
 def test_class_weights_are_those_of_the_head(run: RunData) -> None:
-    (figure,) = PICTURES.parse("class_weights[seed=1]").figures(run)
+    (figure,) = PLOTS.parse("class_weights[seed=1]").figures(run)
     assert isinstance(figure, Images)
     linear = next(t for t in run.trials if t.spec.seed == 1 and t.spec.backbone == "pixels" and not t.spec.distance)
     (strip,) = (strip for strip in figure.strips if strip.head == "linear")
@@ -202,7 +202,7 @@ def test_class_weights_are_those_of_the_head(run: RunData) -> None:
 
 
 def test_a_confusion_matrix_counts_every_test_sample_of_all_seeds(run: RunData) -> None:
-    (figure, *_) = PICTURES.parse("confusion").figures(run)
+    (figure, *_) = PLOTS.parse("confusion").figures(run)
     assert isinstance(figure, Matrix)
     (panel,) = (panel for panel in figure.panels if panel.head == "euclidean")
     trials = [t for t in run.trials if t.spec.backbone == "pixels" and t.spec.distance]
@@ -220,7 +220,7 @@ def test_embeddings_lie_on_the_components_that_scikit_learn_finds(run: RunData) 
     pca = PCA().fit(table.astype(np.float64))
     assert np.abs(points) == pytest.approx(np.abs(pca.transform(table.astype(np.float64))[:, 1:3]))
     assert share == pytest.approx(pca.explained_variance_ratio_[1:3].sum())
-    figure = PICTURES.parse("embedding").figures(run)[0]
+    figure = PLOTS.parse("embedding").figures(run)[0]
     assert isinstance(figure, Plane)
     assert [spot.label for spot in figure.panels[0].spots] == list("01234")
 
@@ -246,7 +246,7 @@ def test_the_front_is_what_no_sound_head_beats_in_both() -> None:
     )
     content = {"datasets": ["digits"], "backbones": ["mlp"]}
     made_up = RunData(folder="x", header={"suite": content}, trials=trials, environments={}, unreadable_lines=0)
-    (figure,) = PICTURES.parse("pareto[cost=seconds]").figures(made_up)
+    (figure,) = PLOTS.parse("pareto[cost=seconds]").figures(made_up)
     assert isinstance(figure, Tradeoff)
     expected = {
         i
@@ -258,20 +258,20 @@ def test_the_front_is_what_no_sound_head_beats_in_both() -> None:
 
 
 def test_dots_and_lines_hold_every_seed(run: RunData) -> None:
-    (accuracy,) = PICTURES.parse("accuracy").figures(run)
+    (accuracy,) = PLOTS.parse("accuracy").figures(run)
     assert isinstance(accuracy, Dots)
     values = sorted(value for panel in accuracy.panels for dot in panel.dots for value in dot.values)
     assert values == pytest.approx(sorted(100 * (trial.value("test_accuracy") or 0) for trial in run.trials))
-    curves = PICTURES.parse("learning_curves").figures(run)
+    curves = PLOTS.parse("learning_curves").figures(run)
     assert sum(len(f.panels) for f in curves if isinstance(f, Lines)) == 6
     assert sum(len(f.table().rows) for f in curves) >= sum(len(trial.curve) for trial in run.trials)
-    (efficiency,) = PICTURES.parse("data_efficiency").figures(run)
+    (efficiency,) = PLOTS.parse("data_efficiency").figures(run)
     assert isinstance(efficiency, Lines)
     assert {line.x for panel in efficiency.panels for line in panel.lines} == {(0.5, 1.0)}
 
 
 def test_a_radar_ranks_from_the_worst_to_the_best_sound_head(run: RunData) -> None:
-    chart, *in_units = PICTURES.parse("radar").figures(run)
+    chart, *in_units = PLOTS.parse("radar").figures(run)
     assert isinstance(chart, Radar)
     assert len(in_units) == len(chart.panels)
     for panel in chart.panels:
@@ -287,7 +287,7 @@ def test_a_radar_ranks_from_the_worst_to_the_best_sound_head(run: RunData) -> No
 def test_every_head_has_a_look_of_its_own() -> None:
     heads = ["linear", *expand_name("metrics", "all")]
     looks = [look(head, "harmonic") for head in heads]
-    assert len({(each.colour, each.marker) for each in looks}) == len(heads)
+    assert len({(each.color, each.marker) for each in looks}) == len(heads)
     losses = ("harmonic", "distance_softmax", "cosine_softmax")
     assert all(
         look(head, one)[2:] != look(head, other)[2:]
@@ -300,7 +300,7 @@ def test_every_head_has_a_look_of_its_own() -> None:
 def test_a_figure_is_written_by_its_suffix_the_same_each_time(
     kind: str, start: bytes, run: RunData, tmp_path: Path
 ) -> None:
-    (figure,) = PICTURES.parse("accuracy").figures(run)
+    (figure,) = PLOTS.parse("accuracy").figures(run)
     figures.draw(figure, tmp_path / f"a.{kind}")
     content = (tmp_path / f"a.{kind}").read_bytes()
     assert content.startswith(start)
@@ -381,7 +381,7 @@ def test_the_process_that_draws_looks_for_no_garbage() -> None:
 
 
 def test_svg_has_text_and_no_place_finer_than_one_sees(run: RunData) -> None:
-    (figure,) = PICTURES.parse("accuracy").figures(run)
+    (figure,) = PLOTS.parse("accuracy").figures(run)
     text = drawn(figure, "svg").decode()
     assert ">test accuracy (%)</text>" in text
     assert "sans-serif" in text
@@ -414,7 +414,7 @@ def test_a_report_shows_the_chosen_kinds_in_their_order(run: RunData) -> None:
     assert not any(name.startswith(("confusion", "spectrum")) for name in names)
 
 
-# What pictures are drawn from.
+# What plots are drawn from.
 
 
 def test_a_report_of_very_many_places_shows_the_first_and_says_so(
@@ -462,7 +462,7 @@ def test_a_kept_confusion_matrix_is_scikit_learns(run: RunData) -> None:
 def test_near_zero_shares_count_pixels_at_the_border(size: tuple[int, int, int]) -> None:
     channels, height, width = size
     weights = torch.randn(10, channels * height * width).double() * 0.02
-    examined = Examined(torch.empty(0), torch.empty(0), torch.empty(0), weights, has_centres=True, image_shape=size)
+    examined = HeldOut(torch.empty(0), torch.empty(0), torch.empty(0), weights, has_centers=True, image_shape=size)
     images, wide = weights.reshape(10, *size).numpy(), max(1, min(height, width) // 8)
     border = [
         abs(images[k, c, i, j]) < 0.01
@@ -486,8 +486,8 @@ def test_digits_of_unit_scaling_are_the_same_digits() -> None:
     assert (unit.train_inputs.min(), unit.train_inputs.max()) == (0, 1)
     scale = standard.train_inputs.std(correction=0) / unit.train_inputs.std(correction=0)
     for part in ("train_inputs", "validation_inputs", "test_inputs"):
-        centred = getattr(unit, part) - unit.train_inputs.mean()
-        assert torch.allclose(getattr(standard, part), centred * scale, atol=1e-5)
+        centered = getattr(unit, part) - unit.train_inputs.mean()
+        assert torch.allclose(getattr(standard, part), centered * scale, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +521,7 @@ def test_a_report_of_text_has_curves_of_loss_and_one_of_images_has_not(run: RunD
 
 
 def test_loss_curves_are_those_of_the_record(run: RunData) -> None:
-    figure = PICTURES.parse("loss_curves").figures(run)[0]
+    figure = PLOTS.parse("loss_curves").figures(run)[0]
     panel = next(panel for panel in figure.panels if panel.lines[0].stroke == "plain")
     trial = next(t for t in run.trials if t.spec.is_baseline and t.spec.seed == 0 and t.spec.backbone in figure.caption)
     line = next(line for line in panel.lines if line.what == "validation, seed 0")
@@ -529,7 +529,7 @@ def test_loss_curves_are_those_of_the_record(run: RunData) -> None:
 
 
 def test_cka_is_that_of_the_kept_features(run: RunData) -> None:
-    (figure,) = PICTURES.parse("cka").figures(run)  # the tasks' test parts are too small
+    (figure,) = PLOTS.parse("cka").figures(run)  # the tasks' test parts are too small
     heads, seeds = figure.panels
     kept = {
         (t.spec.head, t.spec.seed): artifacts.load(Path(run.folder), t.id)["features"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmbench.results.records import COMPONENTS, PHASES, BoardState, EnergyReading
-from harmbench.runner.ledger import PhaseLedger
+from harmbench.runner.phase_timer import PhaseTimer
 
 QUARTERS = st.integers(0, 4000).map(lambda n: n / 4)  # sums of these are exact
 WINDOWS = st.lists(st.tuples(st.sampled_from(PHASES), QUARTERS, QUARTERS, QUARTERS), min_size=1, max_size=20)
@@ -33,28 +33,28 @@ class Plug:
         self.calls.append("read")
         return EnergyReading(joules={c: None if c in self.broken else self.joules[c] for c in COMPONENTS})
 
-    def synchronise(self) -> None:
-        self.calls.append("synchronise")
+    def synchronize(self) -> None:
+        self.calls.append("synchronize")
 
     def pass_by(self, seconds: float, cpu: float = 0.0, gpu: float = 0.0) -> None:
         self.seconds += seconds
         self.joules["cpu"] += cpu
         self.joules["gpu"] += gpu
 
-    def ledger(self) -> PhaseLedger:
-        return PhaseLedger(self.clock, self.read, self.synchronise)
+    def ledger(self) -> PhaseTimer:
+        return PhaseTimer(self.clock, self.read, self.synchronize)
 
 
-def run(plug: Plug, ledger: PhaseLedger, windows: Iterable[tuple]) -> None:
+def run(plug: Plug, ledger: PhaseTimer, windows: Iterable[tuple]) -> None:
     for phase, seconds, cpu, gpu in windows:
         ledger.enter(phase)
         plug.pass_by(seconds, cpu, gpu)
     ledger.close()
 
 
-def adds_up(kind: type[PhaseLedger], windows: list[tuple]) -> None:
+def adds_up(kind: type[PhaseTimer], windows: list[tuple]) -> None:
     plug = Plug()
-    ledger = kind(plug.clock, plug.read, plug.synchronise)
+    ledger = kind(plug.clock, plug.read, plug.synchronize)
     run(plug, ledger, windows)
     totals = ledger.totals()
     assert sum(t.seconds for t in totals) == plug.seconds - 1000, "seconds do not add up"
@@ -67,7 +67,7 @@ def adds_up(kind: type[PhaseLedger], windows: list[tuple]) -> None:
 @STEADY
 @given(WINDOWS)
 def test_phases_add_up_to_the_whole(windows):
-    adds_up(PhaseLedger, windows)
+    adds_up(PhaseTimer, windows)
 
 
 @STEADY
@@ -82,7 +82,7 @@ def test_each_phase_has_its_own_windows(windows):
         assert total.joules == {"cpu": sum(w[2] for w in own), "gpu": sum(w[3] for w in own), "ram": 0.0}
 
 
-class Overwrites(PhaseLedger):
+class Overwrites(PhaseTimer):
     """Keeps the last window of a phase only."""
 
     def _border(self, phase):
@@ -91,7 +91,7 @@ class Overwrites(PhaseLedger):
         super()._border(phase)
 
 
-class LeavesGaps(PhaseLedger):
+class LeavesGaps(PhaseTimer):
     """Opens a window without closing the one before."""
 
     def enter(self, phase):
@@ -116,11 +116,11 @@ def test_unknown_joules_poison_their_component_and_phase_only():
     ledger.enter("evaluate")
     plug.broken = set()
     plug.pass_by(1, cpu=5, gpu=7)
-    ledger.enter("examine")
+    ledger.enter("analyze")
     plug.pass_by(1, cpu=5, gpu=7)
     ledger.close()
     found = {t.phase: (t.joules["cpu"], t.joules["gpu"], t.seconds) for t in ledger.totals()}
-    assert found == {"load": (5, 7, 1), "train": (5, None, 1), "evaluate": (5, None, 1), "examine": (5, 7, 1)}
+    assert found == {"load": (5, 7, 1), "train": (5, None, 1), "evaluate": (5, None, 1), "analyze": (5, 7, 1)}
 
 
 def test_once_unknown_stays_unknown():
@@ -169,7 +169,7 @@ def reading(joules: float, **more) -> EnergyReading:
 def booked(readings: list[EnergyReading], seconds: float = 10.0):
     """The phase `train` of windows between these readings, each after so many seconds."""
     clock = iter(range(0, 1000, int(seconds)))
-    ledger = PhaseLedger(lambda: float(next(clock)), iter(readings).__next__, lambda: None)
+    ledger = PhaseTimer(lambda: float(next(clock)), iter(readings).__next__, lambda: None)
     for _ in readings[1:]:
         ledger.enter("train")
     ledger.close()
@@ -216,10 +216,10 @@ def test_telemetry_is_the_span_of_what_was_seen():
     assert (told.throttling, told.other_processes) == (("power cap", "sync boost"), 2)
 
 
-def test_every_border_synchronises_first_and_reads_the_clock_last():
+def test_every_border_synchronizes_first_and_reads_the_clock_last():
     plug = Plug()
     run(plug, plug.ledger(), [("train", 1.0, 0.0, 0.0), ("evaluate", 1.0, 0.0, 0.0)])
-    assert plug.calls == ["synchronise", "read", "clock"] * 3
+    assert plug.calls == ["synchronize", "read", "clock"] * 3
 
 
 def test_a_phase_can_be_asked_for_while_another_runs():

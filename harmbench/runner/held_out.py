@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harmbench.datasets import Splits
-from harmbench.meters import Examined, Flops
+from harmbench.meters import Flops, HeldOut
 from harmbench.nn.heads import DistanceHead
 from harmbench.results.records import Protocol
 from harmbench.runner.model import Classifier, asked_for
-from harmbench.runner.questions import IGNORED
+from harmbench.runner.targets import IGNORED
 from harmbench.runner.train import EVALUATION_BATCH, parts
 
 # Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
@@ -29,7 +29,7 @@ PAIR_FLOPS = {
     "mean_absolute": 3,
     "chebyshev": 3,  # subtract, absolute value, maximum
     "minkowski": 4,  # subtract, absolute value, power, add
-    "minkowski_learnt": 4,
+    "minkowski_learned": 4,
     "smooth_chebyshev": 5,  # subtract, absolute value, product, exponential, add
     "canberra": 5,  # subtract, absolute value, sum of sizes, divide, add
     "canberra_robust": 6,  # and a maximum
@@ -37,7 +37,7 @@ PAIR_FLOPS = {
     "bray_curtis": 3,  # its denominator is a sum of one number for each vector
     "bray_curtis_signed": 6,
 }
-PASSES = 3  # forward, and backward once for the features and once for the centres
+PASSES = 3  # forward, and backward once for the features and once for the centers
 
 
 def spread_sample(targets: Tensor, count: int) -> Tensor:
@@ -59,9 +59,9 @@ def _chosen(targets: Tensor, count: int) -> Tensor:
     return torch.arange(windows, device=targets.device) * len(targets) // windows
 
 
-def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
-    """Features, predictions and weights for `examine_samples` samples of the test part, in evaluation mode."""
-    chosen = _chosen(splits.test_targets, protocol.examine_samples)
+def analyze(model: Classifier, splits: Splits, protocol: Protocol) -> HeldOut:
+    """Features, predictions and weights for `analysis_samples` samples of the test part, in evaluation mode."""
+    chosen = _chosen(splits.test_targets, protocol.analysis_samples)
     wanted = splits.test_targets[chosen]
     device, was_training = splits.test_inputs.device.type, model.training
     model.eval()
@@ -76,25 +76,25 @@ def examine(model: Classifier, splits: Splits, protocol: Protocol) -> Examined:
             targets.append(asked)
             predicted.append(model.objective.logits(model.head(rows)).argmax(-1))
     model.train(was_training)
-    most = protocol.examine_samples
+    most = protocol.analysis_samples
     weights: Tensor = model.head.weight  # type: ignore[assignment]
     inputs, seen = splits.test_inputs[chosen], torch.cat(features)
     reads_pixels = inputs.is_floating_point() and torch.equal(seen, inputs.flatten(1))
-    return Examined(
+    return HeldOut(
         features=seen[:most].double().cpu(),
         targets=torch.cat(targets)[:most].cpu(),
         predicted=torch.cat(predicted)[:most].cpu(),
         weights=weights.detach().double().cpu(),
-        has_centres=isinstance(model.head, DistanceHead),
+        has_centers=isinstance(model.head, DistanceHead),
         image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,
         is_text=wanted.ndim == 2,
     )
 
 
 def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protocol) -> Flops:
-    """Operations of one training step on these inputs, optimiser left out; the model stays as it is.
+    """Operations of one training step on these inputs, optimizer left out; the model stays as it is.
 
-    torch counts matrix products and convolutions of the trunk, and of a linear head. It does not see the kernels of
+    torch counts matrix products and convolutions of the backbone, and of a linear head. It does not see the kernels of
     distance heads: those are a formula, (B, N) x (K, N) pairs at `PAIR_FLOPS` a coordinate.
     """
     model = copy.deepcopy(model).train()
@@ -102,15 +102,15 @@ def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Pr
     found = []
     with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
         for some, wanted, _ in parts(inputs, targets, protocol):
-            features, trunk = _counted(model.backbone, some)
+            features, backbone = _counted(model.backbone, some)
             features, _ = asked_for(features, wanted)
-            found.append((trunk, _head_flops(model.head, features)))
-    trunks, heads = zip(*found, strict=True)
+            found.append((backbone, _head_flops(model.head, features)))
+    backbones, heads = zip(*found, strict=True)
     head = None if None in heads else sum(heads)
     if isinstance(model.head, DistanceHead):
         missing = f"no formula for {model.head.distance}"
-        return Flops(sum(trunks), head, f"trunk counted, head {missing if head is None else 'by formula'}", False)
-    return Flops(sum(trunks), head, "matrix products and convolutions, counted", True)
+        return Flops(sum(backbones), head, f"backbone counted, head {missing if head is None else 'by formula'}", False)
+    return Flops(sum(backbones), head, "matrix products and convolutions, counted", True)
 
 
 def _head_flops(head: nn.Module, features: Tensor) -> int | None:
@@ -142,6 +142,6 @@ def distance_flops(head: DistanceHead, rows: int) -> int | None:
     if per_coordinate is None:
         return None
     classes, features = head.weight.shape
-    # A full matrix maps every feature and every centre before any pair is looked at.
+    # A full matrix maps every feature and every center before any pair is looked at.
     maps = sum(2 * (rows + classes) * features**2 for matrix in head.distance_parameters.values() if matrix.ndim == 2)
     return PASSES * (per_coordinate * rows * classes * features + maps)

@@ -27,7 +27,7 @@ def inline(svg: str, prefix: str, label: str) -> Markup:
 
     Args:
         svg: text of the file.
-        prefix: of its ids, unlike that of any other picture of the page.
+        prefix: of its ids, unlike that of any other plot of the page.
         label: id of the element that says what is seen.
 
     Raises:
@@ -40,12 +40,12 @@ def inline(svg: str, prefix: str, label: str) -> Markup:
     root.attrib.pop("width", None)
     root.set("role", "img")
     root.set("aria-labelledby", label)
-    root.set("class", f"picture {_size(root)}")
+    root.set("class", f"plot {_size(root)}")
     root.set("stroke-linejoin", "round")
     root.set("fill", "currentColor")  # SVG's own default is black
     ElementTree.register_namespace("", _SVG)
     text = ElementTree.tostring(root, encoding="unicode").replace(f' xmlns="{_SVG}"', "", 1)
-    return Markup(re.sub(r"\s*\n\s*", " ", text))  # serialised from a tree that was cleaned
+    return Markup(re.sub(r"\s*\n\s*", " ", text))  # serialized from a tree that was cleaned
 
 
 class _Ids:
@@ -95,6 +95,6 @@ def _attribute(name: str, value: str, ids: _Ids) -> list[tuple[str, str]]:
 
 
 def _size(root: ElementTree.Element) -> str:
-    """Which of the page's sizes of pictures fits, by the width in points."""
+    """Which of the page's sizes of plots fits, by the width in points."""
     width = float((root.get("viewBox") or "0 0 600 400").split()[2])
     return next((name for name, limit in (("small", 330), ("medium", 560), ("large", 800)) if width <= limit), "wide")

@@ -52,7 +52,7 @@ CELLS = (
 def a_spec(backbone="token_mlp", distance="euclidean", loss="harmonic", seed=0, dataset=TASK, **protocol):
     """A trial of a stack of three."""
     settings = {"steps": 24, "batch_size": 16, "evaluations": 2, "optimizer": "adamw", "warmup_steps": 0, **protocol}
-    settings = {"seeds_together": TOGETHER, "target": 0.01, **settings}
+    settings = {"batched_seeds": TOGETHER, "target": 0.01, **settings}
     return spec(distance, loss, seed, dataset=dataset, backbone=backbone, meters=METERS, protocol=settings)
 
 
@@ -86,7 +86,7 @@ def findings(record):
 def test_a_seed_is_bit_for_bit_the_same_in_any_company(backbone, distance, loss):
     specs = [a_spec(backbone, distance, loss, seed) for seed in range(TOGETHER)]
     everyone = run(specs)
-    assert all(record.status == "ok" and record.together == TOGETHER for record in everyone.values())
+    assert all(record.status == "ok" and record.group_size == TOGETHER for record in everyone.values())
     assert len({findings(record)[2]["test_nll"] for record in everyone.values()}) == TOGETHER, "seeds differ"
     alone, two = run(specs[1:2]), run([specs[2], specs[0]])
     assert findings(alone[1]) == findings(everyone[1])
@@ -108,7 +108,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
     protocol = {"steps": 8, "grad_clip": 0.5, "optimizer": "sgd", "lr": 0.1}
     together = run([a_spec(backbone, distance, loss, seed, dataset, **protocol) for seed in (1, 2)])
     for seed in (1, 2):
-        one = a_spec(backbone, distance, loss, seed, dataset, seeds_together=1, **protocol)
+        one = a_spec(backbone, distance, loss, seed, dataset, batched_seeds=1, **protocol)
         alone = trial.run_trial(order_of(one), Joules())
         mine = together[seed]
         assert mine.sizes == alone.sizes
@@ -138,7 +138,7 @@ def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, l
     assert wild[1].curve == ()
     assert wild[1].value("nonfinite_step_share") == 1
     assert [findings(wild[seed]) for seed in (0, 2)] == [findings(calm[seed]) for seed in (0, 2)]
-    assert wild[0].together == TOGETHER, "its share of the time is still a third"
+    assert wild[0].group_size == TOGETHER, "its share of the time is still a third"
     assert run([specs[1]])[1].status == "diverged", "and training ends where nobody is left"
 
 
@@ -151,7 +151,7 @@ def test_seconds_and_joules_are_equal_shares_and_nobodys_measure():
     assert sum(phase.seconds for phase in phases) == pytest.approx(wall - 2), "two ticks are outside the borders"
     assert sum(phase.joules["cpu"] for phase in phases) == pytest.approx(6.0 * (link.readings - 1))
     one = records[0]
-    assert one.together == 2
+    assert one.group_size == 2
     assert any("equal share" in said and "2 trial" in said for said in one.caveats)
     for name in ("throughput", "step_seconds_p50", "peak_memory", "cpu_joules", "seconds_to_target", "mfu"):
         missing = next(m for m in one.measurements if m.name == name)
@@ -188,7 +188,7 @@ def test_every_backbone_that_stacks_gives_what_its_modules_give(address):
 
 
 def mixed(made, inputs, targets):
-    """Whether what is learnt at place 0 depends on what is at the others."""
+    """Whether what is learned at place 0 depends on what is at the others."""
 
     def gradients():
         made.train(True)
@@ -284,17 +284,17 @@ def test_a_plan_refuses_backbones_that_cannot_be_stacked():
         "datasets": ["digits"],
         "backbones": ["mlp", "timm:resnet18"],
         "losses": ["cross_entropy"],
-        "protocol": {"steps": 3, "seeds_together": 2},
+        "protocol": {"steps": 3, "batched_seeds": 2},
     }
-    with pytest.raises(SuiteError, match=r"seeds_together: seeds of timm:resnet18.* cannot be trained together .*mlp"):
+    with pytest.raises(SuiteError, match=r"batched_seeds: seeds of timm:resnet18.* cannot be trained together .*mlp"):
         plan.expand(suites.check(content, {}, "s"), "cpu", {})
-    assert Protocol(steps=3).seeds_together == 1, "off unless asked for"
+    assert Protocol(steps=3).batched_seeds == 1, "off unless asked for"
 
 
-def test_stacks_are_of_one_cell_and_of_neighbouring_seeds():
+def test_stacks_are_of_one_cell_and_of_neighboring_seeds():
     trials = [(order, a_spec(seed=seed, lr=lr)) for order, (seed, lr) in enumerate([(4, 1), (0, 1), (5, 1), (4, 2)])]
     assert [[order for order, _ in stack] for stack in in_stacks(trials)] == [[0, 2], [1], [3]]
-    lone = [(order, a_spec(seed=order, seeds_together=1)) for order in range(3)]
+    lone = [(order, a_spec(seed=order, batched_seeds=1)) for order in range(3)]
     assert [len(stack) for stack in in_stacks(lone)] == [1, 1, 1]
 
 
@@ -313,7 +313,7 @@ backbones: [token_mlp]
 metrics: [euclidean]
 losses: [cross_entropy, harmonic]
 seeds: 4
-protocol: {steps: 20, batch_size: 16, evaluations: 2, seeds_together: 3}
+protocol: {steps: 20, batch_size: 16, evaluations: 2, batched_seeds: 3}
 meters: [quality, energy, grokking]
 artifacts: [embedding]
 idle_seconds: 0
@@ -338,6 +338,6 @@ def test_run_goes_on_with_the_seeds_that_are_missing(tmp_path):
     assert {key: findings(record) for key, record in parts.items()} == {
         key: findings(record) for key, record in whole.items()
     }
-    assert sorted(record.together for record in parts.values()) == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert sorted(record.group_size for record in parts.values()) == [1, 1, 2, 2, 2, 2, 2, 2]
     assert len(list((tmp_path / "parts" / "artifacts").glob("*.npz"))) == 8
     assert "equal share" in harmbench("report", "parts", "--format", "md").stdout

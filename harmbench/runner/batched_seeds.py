@@ -1,11 +1,11 @@
 """Seeds in lockstep: the trials of one cell whose seeds the protocol trains together, as one stack, in one process.
 
-A stack is that of seeds kN .. kN + N - 1, N being the protocol's `seeds_together`; each seed has its place in it. All N
+A stack is that of seeds kN .. kN + N - 1, N being the protocol's `batched_seeds`; each seed has its place in it. All N
 are always built and trained, and those that were asked for are recorded. So every operation has the same shape, with
 the same seed at the same place, and a seed comes out bit for bit the same whatever others are recorded with it. Models
 never mix (see `stack`): one that diverges is dropped from what follows, and the rest take no notice.
 
-Initialisation, order of the data and the drawn share of it are those of each seed alone. Dropout and noisy distances
+Initialization, order of the data and the drawn share of it are those of each seed alone. Dropout and noisy distances
 draw from one generator for all places, that of the stack's first seed. Validation, choice of the best state, test and
 examination are each seed's own, the last two with the code of a trial alone.
 
@@ -32,12 +32,12 @@ from harmbench.energy.caveats import caveats
 from harmbench.meters import METERS, Step, Validation, WarmUp, Watcher
 from harmbench.results.records import CurvePoint, PhaseTotal, Protocol, TrialRecord, TrialSpec
 from harmbench.runner.batches import batch_indices
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import build, derived_seed, free_of_decay, optimizer_of, set_learning_rate
-from harmbench.runner.questions import as_they_are, posed
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.stack import Stack
-from harmbench.runner.timing import StepTimer, is_settled, synchronise
+from harmbench.runner.targets import as_they_are, posed
+from harmbench.runner.timing import StepTimer, is_settled, synchronize
 from harmbench.runner.train import (
     EVALUATION_BATCH,
     LOSS_CHECK_STEPS,
@@ -51,7 +51,7 @@ from harmbench.runner.train import (
 )
 from harmbench.runner.trial import (
     Link,
-    TrialOrder,
+    TrialJob,
     curves,
     keep_artifacts,
     kernels_used,
@@ -67,13 +67,13 @@ AHEAD = 64  # steps whose batches are drawn at a time
 
 def stack_of(spec: TrialSpec) -> tuple[TrialSpec, ...]:
     """The trials of a stack, by their places."""
-    count = spec.protocol.seeds_together
+    count = spec.protocol.batched_seeds
     first = spec.seed - spec.seed % count
     return tuple(spec.but(seed=first + place) for place in range(count))
 
 
 def run_together(
-    order: TrialOrder, link: Link, clock: Callable[[], float] = time.perf_counter
+    order: TrialJob, link: Link, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[TrialRecord, ...]:
     """Run a stack in this process and say what became of the trials that were asked for.
 
@@ -88,9 +88,9 @@ def run_together(
     begun = clock()
     specs, device = stack_of(order.spec), torch.device(order.device)
     orders = {specs.index(own.spec): own for own in order.each()}
-    protocol, together = order.spec.protocol, len(orders)
+    protocol, group_size = order.spec.protocol, len(orders)
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    ledger = PhaseLedger(clock, link.read_energy, lambda: synchronise(device))
+    ledger = PhaseTimer(clock, link.read_energy, lambda: synchronize(device))
     ledger.enter("load")
     machine = MachineWatch(device)
     settle(order.spec, device)
@@ -107,17 +107,17 @@ def run_together(
         "environment": order.environment,
         "device": order.device,
         "energy_origins": order.energy_origins,
-        "block": order.block,
+        "invocation": order.invocation,
         "kernels": kernels_used(models[0], rows_of(as_they_are, splits[0], protocol)) | {"stack": stack.how()},
-        "together": together,
+        "group_size": group_size,
     }
-    training = LockstepTraining(specs, stack, data, watchers, ledger, link.progress)
+    training = BatchedTraining(specs, stack, data, watchers, ledger, link.progress)
     trained = training.run()
     predicted = {}
     for place in orders.keys() - training.diverged.keys():
         models[place].load_state_dict(trained[place].best_state)
         predicted[place] = predict(models[place], splits[place].test_inputs, splits[place].test_targets, protocol)
-    ledger.enter("examine")
+    ledger.enter("analyze")
     found: list[dict[str, Any]] = []
     for place, own in orders.items():
         one = {"id": own.spec.id, "spec": own.spec, "order": own.order, "sizes": sizes(splits[place], models[place])}
@@ -134,7 +134,7 @@ def run_together(
                 ledger,
                 predicted[place],
                 as_they_are,
-                together,
+                group_size,
             )
             values = [value for watcher in watchers[place] for value in watcher.measurements(outcome)]
             keep_artifacts(own, models[place], outcome)
@@ -145,37 +145,37 @@ def run_together(
     ledger.close()
     phases, telemetry = ledger.totals(), ledger.telemetry()
     known |= {
-        "phases": tuple(share(phase, together) for phase in phases),
+        "phases": tuple(share(phase, group_size) for phase in phases),
         "telemetry": telemetry,
         "caveats": (
             *caveats(phases, order.energy_origins, telemetry),
-            *said_of_shares(together, protocol.seeds_together),
+            *said_of_shares(group_size, protocol.batched_seeds),
         ),
-        "wall_seconds": (clock() - begun) / together,
+        "wall_seconds": (clock() - begun) / group_size,
     }
     return tuple(TrialRecord(**known, **one).checked() for one in found)
 
 
-def said_of_shares(together: int, count: int) -> Iterator[str]:
+def said_of_shares(group_size: int, count: int) -> Iterator[str]:
     """What to know about seconds and joules of a record."""
-    of = "" if together == count else f", of {count} that were trained"
-    yield f"seconds and joules are an equal share of those of {together} trial(s) recorded of one stack{of}"
+    of = "" if group_size == count else f", of {count} that were trained"
+    yield f"seconds and joules are an equal share of those of {group_size} trial(s) recorded of one stack{of}"
 
 
-def share(phase: PhaseTotal, together: int) -> PhaseTotal:
+def share(phase: PhaseTotal, group_size: int) -> PhaseTotal:
     """An equal part of a phase that trials spent together."""
     return phase.but(
-        seconds=phase.seconds / together,
-        joules=_shared(phase.joules, together),
-        direct=_shared(phase.direct, together),
+        seconds=phase.seconds / group_size,
+        joules=_shared(phase.joules, group_size),
+        direct=_shared(phase.direct, group_size),
     )
 
 
-def _shared(joules: Mapping[Any, float | None], together: int) -> dict[Any, float | None]:
-    return {component: None if j is None else j / together for component, j in joules.items()}
+def _shared(joules: Mapping[Any, float | None], group_size: int) -> dict[Any, float | None]:
+    return {component: None if j is None else j / group_size for component, j in joules.items()}
 
 
-def load_all(order: TrialOrder, specs: Sequence[TrialSpec]) -> list[Splits]:
+def load_all(order: TrialJob, specs: Sequence[TrialSpec]) -> list[Splits]:
     """The data of each place; loaded once where no share of the training part is drawn."""
     objective = BACKBONES.parse(order.spec.backbone).objective
     if DATASETS.parse(order.spec.dataset).train_fraction == 1:
@@ -223,7 +223,7 @@ def rows_of_steps(data: Data, protocol: Protocol, steps: int, seeds: Sequence[in
 def stacked_step(
     stack: Stack, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, protocol: Protocol
 ) -> tuple[Tensor, Tensor | None]:
-    """One optimiser step of all; their losses (S,), and the gradient norms (S,) before clipping, if it clips."""
+    """One optimizer step of all; their losses (S,), and the gradient norms (S,) before clipping, if it clips."""
     optimizer.zero_grad(set_to_none=True)
     with precision(inputs, protocol):
         losses = stack.losses(inputs, targets)
@@ -254,7 +254,7 @@ def warm_up(stack: Stack, data: Data, protocol: Protocol) -> WarmUp:
     while len(seconds) < most and not (len(seconds) >= protocol.warmup_steps and is_settled(seconds)):
         start = time.perf_counter()
         stacked_step(throwaway, optimizer, inputs, targets, protocol)
-        synchronise(data.device)
+        synchronize(data.device)
         seconds.append(time.perf_counter() - start)
     if most:
         inputs, targets = data.validation
@@ -286,7 +286,7 @@ def marks(stack: Stack, inputs: Tensor, targets: Tensor, protocol: Protocol) -> 
     return torch.cat(hits, 1).double().mean(1).tolist(), torch.cat(nll, 1).mean(1).tolist()
 
 
-class LockstepTraining:
+class BatchedTraining:
     """Trains a stack in place, in the phases `train` and `evaluate` by turns.
 
     Args:
@@ -307,7 +307,7 @@ class LockstepTraining:
         stack: Stack,
         data: Data,
         watchers: Mapping[int, Sequence[Watcher]],
-        ledger: PhaseLedger,
+        ledger: PhaseTimer,
         on_progress: Callable[[int, int], None],
     ) -> None:
         self._specs, self._stack, self._data, self._watchers = specs, stack, data, watchers
@@ -322,7 +322,7 @@ class LockstepTraining:
             for place, its in watchers.items()
         }
         self._due = math.inf  # until the watchers have started
-        self._learnt = [list(model.parameters()) for model in stack.models]
+        self._learned = [list(model.parameters()) for model in stack.models]
         self._of_heads = [[*model.head.parameters(), *model.objective.parameters()] for model in stack.models]
         self._embedding = BACKBONES.parse(specs[0].backbone).embedding
         self._losses: list[Tensor] = []  # since the last validation, (S,) each
@@ -380,7 +380,7 @@ class LockstepTraining:
             self._stack.show_gradients()
             for place in self._active:
                 norm = None if norms is None else norms[place]
-                seen = Step(step, losses[place], self._learnt[place], norm, self._of_heads[place])
+                seen = Step(step, losses[place], self._learned[place], norm, self._of_heads[place])
                 show(seen, self._step_watchers[place])
             self._due = self._next_due()
 
@@ -421,7 +421,7 @@ class LockstepTraining:
             self._trained[place].keep(point, model, self._protocol)
             seen = Validation(
                 point,
-                self._learnt[place],
+                self._learned[place],
                 self._embedding(model.backbone),
                 lambda place=place: train_accuracies()[place],  # type: ignore[misc]
             )

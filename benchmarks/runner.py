@@ -1,19 +1,19 @@
 """What measuring costs: harmbench's own training, meters and all, against a loop written by hand.
 
-    python -m benchmarks.harness                         prints benchmarks/harness.md; about a minute on two cores
-    python -m benchmarks.harness --out benchmarks/harness   writes it, and the figures as JSON
+    python -m benchmarks.runner                         prints benchmarks/runner.md; about a minute on two cores
+    python -m benchmarks.runner --out benchmarks/runner   writes it, and the figures as JSON
 
 Three ways to train the vision suite's smallest model, from the same start over the same batches to the same weights,
 bit for bit:
 
     bare      a loop as one writes it by hand: shuffled batches, Adam, torch's cosine schedule, the training loss summed
               up, validations, best state kept
-    harness   harmbench's training without a meter: steps timed, phases booked, joules read at the borders of windows
+    runner   harmbench's training without a meter: steps timed, phases booked, joules read at the borders of windows
     meters    the same with every meter of the suite
 
 A machine's speed drifts by more than what is looked for, over seconds. So the three train side by side in one process,
-a window of about 30 steps each by turns, and the next windows in the opposite order (bare, harness, meters, meters,
-harness, bare). A ratio is that of two ways over two such windows, between which an even drift cancels; told are the
+a window of about 30 steps each by turns, and the next windows in the opposite order (bare, runner, meters, meters,
+runner, bare). A ratio is that of two ways over two such windows, between which an even drift cancels; told are the
 median of the ratios, with its bootstrap interval, and their quartiles. Where others use the machine too, `--threads 1
 --clock processor` counts the processor time of the training thread, and leaves out what it waited for them.
 """
@@ -46,8 +46,8 @@ from harmbench.planning.suite import load
 from harmbench.results.records import EnergyReading, Protocol, TrialSpec
 from harmbench.runner import head_benchmark
 from harmbench.runner.batches import batch_indices
-from harmbench.runner.ledger import PhaseLedger
 from harmbench.runner.model import Classifier, build, derived_seed
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import Training, evaluation_steps
 from harmbench.runner.trial import settle
 
@@ -148,7 +148,7 @@ def by_harmbench(
     trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading], clock: Clock
 ) -> Windows:
     """The same through harmbench, with the trial's meters."""
-    ledger = PhaseLedger(clock, read_energy, lambda: None)
+    ledger = PhaseTimer(clock, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
     spent = 0.0
     for point in Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).windows():
@@ -178,15 +178,15 @@ def compare(
     with instruments_for(["cpu"]) as source:
         ways: dict[str, Callable[[Classifier], Windows]] = {
             "bare": lambda model: by_hand(trial, model, splits, clock),
-            "harness": lambda model: by_harmbench(unmetered, model, splits, source.read, clock),
+            "runner": lambda model: by_harmbench(unmetered, model, splits, source.read, clock),
             "meters": lambda model: by_harmbench(trial, model, splits, source.read, clock),
         }
         found = side_by_side(ways, start, trial.protocol.evaluations, seconds, clock)
     window = trial.protocol.budget(len(splits.train_targets)) / trial.protocol.evaluations
     usual = 1e6 * float(np.median([times.steps for times in found["bare"]])) / window
     for what, over, under, field in (
-        ("harness / bare, steps", "harness", "bare", "steps"),
-        ("meters / harness, steps", "meters", "harness", "steps"),
+        ("runner / bare, steps", "runner", "bare", "steps"),
+        ("meters / runner, steps", "meters", "runner", "steps"),
         ("meters / bare, steps", "meters", "bare", "steps"),
         ("meters / bare, whole", "meters", "bare", "whole"),
     ):
@@ -256,10 +256,10 @@ def as_markdown(ratios: Sequence[Ratio], about: dict[str, str]) -> str:
     lines = [
         "# What measuring costs",
         "",
-        "<!-- Written by benchmarks/harness.py; edits here are lost. -->",
+        "<!-- Written by benchmarks/runner.py; edits here are lost. -->",
         "",
         "Time of the vision suite's smallest training (digits, MLP), in three ways side by side in one process:",
-        "`bare`, a loop written by hand; `harness`, harmbench's without a meter: steps timed, phases booked, joules",
+        "`bare`, a loop written by hand; `runner`, harmbench's without a meter: steps timed, phases booked, joules",
         "read at the borders of windows; `meters`, the same with all meters of the suite. All three end in the same",
         "weights, bit for bit. They take turns of one window (31 steps), every other time in the opposite order; a",
         "ratio is that of two such windows together. Median [its 95 % bootstrap interval] (quartiles): of the training",
@@ -303,7 +303,7 @@ def main() -> None:
         "threads": " and ".join(map(str, asked.threads)),
         "clock": asked.clock,
         "load average": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
-        "command": " ".join(["python -m benchmarks.harness", *sys.argv[1:]]),
+        "command": " ".join(["python -m benchmarks.runner", *sys.argv[1:]]),
     }
     if asked.out is None:
         sys.stdout.write(as_markdown(ratios, about))

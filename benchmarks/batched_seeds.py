@@ -1,10 +1,10 @@
 """What training seeds together saves: seed-steps a second, against a plain DataLoader loop and against trials alone.
 
-    python -m benchmarks.lockstep                            prints benchmarks/lockstep.md; some minutes on two cores
-    python -m benchmarks.lockstep --out benchmarks/lockstep  writes it, and the figures as JSON
+    python -m benchmarks.batched_seeds    prints the table; some minutes on two cores
+    python -m benchmarks.batched_seeds --out benchmarks/batched_seeds  writes it, and the figures as JSON
 
 Three ways to train the same models on modular addition, by the protocol of the suite `algorithmic`, all with the same
-model, loss, batch size and optimiser, on the same number of threads:
+model, loss, batch size and optimizer, on the same number of threads:
 
     plain      DataLoader(TensorDataset, shuffle=True), a step of torch for each batch, one seed after another
     alone      harmbench's training of one trial, one seed after another
@@ -30,15 +30,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.harness import interval, paired
+from benchmarks.runner import interval, paired
 from harmbench.datasets import DATASETS, Splits
 from harmbench.meters import METERS
 from harmbench.planning.suite import load
 from harmbench.results.records import EnergyReading, TrialSpec
 from harmbench.runner import head_benchmark
-from harmbench.runner.ledger import PhaseLedger
-from harmbench.runner.lockstep import Data, LockstepTraining, stack_of
+from harmbench.runner.batched_seeds import BatchedTraining, Data, stack_of
 from harmbench.runner.model import build
+from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.stack import Stack
 from harmbench.runner.train import Training
 from harmbench.runner.trial import settle
@@ -103,9 +103,9 @@ def plain(spec: TrialSpec, splits: Splits) -> Windows:
                 yield
 
 
-def ledger() -> PhaseLedger:
+def ledger() -> PhaseTimer:
     """Books no joules: reading them is the same for one trial and for many."""
-    return PhaseLedger(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+    return PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
 
 
 def alone(spec: TrialSpec, splits: Splits) -> Windows:
@@ -122,18 +122,18 @@ def together(spec: TrialSpec, splits: Splits) -> Windows:
     stack = Stack([build(own, splits.input_shape, splits.num_classes) for own in specs])
     watchers = {place: [METERS.parse(meter).watcher() for meter in spec.meters] for place in range(len(specs))}
     data = Data([splits] * len(specs))
-    for _ in LockstepTraining(specs, stack, data, watchers, ledger(), lambda *_: None).windows():
+    for _ in BatchedTraining(specs, stack, data, watchers, ledger(), lambda *_: None).windows():
         yield
 
 
-WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "together": together}
+WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "group_size": together}
 
 
 def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, threads: int, pairs: int) -> Iterator[Gain]:
     """Side by side, for one cell, batch size and number of seeds."""
     suite, (backbone, distance, loss) = load("algorithmic"), cell
     windows = 2 * pairs + 2
-    changes = {"batch_size": batch_size, "threads": threads, "seeds_together": seeds}
+    changes = {"batch_size": batch_size, "threads": threads, "batched_seeds": seeds}
     protocol = suite.protocol.model_copy(update=changes | {"steps": STEPS * windows, "evaluations": windows})
     spec = TrialSpec(
         dataset=DATASET,
@@ -156,9 +156,9 @@ def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, thread
             next(trainings[way])
             took = time.perf_counter() - wall, time.process_time() - processor
             if window > 1:
-                steps = STEPS * (seeds if way == "together" else 1)
+                steps = STEPS * (seeds if way == "group_size" else 1)
                 found[way].append((took[0] / steps, took[1] / steps))
-    mine = np.array(found["together"])
+    mine = np.array(found["group_size"])
     for over in ("plain", "alone"):
         other = np.array(found[over])
         walls, processors = (paired(other[:, clock], mine[:, clock]) for clock in (0, 1))
@@ -186,10 +186,10 @@ def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
     lines = [
         "# What training seeds together saves",
         "",
-        "<!-- Written by benchmarks/lockstep.py; edits here are lost. -->",
+        "<!-- Written by benchmarks/batched_seeds.py; edits here are lost. -->",
         "",
         "Seed-steps a second on modular addition by the protocol of the suite `algorithmic`, seeds trained as one",
-        "stack, over those of a plain DataLoader loop of the same model, loss, batch size and optimiser, and over",
+        "stack, over those of a plain DataLoader loop of the same model, loss, batch size and optimizer, and over",
         f"those of harmbench's trials alone. The three take turns of {STEPS} steps in one process; in harmbench's ways",
         "a validation comes after each window and is counted, in the plain loop there is none. Median [its 95 %",
         "bootstrap interval] (quartiles) by the wall clock, and the median by processor time.",

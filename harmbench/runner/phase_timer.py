@@ -2,7 +2,7 @@
 
 load | warm-up | train | evaluate | train | evaluate | ... | examine
      ^         ^       ^
-     at each border: synchronise the device, read the clock, read the joules; the end of one window is the
+     at each border: synchronize the device, read the clock, read the joules; the end of one window is the
      start of the next, so windows neither overlap nor leave gaps and the phases add up to the whole trial
 """
 
@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harmbench.energy.tally import Tally
+from harmbench.energy.accumulator import Accumulator
 from harmbench.results.records import PHASES, BoardState, EnergyReading, Phase, PhaseTotal, Telemetry
 
 
-class PhaseLedger:
+class PhaseTimer:
     """Books seconds and joules to phases.
 
     Args:
         clock: monotonic, in seconds.
         read_energy: joules since some start; may be slow, and its own time belongs to the window it ends.
-        synchronise: waits until the device has done all that was asked of it.
+        synchronize: waits until the device has done all that was asked of it.
 
-    >>> ledger = PhaseLedger(iter([0.0, 2.0, 5.0]).__next__, lambda: EnergyReading(joules={}), lambda: None)
+    >>> ledger = PhaseTimer(iter([0.0, 2.0, 5.0]).__next__, lambda: EnergyReading(joules={}), lambda: None)
     >>> for phase in ("train", "evaluate"):
     ...     ledger.enter(phase)
     >>> ledger.close()
@@ -32,10 +32,10 @@ class PhaseLedger:
     """
 
     def __init__(
-        self, clock: Callable[[], float], read_energy: Callable[[], EnergyReading], synchronise: Callable[[], None]
+        self, clock: Callable[[], float], read_energy: Callable[[], EnergyReading], synchronize: Callable[[], None]
     ) -> None:
-        self._clock, self._read_energy, self._synchronise = clock, read_energy, synchronise
-        self._accounts: dict[Phase, Tally] = {}
+        self._clock, self._read_energy, self._synchronize = clock, read_energy, synchronize
+        self._accounts: dict[Phase, Accumulator] = {}
         self._boards: list[BoardState] = []
         self._phase: Phase | None = None
         self._seconds = 0.0
@@ -51,24 +51,24 @@ class PhaseLedger:
         self._border(None)
 
     def _border(self, phase: Phase | None) -> None:
-        self._synchronise()
+        self._synchronize()
         reading = self._read_energy()
         now = self._clock()
         if self._phase is not None:
-            self._accounts.setdefault(self._phase, Tally()).add(self._reading, reading, now - self._seconds)
+            self._accounts.setdefault(self._phase, Accumulator()).add(self._reading, reading, now - self._seconds)
         if reading.board is not None:
             self._boards.append(reading.board)
         self._phase, self._seconds, self._reading = phase, now, reading
 
     def state(self) -> dict[str, Any]:
-        """All windows that are closed, as plain values, for `take_in`."""
+        """All windows that are closed, as plain values, for `merge`."""
         boards = [board.model_dump() for board in self._boards]
         return {"accounts": {phase: account.state() for phase, account in self._accounts.items()}, "boards": boards}
 
-    def take_in(self, state: Mapping[str, Any]) -> None:
+    def merge(self, state: Mapping[str, Any]) -> None:
         """Add the windows of an earlier part of the trial, which another process kept."""
         for phase, account in state["accounts"].items():
-            self._accounts.setdefault(phase, Tally()).take_in(account)
+            self._accounts.setdefault(phase, Accumulator()).merge(account)
             self.carried_seconds += account["seconds"]
         self._boards = [*(BoardState.model_validate(board) for board in state["boards"]), *self._boards]
 

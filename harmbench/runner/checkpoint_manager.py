@@ -16,7 +16,7 @@ from harmbench.runner.checkpoints import Checkpoint
 RESUMED = "went on after an interruption"  # how the caveat begins
 
 
-class Keeper:
+class CheckpointManager:
     """Writes and reads the checkpoints of one trial.
 
     Args:

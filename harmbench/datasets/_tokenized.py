@@ -1,6 +1,6 @@
 """From documents to tokens of a byte-level BPE, in a file of the user's cache folder.
 
-Text            parts of a text as tokens, with the tokeniser
+Text            parts of a text as tokens, with the tokenizer
 cached          the tokens from the cache, made at the first call on a machine
 split           documents in three parts
 windows         a stream of tokens in inputs of one length
@@ -32,7 +32,7 @@ _SECONDS = 600  # for another process to make the tokens that this one needs
 
 class Text(NamedTuple):
     """Tokens of each part, one after the other, uint32 (L,); bytes of each token (V,), all 0 where nobody knows; the
-    tokeniser as JSON; the number of the token that masks, -1 where there is none."""
+    tokenizer as JSON; the number of the token that masks, -1 where there is none."""
 
     train: np.ndarray[Any, Any]
     validation: np.ndarray[Any, Any]
@@ -51,7 +51,7 @@ def cached(path: Path, make: Callable[[], Text]) -> Text:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock", timeout=_SECONDS):
         if not _is_whole(path):
-            _say(f"reading and tokenising {path.stem}, once on this machine")
+            _say(f"reading and tokenizing {path.stem}, once on this machine")
             _write(path, make())
     with np.load(path, allow_pickle=False) as arrays:
         train, validation, test, lengths = (arrays[name] for name in (*PARTS, "token_bytes"))
@@ -72,7 +72,7 @@ def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def windows(tokens: Tensor, length: int) -> Tensor:
-    """(M, length + 1) of a stream (L,), a view; neighbours share one token, a rest at the end goes unused.
+    """(M, length + 1) of a stream (L,), a view; neighbors share one token, a rest at the end goes unused.
 
     >>> windows(torch.arange(8), 3).tolist()
     [[0, 1, 2, 3], [3, 4, 5, 6]]
@@ -125,7 +125,7 @@ def encode(tokenizer: Any, documents: list[str], end: int = END) -> np.ndarray[A
 
 
 def encoder(tokenizer: str) -> Callable[[str], list[int]]:
-    """What turns a text into token numbers, of a tokeniser as JSON."""
+    """What turns a text into token numbers, of a tokenizer as JSON."""
     from tokenizers import Tokenizer
 
     known = Tokenizer.from_str(tokenizer)
@@ -135,7 +135,7 @@ def encoder(tokenizer: str) -> Callable[[str], list[int]]:
 def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
     """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter.
 
-    All 0 for a tokeniser of another kind, whose tokens do not say how long the text was.
+    All 0 for a tokenizer of another kind, whose tokens do not say how long the text was.
     """
     numbers = tokenizer.get_vocab()
     lengths = np.zeros(max(numbers.values()) + 1, dtype=np.uint32)

@@ -14,7 +14,7 @@ from harmbench.nn.heads import DistanceHead
 from harmbench.results.records import Protocol
 from harmbench.runner import machine, train
 from harmbench.runner import trial as trials
-from harmbench.runner.examine import count_flops, distance_flops, examine, spread_sample
+from harmbench.runner.held_out import analyze, count_flops, distance_flops, spread_sample
 from harmbench.runner.model import build
 from harmbench.runner.train import predict
 from tests.samples import spec
@@ -30,8 +30,8 @@ def _one_thread():
 
 # Phases.
 
-STAGES = {"load": 2.0, "warm_up": 3.0, "train": 5.0, "predict": 7.0, "examine": 11.0, "count_flops": 13.0}
-BOOKED = {"load": 2.0, "warm-up": 3.0, "train": 5.0, "evaluate": 7.0, "examine": 24.0}
+STAGES = {"load": 2.0, "warm_up": 3.0, "train": 5.0, "predict": 7.0, "analyze": 11.0, "count_flops": 13.0}
+BOOKED = {"load": 2.0, "warm-up": 3.0, "train": 5.0, "evaluate": 7.0, "analyze": 24.0}
 
 
 class Clock:
@@ -55,7 +55,7 @@ class Clock:
 
 def test_every_stage_is_booked_and_the_phases_are_the_whole_trial(monkeypatch):
     clock = Clock()
-    for name in ("load", "warm_up", "predict", "examine", "count_flops"):
+    for name in ("load", "warm_up", "predict", "analyze", "count_flops"):
         monkeypatch.setattr(trials, name, clock.spends(STAGES[name], getattr(trials, name)))
     first = iter([clock.spends(STAGES["train"], train.training_step)])  # the first step alone, not those of warm-up
     warm_up = trials.warm_up
@@ -80,7 +80,7 @@ def test_phases_add_up_to_the_wall_time_of_a_real_trial(protocol):
     booked = sum(phase.seconds for phase in record.phases)
     assert booked == pytest.approx(wall, rel=0.02)
     assert booked == pytest.approx(record.wall_seconds, rel=0.02)
-    assert record.phases[-1].phase == "examine"
+    assert record.phases[-1].phase == "analyze"
 
 
 # What is examined.
@@ -100,7 +100,7 @@ def test_what_is_examined_is_what_is_predicted(backbone, distance):
     loss = "harmonic" if distance else "cross_entropy"
     model = build(spec(distance, loss, backbone=backbone), SHAPE, 10)
     before = copied(model)
-    found = examine(model, SPLITS, Protocol(steps=1, examine_samples=100))
+    found = analyze(model, SPLITS, Protocol(steps=1, analysis_samples=100))
     assert found.features.shape[0] == 100
     assert found.features.min() >= 0, "behind the last activation, as the head reads them"
     chosen = spread_sample(SPLITS.test_targets, 100)
@@ -108,13 +108,13 @@ def test_what_is_examined_is_what_is_predicted(backbone, distance):
     expected = predict(model, SPLITS.test_inputs[chosen], SPLITS.test_targets[chosen], Protocol(steps=1)).logits
     assert torch.equal(found.predicted, expected.argmax(-1))
     assert torch.equal(found.weights, model.head.weight.detach().double())
-    assert found.has_centres == (distance is not None)
+    assert found.has_centers == (distance is not None)
     assert equal(copied(model), before)
 
 
 def test_nothing_is_examined_unless_a_meter_asks_and_then_once(monkeypatch):
     looked = []
-    monkeypatch.setattr(trials, "examine", lambda *rest: looked.append(rest) or examine(*rest))
+    monkeypatch.setattr(trials, "analyze", lambda *rest: looked.append(rest) or analyze(*rest))
     trials.run_trial(an_order(spec(meters=("quality", "memory"))), trials.Link())
     assert looked == []
     trials.run_trial(an_order(spec(meters=("representation", "quality"))), trials.Link())
@@ -137,7 +137,7 @@ def test_operations_of_a_linear_classifier_are_those_on_paper():
     flops = count_flops(model, SPLITS.train_inputs[:8], SPLITS.train_targets[:8], Protocol(steps=1))
     forward = 2 * 8 * (64 * 32 + 32 * 16)
     inputs_gradient = 2 * 8 * 64 * 32  # of the images: nobody needs it
-    assert flops.trunk == 3 * forward - inputs_gradient
+    assert flops.backbone == 3 * forward - inputs_gradient
     assert flops.head == 3 * 2 * 8 * 16 * 10
     assert flops.is_counted
     assert equal(copied(model), before)
@@ -149,7 +149,7 @@ def test_operations_of_a_distance_head_are_its_formula():
     flops = count_flops(model, SPLITS.train_inputs[:8], SPLITS.train_targets[:8], Protocol(steps=1))
     assert flops.head == 3 * 3 * 8 * 16 * 10
     assert not flops.is_counted
-    assert flops.trunk == 3 * 2 * 8 * (64 * 32 + 32 * 16) - 2 * 8 * 64 * 32
+    assert flops.backbone == 3 * 2 * 8 * (64 * 32 + 32 * 16) - 2 * 8 * 64 * 32
 
 
 def test_a_euclidean_head_costs_what_a_linear_layer_costs_and_a_full_matrix_its_maps():

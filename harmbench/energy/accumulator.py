@@ -11,10 +11,10 @@ MIN_COVERAGE = 0.9  # of a window's seconds; below, a figure would be an extrapo
 UNREAD = "not read at every border of the window"
 
 
-class Tally:
+class Accumulator:
     """Joules of one kind of window, by component.
 
-    >>> tally = Tally()
+    >>> tally = Accumulator()
     >>> tally.add(EnergyReading(joules={"cpu": 3.0}), EnergyReading(joules={"cpu": 5.0}), seconds=1.0)
     >>> tally.joules["cpu"], tally.joules["gpu"], tally.reasons["gpu"]
     (2.0, None, 'not read at every border of the window')
@@ -24,7 +24,7 @@ class Tally:
         self._sums: dict[Component, float] = dict.fromkeys(COMPONENTS, 0.0)
         self._covered: dict[Component, float] = {}
         self._lost: dict[Component, str] = {}
-        self._direct: Tally | None = None
+        self._direct: Accumulator | None = None
         self.seconds = 0.0
         self.windows = 0
 
@@ -35,7 +35,7 @@ class Tally:
         for component in COMPONENTS:
             self._add(component, before, after)
         if after.direct is not None:
-            self._direct = self._direct or Tally()
+            self._direct = self._direct or Accumulator()
             self._direct.add(before.direct or EnergyReading(joules={}), after.direct, seconds)
 
     def _add(self, component: Component, before: EnergyReading, after: EnergyReading) -> None:
@@ -54,7 +54,7 @@ class Tally:
             self._covered[component] = self._covered.get(component, 0.0) + covered
 
     def state(self) -> dict[str, Any]:
-        """All of it as plain values, for `take_in`."""
+        """All of it as plain values, for `merge`."""
         return {
             "sums": dict(self._sums),
             "covered": dict(self._covered),
@@ -64,7 +64,7 @@ class Tally:
             "windows": self.windows,
         }
 
-    def take_in(self, state: Mapping[str, Any]) -> None:
+    def merge(self, state: Mapping[str, Any]) -> None:
         """Add the windows of an earlier tally, which another process kept."""
         self.seconds += state["seconds"]
         self.windows += state["windows"]
@@ -74,8 +74,8 @@ class Tally:
             self._covered[component] = self._covered.get(component, 0.0) + covered
         self._lost = {**self._lost, **state["lost"]}
         if state["direct"] is not None:
-            self._direct = self._direct or Tally()
-            self._direct.take_in(state["direct"])
+            self._direct = self._direct or Accumulator()
+            self._direct.merge(state["direct"])
 
     @property
     def coverage(self) -> dict[Component, float]:
