@@ -14,7 +14,6 @@ is gone finds the pipe closed at its next border and ends.
 from __future__ import annotations
 
 import multiprocessing as mp
-import multiprocessing.forkserver as forkserver
 import queue
 import signal
 import sys
@@ -24,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 

@@ -117,10 +117,10 @@ def _meter_notes(run: RunData) -> Iterator[str]:
         )
     if "flops_per_step" in notes:
         yield (
-            "A step is taking its batch, forward, backward and optimizer. Warm-up, which goes on until step time settles, "
-            "and the first step are left out. Operations of backbone and linear head are counted by torch. Those of a "
-            "distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU is their rate "
-            "over the data sheet's peak."
+            "A step is taking its batch, forward, backward and optimizer. Warm-up, which goes on until step time "
+            "settles, and the first step are left out. Operations of backbone and linear head are counted by torch. "
+            "Those of a distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU "
+            "is their rate over the data sheet's peak."
         )
     if "collapsed" in notes:
         yield (

@@ -14,7 +14,7 @@ from harmbench.backbones import BACKBONES, Backbone
 from harmbench.backbones.timm import known_models
 from harmbench.errors import OptionError, UnknownNameError, UsageError
 from harmbench.runner.model import build, optimizer_for
-from tests.samples import spec
+from tests.support.samples import spec
 
 Shape = tuple[int, ...]
 

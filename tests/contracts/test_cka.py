@@ -14,7 +14,7 @@ from harmbench.analysis.cells import cells_of
 from harmbench.analysis.similarity import similarities
 from harmbench.analysis.stats import alignment, linear_cka
 from harmbench.report.similarity import tables
-from tests.samples import record, spec
+from tests.support.samples import record, spec
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=30)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from harmbench.errors import OptionError, UnknownNameError
 from harmbench.nn.distances import DISTANCES, Distance, Facts
 from harmbench.nn.distances._functions import differences
-from tests.contracts.references import INPUTS, REFERENCES, Array, precision_matrix, tolerance
+from tests.support.references import INPUTS, REFERENCES, Array, precision_matrix, tolerance
 
 VARIANTS = [pytest.param(distance, id=str(distance)) for distance in DISTANCES.every_variant()]
 REFERENCED = [pytest.param(DISTANCES.parse(address), id=address) for address in REFERENCES]

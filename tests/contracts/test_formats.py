@@ -16,7 +16,7 @@ from harmbench.planning import suite as suites
 from harmbench.report.formats import FORMATS, Column, Report, Section, Table
 from harmbench.results.records import MachineState, Measurement, TrialRecord
 from harmbench.results.store import RunData
-from tests.samples import COUNTED, record, spec
+from tests.support.samples import COUNTED, record, spec
 
 EVERY = [pytest.param(form, id=form.name) for form in FORMATS.every_variant()]
 IMAGES = 359

@@ -18,8 +18,8 @@ from harmbench.nn import kernels
 from harmbench.nn.distances import DISTANCES, Distance
 from harmbench.nn.distances._functions import differences, unit
 from harmbench.nn.kernels import build, choice, forms
-from tests.contracts import accuracy
-from tests.contracts.accuracy import B, K, N
+from tests.support import accuracy
+from tests.support.accuracy import B, K, N
 
 EXTRA = (
     "minkowski[p=1]",

@@ -21,7 +21,7 @@ from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, Ener
 from harmbench.runner.model import Classifier, build
 from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import DivergedError, Training
-from tests.samples import COUNTED, MODELLED, point, spec
+from tests.support.samples import COUNTED, MODELLED, point, spec
 
 EVERY = [pytest.param(meter, id=str(meter)) for meter in METERS.every_variant()]
 SPLITS = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)

@@ -108,7 +108,9 @@ class Lines(Figure):
 
     def _scale(self, panels: Sequence[Panel]) -> None:
         """Scales of all panels, from all that they show; with a legend, each panel has one of its own in x."""
-        shown = [[(x, y) for line in panel.lines for x, y in _points(line) if y == y] for panel in self.panels]
+        shown = [
+            [(x, y) for line in panel.lines for x, y in _points(line) if not math.isnan(y)] for panel in self.panels
+        ]
         together = [point for points in shown for point in points]
         is_whole = all(x == int(x) for panel in self.panels for line in panel.lines for x in line.x)
         across: Kind = "log" if "x" in self.log else "whole" if is_whole else "linear"
@@ -147,7 +149,7 @@ def _paint_aside(panel: Panel, shown: LinePanel) -> None:
         moved = [(x + aside, y) for x, y in panel.places(places)]
         values, ends = moved[: len(points)], moved[len(points) :]
         lines.append(Polyline(values, drawn.color, drawn.line))
-        marks += [Marker(x, y, drawn) for x, y in values if y == y]
+        marks += [Marker(x, y, drawn) for x, y in values if not math.isnan(y)]
         bars += [Polyline(bar, (drawn.color, 0.6), width=0.8) for bar in zip(ends, ends[len(known) :], strict=False)]
     panel.add(polylines(bars + lines, zorder=1.5))
     panel.add(markers(marks, 4))
