@@ -12,7 +12,7 @@ from harmbench.energy.carbon import grid
 from harmbench.errors import RunFolderError
 from harmbench.report.formats import Report
 from harmbench.results.store import RunData
-from tests.contracts.test_formats import RUN, run_of
+from tests.support.runs import RUN, run_of
 from tests.support.samples import record, spec
 
 ACCURACIES = {  # by backbone and head, three seeds each
