@@ -498,12 +498,12 @@ class TrialRecord(Row, frozen=True, kw_only=True):
         line = text.encode() if isinstance(text, str) else text
         if line.startswith(_CURRENT):
             return super().from_json(line)
-        plain = json.loads(line)
-        if not isinstance(plain, dict):
-            raise ValueError("not a TrialRecord: not an object")
         try:
+            plain = json.loads(line)
+            if not isinstance(plain, dict):
+                raise TypeError("not an object")
             return cls.from_plain(upgraded_trial(plain))
-        except (KeyError, TypeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"not a TrialRecord: {error!r}") from None
 
     def flaw(self) -> str:

@@ -31,7 +31,7 @@ def outcome(**more) -> Outcome:
         "token_bytes": None,
         "batch_tokens": None,
         "device_name": "NVIDIA H200",
-        "analyze": examined,
+        "held_out": examined,
         "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
         **more,
     }
