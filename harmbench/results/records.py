@@ -500,10 +500,13 @@ class TrialRecord(Row, frozen=True, kw_only=True):
             return super().from_json(line)
         try:
             plain = json.loads(line)
-            if not isinstance(plain, dict):
-                raise TypeError("not an object")
+        except ValueError as error:
+            raise ValueError(f"not a TrialRecord: {error}") from None
+        if not isinstance(plain, dict):
+            raise ValueError("not a TrialRecord: not an object")
+        try:
             return cls.from_plain(upgraded_trial(plain))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(f"not a TrialRecord: {error!r}") from None
 
     def flaw(self) -> str:
