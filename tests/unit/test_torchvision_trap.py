@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import harmbench._torchvision as trap
+from tests.support.commands import HANGS_AFTER
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS_AFTER)
 
 
 def extension_loads() -> bool:
