@@ -316,7 +316,8 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process of its own from so many trials on."""
-    asked = ["report", str(ROOT / "reports" / "example-pixels"), "reports/example-grokking", "--format", form, "--out"]
+    runs = [str(ROOT / "reports" / f"example-{name}") for name in ("pixels", "grokking")]
+    asked = ["report", *runs, "--format", form, "--out"]
     beside = []
     begin = figures.Drawer.begin
     monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
@@ -332,6 +333,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
         assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, the one that draws is no copy")
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
@@ -410,8 +412,9 @@ def test_plot_draws_what_applies_and_says_why_not_the_rest(run: RunData, tmp_pat
     arguments = ["plot", run.folder, "--kind", "class_weights,accuracy", "--format", "png", "--out", str(tmp_path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
-    assert Image.open(tmp_path / "class_weights.png").width > 500
-    rows = list(csv.reader((tmp_path / "accuracy.csv").open()))
+    with Image.open(tmp_path / "class_weights.png") as image:
+        assert image.width > 500
+    rows = list(csv.reader((tmp_path / "accuracy.csv").read_text().splitlines()))
     assert len(rows) == 1 + 6
     refused = CliRunner().invoke(app, ["plot", run.folder, "--kind", "pareto[cost=joules]"])
     assert refused.exit_code

@@ -20,6 +20,7 @@ def extension_loads() -> bool:
     return any(trap._loads(file) for file in trap._extension_files())
 
 
+@pytest.mark.slow
 def test_both_import_in_a_fresh_process() -> None:
     done = run(
         "from harmbench._torchvision import import_torchvision\n"
