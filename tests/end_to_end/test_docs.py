@@ -24,8 +24,8 @@ from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, TrialJob, run_trial
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 REFERENCE = ROOT / "docs" / "reference.md"
 PAGES = [

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import harmbench as package
 from harmbench import report as reports
 from harmbench.analysis.cells import is_collapsed
 from harmbench.analysis.claims import judge
@@ -22,9 +21,9 @@ from harmbench.results import store
 from harmbench.results.records import COMPONENTS, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from harmbench.runner.trial import Link, TrialJob, run_trial
+from tests.support.paths import ROOT
 from tests.support.samples import MODELLED, record, spec
 
-HERE = Path(package.__file__).parents[1]  # the command runs elsewhere, and is to run this code
 PLUGIN = '''
 import math
 import torch
@@ -90,7 +89,7 @@ def harmbench(*arguments: object, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "harmbench", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(HERE)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ import pytest
 from harmbench.errors import OptionError
 from harmbench.planning.budget import Budget, Watch, incomplete, parse, taken
 from harmbench.results import store
-from tests.end_to_end.test_end_to_end import SUITE, harmbench
+from tests.support.commands import SUITE, harmbench
 from tests.support.samples import record, spec
 
 HEADS = ("euclidean", "cosine", "manhattan", "canberra")
@@ -107,6 +107,7 @@ def test_recorded_trials_say_what_they_took():
     assert taken([record(status="failed")], "J") == {}
 
 
+@pytest.mark.slow
 def test_a_run_stops_and_the_same_command_goes_on(tmp_path):
     suite, run = tmp_path / "tiny.yaml", tmp_path / "run"
     suite.write_text(SUITE)

@@ -8,7 +8,7 @@ import pytest
 
 from harmbench.planning.estimate import Group, Probe, Range, Surroundings, estimate, group_of
 from harmbench.results.records import PhaseTotal
-from tests.end_to_end.test_end_to_end import SUITE, harmbench
+from tests.support.commands import SUITE, harmbench
 from tests.support.samples import point, record, spec
 
 GROUP = Group("digits", "mlp", "distance head")
@@ -98,6 +98,7 @@ def test_heads_that_cost_alike_are_a_group_and_dear_ones_are_not():
     assert "distance head" in group_of(spec("euclidean"), None, None).kind, "a place whose sizes are not known"
 
 
+@pytest.mark.slow
 def test_the_command_predicts_a_run(tmp_path):
     (tmp_path / "tiny.yaml").write_text(SUITE)
     arguments = ("plan", "tiny.yaml", "--estimate", "--metrics", "euclidean", "--seeds", 9)

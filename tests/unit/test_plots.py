@@ -54,7 +54,9 @@ from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, Tri
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, run_trial
-from tests.support.samples import order_of, record, spec
+from tests.support.commands import HANGS_AFTER
+from tests.support.paths import DATA, ROOT
+from tests.support.samples import job_of, record, spec
 
 EVERY = [pytest.param(plot, id=plot.name) for plot in PLOTS.every_variant()]
 CONTENT = {
@@ -81,7 +83,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
             for order, trial in enumerate(planned.trials):
                 opened.append(
                     run_trial(
-                        order_of(
+                        job_of(
                             trial,
                             order=order,
                             energy_origins=dict.fromkeys(COMPONENTS, EnergyOrigin(method="missing")),
@@ -314,7 +316,8 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process of its own from so many trials on."""
-    asked = ["report", "reports/example-pixels", "reports/example-grokking", "--format", form, "--out"]
+    runs = [str(ROOT / "reports" / f"example-{name}") for name in ("pixels", "grokking")]
+    asked = ["report", *runs, "--format", form, "--out"]
     beside = []
     begin = figures.Drawer.begin
     monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
@@ -330,6 +333,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
         assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, the one that draws is no copy")
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
@@ -344,7 +348,14 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
     for many, said in ((1, "one thread: True"), (10**9, "")):
         folder = tmp_path / str(many)
         folder.mkdir()
-        asked = ["report", "reports/example-pixels", "--format", "md", "--out", str(folder / "report.md")]
+        asked = [
+            "report",
+            str(ROOT / "reports" / "example-pixels"),
+            "--format",
+            "md",
+            "--out",
+            str(folder / "report.md"),
+        ]
         ended = subprocess.run([sys.executable, "-c", code, str(many), *asked], capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.partition("\n")[0].startswith(said or "harmbench")
@@ -354,20 +365,21 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
 
 def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
     code = (
-        "import os, signal, time; from harmbench.report import figures\n"
+        "import os, signal, sys; from harmbench.report import figures\n"
         "with figures.Drawer('svg', beside=True) as drawer:\n"
         "    child = drawer._pool.submit(os.getpid).result()\n"
         "    os.kill(child, signal.SIGINT)\n"
         "    print(child, drawer._pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
+        "    sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **piped) as parent:
         assert parent.stdout
         before, after = map(int, parent.stdout.readline().split())
         assert before == after, "Ctrl-C ended it"
         drawing = psutil.Process(before)
         parent.kill()
-    until = time.monotonic() + 30
+    until = time.monotonic() + HANGS_AFTER
     with contextlib.suppress(psutil.NoSuchProcess):
         while drawing.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < until, "it is still there"
@@ -400,8 +412,9 @@ def test_plot_draws_what_applies_and_says_why_not_the_rest(run: RunData, tmp_pat
     arguments = ["plot", run.folder, "--kind", "class_weights,accuracy", "--format", "png", "--out", str(tmp_path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
-    assert Image.open(tmp_path / "class_weights.png").width > 500
-    rows = list(csv.reader((tmp_path / "accuracy.csv").open()))
+    with Image.open(tmp_path / "class_weights.png") as image:
+        assert image.width > 500
+    rows = list(csv.reader((tmp_path / "accuracy.csv").read_text().splitlines()))
     assert len(rows) == 1 + 6
     refused = CliRunner().invoke(app, ["plot", run.folder, "--kind", "pareto[cost=joules]"])
     assert refused.exit_code
@@ -482,7 +495,7 @@ def test_the_head_reads_pixels_only_right_on_them(run: RunData) -> None:
 
 
 def test_digits_of_unit_scaling_are_the_same_digits() -> None:
-    unit, standard = (DATASETS.parse(f"digits[scaling={s}]").load(Path("x"), False, 0) for s in ("unit", "standard"))
+    unit, standard = (DATASETS.parse(f"digits[scaling={s}]").load(DATA, False, 0) for s in ("unit", "standard"))
     assert (unit.train_inputs.min(), unit.train_inputs.max()) == (0, 1)
     scale = standard.train_inputs.std(correction=0) / unit.train_inputs.std(correction=0)
     for part in ("train_inputs", "validation_inputs", "test_inputs"):
@@ -495,7 +508,7 @@ def test_digits_of_unit_scaling_are_the_same_digits() -> None:
 )
 def test_every_token_has_a_label_and_links_join_tokens(address: str) -> None:
     task = DATASETS.parse(address)
-    splits: Splits = task.load(Path("x"), False, 0)
+    splits: Splits = task.load(DATA, False, 0)
     labels, shades, links = task.labels(), task.shades(), task.links()
     assert len(labels) == len(set(labels)) == len(shades) == splits.num_classes
     assert all(0 <= one < splits.num_classes and 0 <= other < splits.num_classes for one, other in links)
