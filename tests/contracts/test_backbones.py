@@ -14,9 +14,8 @@ from harmbench.backbones import BACKBONES, Backbone
 from harmbench.backbones.timm import known_models
 from harmbench.errors import OptionError, UnknownNameError, UsageError
 from harmbench.runner.model import build, optimizer_for
+from tests.support.backbones import Shape, check, seeded
 from tests.support.samples import spec
-
-Shape = tuple[int, ...]
 
 SHAPES: dict[str, list[Shape]] = {
     "images": [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)],
@@ -33,49 +32,6 @@ CASES = [
     ("timm:mobilenetv3_small_050", (1, 28, 28)),
     ("timm:vit_tiny_patch16_224", (3, 8, 8)),
 ]
-
-
-def check(backbone: Backbone, shape: Shape) -> None:
-    """The contract of one backbone on inputs of one shape, (C, H, W) or (T, V)."""
-    module, again = (seeded(backbone, shape) for _ in range(2))
-    for (name, weights), others in zip(module.named_parameters(), again.parameters(), strict=True):
-        assert torch.equal(weights, others), f"same seed, other weights: {name}"
-    generator = torch.Generator().manual_seed(1)
-    inputs = (
-        torch.randn(2, *shape, generator=generator)
-        if backbone.takes == "images"
-        else torch.randint(shape[1], (2, shape[0]), generator=generator)
-    )
-    assert inputs[:1].shape == backbone.blank(shape).shape
-    assert inputs.dtype == backbone.blank(shape).dtype
-    assert module.training, "built in evaluation mode"
-    features = module(inputs)
-    assert features.ndim == (3 if backbone.takes == "text" else 2), f"features of shape {tuple(features.shape)}"
-    assert len(features) == 2, "features of another batch size"
-    assert features.dtype == torch.float32
-    assert features.isfinite().all()
-    if features.requires_grad or any(True for _ in module.parameters()):
-        (features * torch.randn(features.shape, generator=generator)).sum().backward()
-    for name, weights in module.named_parameters():
-        assert weights.grad is not None, f"no gradient reaches {name}"
-        assert weights.grad.isfinite().all(), f"gradient of {name} not finite"
-    if (centers := backbone.centers(module)) is not None:
-        assert centers.shape == (shape[1], features.shape[-1]), f"centers of shape {tuple(centers.shape)}"
-        assert any(centers is weights for weights in module.parameters()), "centers that are not the module's"
-    module.eval()
-    with torch.no_grad():
-        torch.testing.assert_close(
-            module(inputs[:1]), module(inputs)[:1], msg="features depend on the rest of the batch"
-        )
-        if backbone.objective == "next":
-            changed = inputs.clone()
-            changed[:, -1] = (inputs[:, -1] + 1) % shape[1]
-            assert torch.equal(module(changed)[:, :-1], module(inputs)[:, :-1]), "features look ahead"
-
-
-def seeded(backbone: Backbone, shape: Shape) -> nn.Module:
-    torch.manual_seed(0)
-    return backbone.build(shape)
 
 
 @pytest.mark.parametrize(("address", "shape"), CASES, ids=str)

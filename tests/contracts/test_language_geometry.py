@@ -19,7 +19,7 @@ from harmbench.meters import METERS
 from harmbench.meters import analogies as module
 from harmbench.meters.analogies import NAMES, OWN_PAIRS, covered, losses, read_pairs
 from harmbench.meters.embedding import geometry
-from tests.contracts.test_meters import measured, outcome
+from tests.support.outcomes import measured, outcome
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=25)
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import pytest
 
 from harmbench.report.formats import FORMATS, Column, Report, Section, Table
 from harmbench.report.formats.latex import escape, inline
-from tests.contracts.test_formats import RUNS, composed, table_report
+from tests.support.runs import RUNS, composed, table_report
 
 HOSTILE = [
     r"\input{/etc/passwd}",

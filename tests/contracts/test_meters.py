@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,63 +13,16 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torch import nn
 
-from harmbench.datasets import DATASETS
-from harmbench.meters import METERS, Flops, HeldOut, Outcome, Step, Validation, WarmUp, Watcher
-from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, EnergyReading, PhaseTotal, Protocol
+from harmbench.meters import METERS, Flops, Step, Validation, WarmUp, Watcher
+from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, PhaseTotal, Protocol
 from harmbench.runner.model import Classifier, build
-from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import DivergedError, Training
+from tests.support.outcomes import RNG, examined, measured, outcome
 from tests.support.samples import COUNTED, MODELLED, point, spec
+from tests.support.training import SPLITS, phase_timer
 
 EVERY = [pytest.param(meter, id=str(meter)) for meter in METERS.every_variant()]
-SPLITS = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
-RNG = np.random.default_rng(0)
 STEADY = settings(derandomize=True, deadline=None, max_examples=40)
-
-
-def outcome(**more) -> Outcome:
-    """What a trial of 100 steps of 0.05 s might have ended with."""
-    joules = {"cpu": 600.0, "gpu": 900.0, "ram": 60.0}
-    fields = {
-        "protocol": Protocol(steps=100, target=0.9),
-        "batch_size": 64,
-        "steps": 100,
-        "step_seconds": [0.05] * 100,
-        "batch_seconds": [0.005] * 100,
-        "warm_up": WarmUp(12, settled=True),
-        "curve": [point(50, accuracy=0.8), point(100, accuracy=0.92)],
-        "phases": [PhaseTotal(phase="train", seconds=6.0, joules=joules, windows=2)],
-        "energy_origins": COUNTED,
-        "best": point(100, accuracy=0.92),
-        "test_logits": torch.from_numpy(RNG.normal(size=(40, 4))).float(),
-        "test_targets": torch.from_numpy(RNG.integers(0, 4, 40)),
-        "token_bytes": None,
-        "batch_tokens": None,
-        "device_name": "NVIDIA H200",
-        "held_out": examined,
-        "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
-        **more,
-    }
-    logits, targets = fields["test_logits"].double(), fields["test_targets"]
-    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    return Outcome(**{"test_nll": nll, "test_hits": logits.argmax(-1) == targets, **fields})
-
-
-def examined(**more) -> HeldOut:
-    """Forty features of four classes."""
-    fields = {
-        "features": torch.from_numpy(RNG.normal(size=(40, 6))),
-        "targets": torch.arange(40) % 4,
-        "predicted": torch.from_numpy(RNG.integers(0, 4, size=40)),
-        "weights": torch.from_numpy(RNG.normal(size=(4, 6))),
-        "has_centers": True,
-    }
-    return HeldOut(**{**fields, **more})
-
-
-def measured(meter: str, found: Outcome, watcher: Watcher | None = None):
-    watcher = watcher or METERS.parse(meter).watcher()
-    return {measurement.name: measurement for measurement in watcher.measurements(found)}
 
 
 def train(
@@ -81,12 +32,8 @@ def train(
     torch.set_num_threads(1)
     trial = spec(distance, backbone=backbone, protocol={"steps": steps, "evaluations": 2, **protocol})
     model = build(trial, tuple(SPLITS.train_inputs.shape[1:]), SPLITS.num_classes)
-    Training(trial, model, SPLITS, watchers, ledger(), lambda step, steps: None).run()
+    Training(trial, model, SPLITS, watchers, phase_timer(), lambda step, steps: None).run()
     return model
-
-
-def ledger() -> PhaseTimer:
-    return PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
 
 
 # The contract.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.end_to_end.test_end_to_end import SUITE, harmbench
+from tests.support.commands import SUITE, harmbench
 
 RUN = ["run", "SUITE", "--out", "OUT"]
 # name: (arguments, changes to the suite, part of the line)

@@ -7,32 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from harmbench.results import store
-from harmbench.results.records import TrialRecord
-
-SUITE = """
-name: tiny
-question: Does it work?
-datasets: [digits]
-backbones: [mlp]
-metrics: [euclidean, "hamming[variant=gumbel]", "mahalanobis[variant=diagonal]"]
-losses: [cross_entropy, harmonic]
-seeds: 2
-protocol: {steps: 40, evaluations: 4, target: 0.5}
-idle_seconds: 0
-"""
-COMMAND = [sys.executable, "-m", "harmbench"]
-# What a trial took is not part of what it found.
-TIMED = ("second", "joules", "throughput", "memory", "wait", "warm_up")
+from tests.support.commands import SUITE, findings, harmbench, start, wait_until
 
 
 @pytest.fixture
@@ -53,38 +36,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "run"
 
 
-def harmbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # Where tests run in a shell's background, Ctrl-C is ignored, and would be by the run too.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-
-
 def wait_for_trials(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        path = folder / "trials.jsonl"
-        if path.exists() and path.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"no {count} trials; the run said: {process.communicate()[0]}")
-
-
-def findings(record: TrialRecord) -> dict[str, object]:
-    """Everything a trial found, without what it took."""
-    values = {m.name: m.value for m in record.measurements if not any(word in m.name for word in TIMED)}
-    curve = [(p.step, p.train_loss, p.validation_accuracy, p.validation_nll) for p in record.curve]
-    return {"status": record.status, "values": values, "curve": curve}
+    path = folder / "trials.jsonl"
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, process, f"{count} trials")
 
 
 def lines_by_trial(folder: Path) -> Counter[str]:

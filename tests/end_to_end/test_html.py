@@ -20,8 +20,8 @@ from harmbench.report.formats import FORMATS, Column, Report, Section, Table
 from harmbench.report.formats.html._plots import inline
 from harmbench.report.formats.html._tables import number, verdict_key
 from harmbench.report.formats.html._verdicts import decided, tally
-from tests.contracts.test_formats import DECIDED, RUNS, composed
 from tests.support.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.support.runs import DECIDED, RUNS, composed
 
 VOID = {"meta", "input", "wbr", "link", "br", "img", "hr"}
 HOSTILE = (

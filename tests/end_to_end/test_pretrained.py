@@ -16,7 +16,7 @@ from harmbench.datasets import DATASETS, Dataset
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
 from harmbench.runner.model import build
 from harmbench.runner.targets import posed
-from tests.contracts.test_backbones import check
+from tests.support.backbones import check
 from tests.support.samples import spec
 
 import_torchvision()  # the library imports it

@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 
 from harmbench.results import store
-from tests.unit.test_store import fill
+from tests.support.folders import fill
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "reports").glob("example-*"))
 
 

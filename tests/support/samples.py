@@ -15,6 +15,7 @@ from harmbench.results.records import (
     TrialSpec,
 )
 from harmbench.runner.trial import TrialJob
+from tests.support.paths import DATA
 
 MODELLED = {
     "cpu": EnergyOrigin(method="model", scope="machine", detail="cpu_load, TDP 100 W"),
@@ -38,9 +39,9 @@ def spec(distance: str | None = "euclidean", loss: str = "harmonic", seed: int =
     return TrialSpec(distance=distance, loss=loss, seed=seed, protocol=protocol, **fields)
 
 
-def order_of(trial: TrialSpec, **more: Any) -> TrialJob:
+def job_of(trial: TrialSpec, **more: Any) -> TrialJob:
     """To run a trial on the processor, with joules from a model."""
-    fields = {"order": 0, "device": "cpu", "environment": "here", "data_dir": "data", "download": False, **more}
+    fields = {"order": 0, "device": "cpu", "environment": "here", "data_dir": str(DATA), "download": False, **more}
     return TrialJob(spec=trial, **{"energy_origins": MODELLED, **fields})
 
 

@@ -23,7 +23,7 @@ from harmbench.runner import batched_seeds, trial
 from harmbench.runner.model import build
 from harmbench.runner.run import in_stacks
 from harmbench.runner.stack import Stack, _of_head
-from tests.support.samples import order_of, spec
+from tests.support.samples import job_of, spec
 
 TOGETHER = 3
 TASK = "modular_addition[p=11]"
@@ -59,7 +59,7 @@ def a_spec(backbone="token_mlp", distance="euclidean", loss="harmonic", seed=0, 
 def run(specs, link=None, **more):
     """Records by seed of trials of one stack."""
     beside = [trial.Beside(spec=other, order=other.seed) for other in specs[1:]]
-    order = order_of(specs[0], order=specs[0].seed, beside=tuple(beside))
+    order = job_of(specs[0], order=specs[0].seed, beside=tuple(beside))
     return {record.spec.seed: record for record in batched_seeds.run_together(order, link or Joules(), **more)}
 
 
@@ -109,7 +109,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
     together = run([a_spec(backbone, distance, loss, seed, dataset, **protocol) for seed in (1, 2)])
     for seed in (1, 2):
         one = a_spec(backbone, distance, loss, seed, dataset, batched_seeds=1, **protocol)
-        alone = trial.run_trial(order_of(one), Joules())
+        alone = trial.run_trial(job_of(one), Joules())
         mine = together[seed]
         assert mine.sizes == alone.sizes
         for ours, theirs in zip(mine.curve, alone.curve, strict=True):

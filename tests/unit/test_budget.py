@@ -10,7 +10,7 @@ import pytest
 from harmbench.errors import OptionError
 from harmbench.planning.budget import Budget, Watch, incomplete, parse, taken
 from harmbench.results import store
-from tests.end_to_end.test_end_to_end import SUITE, harmbench
+from tests.support.commands import SUITE, harmbench
 from tests.support.samples import record, spec
 
 HEADS = ("euclidean", "cosine", "manhattan", "canberra")

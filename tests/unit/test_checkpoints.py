@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from harmbench.runner.checkpoints import Checkpoint
 from harmbench.runner.model import build
 from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import Trained, Training
-from tests.end_to_end.test_end_to_end import findings, harmbench, start
-from tests.support.samples import order_of, spec
+from tests.support.commands import findings, harmbench, start, wait_until
+from tests.support.paths import DATA
+from tests.support.samples import job_of, spec
 
 METERS_HERE = tuple(str(meter) for meter in METERS.every_variant())
 TASK = {"dataset": "modular_addition", "meters": METERS_HERE}
@@ -86,7 +86,7 @@ class Cut:
 
 def set_up(case: dict[str, Any], manager: Any = None) -> tuple[Training, Any, list[Watcher]]:
     trial = spec(**{"loss": "harmonic", **case, "protocol": {"evaluations": 3, **case.get("protocol", {})}})
-    splits = DATASETS.parse(trial.dataset).load(Path("data"), download=False, seed=0)
+    splits = DATASETS.parse(trial.dataset).load(DATA, download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
     ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
@@ -243,7 +243,7 @@ def test_what_is_damaged_or_foreign_is_set_aside_on_one_line(
 def test_a_state_that_does_not_fit_is_set_aside(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     trial = spec()
     checkpoints.save(tmp_path, trial.id, Checkpoint(3, "here", (), {"step": 3, "model": {}}))
-    order = order_of(trial, folder=str(tmp_path), checkpoint_seconds=60)
+    order = job_of(trial, folder=str(tmp_path), checkpoint_seconds=60)
     with pytest.raises(UsageError, match="the same command starts the trial anew"):
         trials.run_trial(order, trials.Link())
     assert "it does not fit the trial" in capfd.readouterr().err
@@ -310,10 +310,9 @@ def curves(record: TrialRecord) -> list[dict[str, Any]]:
 
 def wait_for_a_step(folder: Path, least: int, process: Any) -> None:
     """Until there is a checkpoint at that step or later."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        for path in (folder / "checkpoints").glob("*.json"):
-            if int(json.loads(path.read_text())["step"]) >= least:
-                return
-        time.sleep(0.01)
-    pytest.fail(f"no checkpoint; the run said: {process.communicate()[0]}")
+
+    def is_there() -> bool:
+        paths = (folder / "checkpoints").glob("*.json")
+        return any(int(json.loads(path.read_text())["step"]) >= least for path in paths)
+
+    wait_until(is_there, process, f"checkpoint at step {least}")

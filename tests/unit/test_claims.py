@@ -253,21 +253,73 @@ def test_survivors_support_nothing():
     assert verdict.verdict == "refuted"
 
 
-def test_a_collapsed_head_counts_for_nothing():
-    low = [
+def with_geometry(records, collapsed=()):
+    """Adds a geometry score, far higher for distance heads, and whether each trial collapsed: those of some heads."""
+    return [
         t.but(
             measurements=(
                 *t.measurements,
                 Measurement.of("pca_variance_2", 0.9 if t.spec.distance else 0.3 + t.spec.seed / 1000, "1", "neither"),
+                Measurement.of("collapsed", float(t.spec.distance in collapsed), "1", "lower"),
             )
         )
-        for t in trials({("cosine", "digits"): -0.4})
+        for t in records
     ]
-    asked = {"measure": "pca_variance_2", "direction": "higher"}
-    free, guarded = judge([claim(**asked), claim(**asked, accuracy_within=0.02)], low)
+
+
+GEOMETRY = {"measure": "pca_variance_2"}
+
+
+def test_a_head_far_behind_in_accuracy_counts_for_nothing():
+    low = with_geometry(trials({("cosine", "digits"): -0.4}))
+    wanted = {**GEOMETRY, "direction": "higher"}
+    free, guarded = judge([claim(**wanted), claim(**wanted, accuracy_within=0.02)], low)
     assert free.verdict == "supported"
     assert guarded.verdict == "not decided"
     assert "accuracy is 40 points behind" in guarded.reason
+
+
+@pytest.mark.parametrize(
+    ("head", "direction", "verdict", "whose"),
+    [("cosine", "higher", "supported", "its"), (None, "lower", "refuted", "the baseline's")],
+    ids=["candidate", "baseline"],
+)
+def test_a_collapsed_head_counts_for_nothing(head, direction, verdict, whose):
+    """A collapsed candidate wins nothing and a collapsed baseline refutes nothing, however clear the difference."""
+    asked = [claim(**GEOMETRY, direction=direction)]
+    (well,) = judge(asked, with_geometry(trials(SAME)))
+    assert well.verdict == verdict, "the difference decides nothing even without a collapse"
+    (collapsed,) = judge(asked, with_geometry(trials(SAME), collapsed=(head,)))
+    assert collapsed.verdict == "not decided"
+    assert f"{SEEDS} of {whose} trials collapsed" in collapsed.reason
+
+
+def test_one_collapsed_trial_is_enough():
+    asked = [claim(**GEOMETRY, direction="higher")]
+    records = with_geometry(trials(SAME))
+    *rest, last = records
+    assert last.spec.distance
+    values = tuple(
+        Measurement.of("collapsed", 1.0, "1", "lower") if m.name == "collapsed" else m for m in last.measurements
+    )
+    (verdict,) = judge(asked, [*rest, last.but(measurements=values)])
+    assert verdict.verdict == "not decided"
+    assert "1 of its trials collapsed" in verdict.reason
+
+
+def test_a_head_at_chance_counts_as_collapsed():
+    """Without the measure `collapsed`, a test accuracy at chance shows the collapse."""
+    records = []
+    for trial in trials(SAME):
+        accuracy, geometry = (0.1, 0.9) if trial.spec.distance else (0.9, 0.3)
+        values = (
+            Measurement.of("test_accuracy", accuracy, "1", "higher"),
+            Measurement.of("pca_variance_2", geometry + trial.spec.seed / 1000, "1", "neither"),
+        )
+        records.append(trial.but(sizes={"test": 10000, "classes": 10}, measurements=values))
+    (verdict,) = judge([claim(**GEOMETRY, direction="higher")], records)
+    assert verdict.verdict == "not decided"
+    assert f"{SEEDS} of its trials collapsed" in verdict.reason
 
 
 # Times to a target.

@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
+import psutil
 import pytest
 import torch
 from codecarbon.core.units import Energy, Power
@@ -30,9 +32,13 @@ from harmbench.energy.codecarbon import (
 from harmbench.errors import DeviceError, MeasurementError
 from harmbench.executors import LocalExecutor
 from harmbench.results.records import COMPONENTS, EnergyReading
+from tests.support.commands import HANGS_AFTER
 from tests.support.machines import FakeNvml
 
 WATTS = 100.0
+READING = 2.0**-10  # seconds that a reading of known hardware takes; with ROUND, exact in binary
+ROUND = 2.0**-5  # seconds between two rounds of readings
+THREADS = 4
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +48,37 @@ def source():
         yield opened
 
 
-class KnownCpu(CPU):
-    """A processor of constant power, which remembers how many seconds it was billed for."""
+class Clock:
+    """Stands in for the module `time`, for CodeCarbon and for us; nothing but `sleep` lets its time pass."""
 
     def __init__(self) -> None:
-        self._mode, self._model, self._tdp, self.seconds = "constant", "known", WATTS, 0.0
+        self._now, self._lock = 1000.0, threading.Lock()
+
+    def perf_counter(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+
+
+class KnownCpu(CPU):
+    """A processor of constant power. A reading of it takes `READING` seconds of its clock.
+
+    Args:
+        clock: whose time passes while it is read.
+        meeting: where the threads of `bombard` wait for each other within a reading, if they are to.
+    """
+
+    def __init__(self, clock: Clock, meeting: threading.Barrier | None = None) -> None:
+        self._mode, self._model, self._tdp = "constant", "known", WATTS
+        self._clock, self._meeting = clock, meeting
 
     def measure_power_and_energy(self, last_duration: float) -> tuple[Power, Energy]:
-        time.sleep(0.001)  # long enough for another reading to get in between
-        self.seconds += last_duration
+        self._clock.sleep(READING)
+        time.sleep(0)  # another thread may go on here
+        if self._meeting and threading.current_thread().name == "bombard":
+            self._meeting.wait(HANGS_AFTER)
         return Power.from_watts(WATTS), Energy.from_energy(kWh=WATTS * last_duration / 3.6e6)
 
     def monitor_power(self) -> None:
@@ -58,32 +86,50 @@ class KnownCpu(CPU):
 
 
 @pytest.fixture
-def known(source, monkeypatch):
-    """The tracker over a processor of known power."""
-    hardware = KnownCpu()
-    monkeypatch.setattr(source._tracker, "_hardware", [hardware])
+def clock(source, monkeypatch):
+    """A clock of our own for the tracker."""
+    made = Clock()
+    with source._tracker.reading:
+        monkeypatch.setattr("codecarbon.emissions_tracker.time", made)
+        monkeypatch.setattr("harmbench.energy.codecarbon.time", made)
+        monkeypatch.setattr(source._tracker, "_last_measured_time", made.perf_counter())
+    return made
+
+
+def read_by(source, hardware, monkeypatch):
+    """The tracker over other hardware."""
+    with source._tracker.reading:
+        monkeypatch.setattr(source._tracker, "_hardware", [hardware])
     source.read()
     return source
 
 
-def bombard(source, rounds: int, threads: int = 4) -> float:
-    """Read at the same instants, as trials do and as the tracker's timer does; joules that passed, over those spent."""
-    gate = threading.Barrier(threads)
+@pytest.fixture
+def known(source, clock, monkeypatch):
+    """The tracker over a processor of known power."""
+    return read_by(source, KnownCpu(clock), monkeypatch)
+
+
+def bombard(source, clock: Clock, rounds: int) -> float:
+    """Read at the same instants, as trials do and as the tracker's timer does; seconds billed, over those that passed.
+
+    The seconds that readings take are not among those that passed.
+    """
+    gate = threading.Barrier(THREADS, action=lambda: clock.sleep(ROUND))
 
     def read_together(read: Callable[[], object]) -> None:
         for _ in range(rounds):
-            time.sleep(0.02)
-            gate.wait()
+            gate.wait(HANGS_AFTER)
             read()
 
-    ways = [source.read, source._tracker._measure_power_and_energy] * (threads // 2)
-    readers = [threading.Thread(target=read_together, args=(way,)) for way in ways]
-    begin, before = time.perf_counter(), source.read().joules["cpu"]
+    ways = [source.read, source._tracker._measure_power_and_energy] * (THREADS // 2)
+    readers = [threading.Thread(target=read_together, args=(way,), name="bombard") for way in ways]
+    before = source.read().joules["cpu"]
     for reader in readers:
         reader.start()
     for reader in readers:
         reader.join()
-    return (source.read().joules["cpu"] - before) / (WATTS * (time.perf_counter() - begin))
+    return (source.read().joules["cpu"] - before) / (WATTS * ROUND * rounds)
 
 
 def test_counters_never_run_backwards(source):
@@ -93,21 +139,20 @@ def test_counters_never_run_backwards(source):
     assert readings[-1]["ram"] > readings[0]["ram"]
 
 
-def test_joules_are_power_times_time(known):
-    begin, before = time.perf_counter(), known.read().joules["cpu"]
-    time.sleep(0.2)
-    spent = known.read().joules["cpu"] - before
-    assert 0.19 < spent / WATTS < time.perf_counter() - begin
+def test_joules_are_power_times_time(known, clock):
+    before = known.read().joules["cpu"]
+    clock.sleep(0.2)
+    assert known.read().joules["cpu"] - before == pytest.approx(0.2 * WATTS)
 
 
-def test_readings_from_several_threads_count_once(known):
-    # A reading's own duration is nobody's.
-    assert 0.1 < bombard(known, rounds=40) < 1.02
+def test_readings_from_several_threads_count_once(known, clock):
+    assert bombard(known, clock, rounds=200) == pytest.approx(1.0)
 
 
-def test_readings_that_are_not_serialized_are_caught(known, monkeypatch):
-    monkeypatch.setattr(type(known._tracker), "reading", NoLock())
-    assert bombard(known, rounds=20) > 1.3
+def test_readings_that_are_not_serialized_are_caught(source, clock, monkeypatch):
+    unlocked = read_by(source, KnownCpu(clock, threading.Barrier(THREADS)), monkeypatch)
+    monkeypatch.setattr(type(source._tracker), "reading", NoLock())
+    assert bombard(unlocked, clock, rounds=20) > 1.3
 
 
 class NoLock:
@@ -116,16 +161,15 @@ class NoLock:
     def __exit__(self, *error: object) -> None: ...
 
 
-def test_two_trackers_count_the_same_hardware_twice(known):
+def test_two_trackers_count_the_same_hardware_twice(known, clock):
     # So an executor with several devices, each with its tracker, must not add up what they say of the processor.
     with CodeCarbonSource() as second:
-        second._tracker._hardware = [KnownCpu()]
+        second._tracker._hardware = [KnownCpu(clock)]
         second.read()
-        begin = time.perf_counter()
         before = [each.read().joules["cpu"] for each in (known, second)]
-        time.sleep(0.2)
+        clock.sleep(10.0)
         spent = [each.read().joules["cpu"] - was for each, was in zip((known, second), before, strict=True)]
-        assert 2 * 0.19 < sum(spent) / WATTS < 2 * (time.perf_counter() - begin)
+    assert sum(spent) / WATTS == pytest.approx(2 * 10.0, rel=0.01)  # and a little for the readings of the other
 
 
 def test_several_devices_leave_the_shared_components_out():
@@ -355,41 +399,53 @@ def test_a_long_window_has_its_own_load():
     assert meter.percent() == pytest.approx(50.0)
 
 
-def test_the_load_is_codecarbons_over_long_windows(source):
+def test_the_load_is_codecarbons_over_long_windows(monkeypatch):
     from codecarbon.external.hardware import SystemCPULoadMeter
 
-    ours, theirs = SteadyLoad(), SystemCPULoadMeter()
+    now, real = [1000.0], psutil.cpu_times()
+
+    def cpu_times() -> Any:
+        """A load of 30 %: some of it a guest's, which Linux counts among the user's too."""
+        zero = dict.fromkeys(real._fields, 0.0)
+        spent = {"user": 0.2, "system": 0.1, "idle": 0.6, "iowait": 0.1, "guest": 0.05}
+        known = {name: share * now[0] for name, share in spent.items() if name in zero}
+        return type(real)(**{**zero, **known})
+
+    monkeypatch.setattr(psutil, "cpu_times", cpu_times)
+    ours, theirs = SteadyLoad(clock=lambda: now[0]), SystemCPULoadMeter()
     theirs.reset()
-    time.sleep(0.7)
-    assert ours.percent() == pytest.approx(theirs.percent(), abs=5)
+    now[0] += 0.7
+    assert ours.percent() == pytest.approx(theirs.percent())
+    assert ours.percent() == pytest.approx(30.0)
 
 
-def test_the_time_that_readings_take_is_billed():
+def test_the_time_that_readings_take_is_billed(clock):
     class Slow:
         def __init__(self) -> None:
             self.billed = 0.0
 
         def measure_power_and_energy(self, last_duration: float) -> None:
             self.billed += last_duration
-            time.sleep(0.002)
+            clock.sleep(READING)
 
-    hardware, began = Slow(), time.perf_counter()
+    hardware = Slow()
     _keep_own_clock(hardware)
     for _ in range(50):
         hardware.measure_power_and_energy(last_duration=0.0)
-    assert hardware.billed > 0.9 * (time.perf_counter() - began - 0.002)
+    assert hardware.billed == 49 * READING, "all but the last reading, which the next one will bill"
 
 
-def test_the_tracker_bills_all_time(source):
-    begin, before = time.perf_counter(), source.read().joules["ram"]
+def test_the_tracker_bills_all_time(source, clock, monkeypatch):
+    hardware = KnownCpu(clock)
+    _keep_own_clock(hardware)
+    read_by(source, hardware, monkeypatch)
+    began, before = clock.perf_counter(), source.read().joules["cpu"]
     for _ in range(300):
         source.read()
-    after, end = source.read().joules["ram"], time.perf_counter()
-    begin_slow = end - begin
-    time.sleep(0.3)
-    rest = source.read().joules["ram"] - after
-    watts = rest / (time.perf_counter() - end)
-    assert (after - before) / begin_slow == pytest.approx(watts, rel=0.05)
+    clock.sleep(ROUND)
+    passed = clock.perf_counter() - began
+    spent = source.read().joules["cpu"] - before
+    assert spent == pytest.approx(WATTS * passed, rel=0.01)  # the tracker's own timer may read once more
 
 
 # What readings stand for.
@@ -397,7 +453,7 @@ def test_the_tracker_bills_all_time(source):
 
 def known_cpu(mode: str) -> KnownCpu:
     """A processor of known power that CodeCarbon reads in this way."""
-    hardware = type("CPU", (KnownCpu,), {})()
+    hardware = type("CPU", (KnownCpu,), {})(Clock())
     hardware._mode = mode
     return hardware
 

@@ -20,7 +20,7 @@ from harmbench.results import store
 from harmbench.results.records import EnergyReading, InvocationRecord, TrialRecord
 from harmbench.runner import trial as trials
 from tests.support.machines import Machine, Scripted
-from tests.support.samples import order_of, spec
+from tests.support.samples import job_of, spec
 
 WINDOW_S = 8.0  # every window of a trial here
 TRAIN_S = 3 * WINDOW_S
@@ -74,7 +74,7 @@ def run_trial(machine: Machine, source: Instruments, monkeypatch, seed: int = 0,
             return source.read()
 
     trial = spec(seed=seed, meters=("quality", "convergence", "energy"))
-    order = order_of(trial, order=seed, energy_origins=source.origins(), invocation="call")
+    order = job_of(trial, order=seed, energy_origins=source.origins(), invocation="call")
     threads = torch.get_num_threads()
     try:
         return trials.run_trial(order, Link(), clock=machine.clock)

@@ -8,7 +8,7 @@ import pytest
 
 from harmbench.planning.estimate import Group, Probe, Range, Surroundings, estimate, group_of
 from harmbench.results.records import PhaseTotal
-from tests.end_to_end.test_end_to_end import SUITE, harmbench
+from tests.support.commands import SUITE, harmbench
 from tests.support.samples import point, record, spec
 
 GROUP = Group("digits", "mlp", "distance head")

@@ -18,7 +18,7 @@ from harmbench.nn.heads import DistanceHead, LinearHead, Objective
 from harmbench.nn.kernels import build, native
 from harmbench.runner import trial as trials
 from harmbench.runner.model import Classifier
-from tests.support.samples import order_of, spec
+from tests.support.samples import job_of, spec
 
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()]
 MAPPED = ["mahalanobis[variant=diagonal]", "hamming[threshold=0.3]", "hamming[variant=hard]"]
@@ -208,7 +208,7 @@ def test_other_losses_and_heads_say_what_they_run() -> None:
 
 
 def test_a_trial_records_what_ran() -> None:
-    order = order_of(spec("cosine"))
+    order = job_of(spec("cosine"))
     assert trials.run_trial(order, trials.Link()).kernels["head and loss"].startswith(ONE_CALL)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,9 +22,9 @@ from harmbench.results.records import Measurement
 from harmbench.runner import trial as trials
 from harmbench.runner.model import build, derived_seed
 from harmbench.runner.train import Training, predict
-from tests.contracts.test_meters import ledger
-from tests.support.samples import point, record, spec
-from tests.unit.test_training import an_order
+from tests.support.paths import DATA
+from tests.support.samples import job_of, point, record, spec
+from tests.support.training import phase_timer
 
 STEPS = {"steps": 60, "evaluations": 6, "weight_decay": 0.5, "lr": 0.01}
 SUITE = {
@@ -64,10 +63,10 @@ def test_a_first_passage_would_be_caught():
 
 def watched_training():
     trial = spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS)
-    splits = DATASETS.parse("modular_addition").load(Path("data"), False, derived_seed(trial, "share"))
+    splits = DATASETS.parse("modular_addition").load(DATA, False, derived_seed(trial, "share"))
     model = build(trial, splits.input_shape, splits.num_classes)
     watcher = METERS.parse("grokking[threshold=0.1]").watcher()
-    trained = Training(trial, model, splits, [watcher], ledger(), lambda step, steps: None).run()
+    trained = Training(trial, model, splits, [watcher], phase_timer(), lambda step, steps: None).run()
     return trial, splits, model, watcher, trained
 
 
@@ -96,7 +95,7 @@ def test_grokking_watches_a_real_training():
 def test_a_trial_records_structure_and_grokking():
     meters = ("quality", "grokking", "structure")
     run = trials.run_trial(
-        an_order(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters)),
+        job_of(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters)),
         trials.Link(),
     )
     assert 0 < run.value("embedding_variance_2") < 1

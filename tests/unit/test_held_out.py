@@ -17,8 +17,8 @@ from harmbench.runner import trial as trials
 from harmbench.runner.held_out import analyze, count_flops, distance_flops, spread_sample
 from harmbench.runner.model import build
 from harmbench.runner.train import predict
-from tests.support.samples import spec
-from tests.unit.test_training import SHAPE, SPLITS, an_order, copied, equal
+from tests.support.samples import job_of, spec
+from tests.support.training import SHAPE, SPLITS, copied, equal
 
 METERS = ("quality", "gradient_stability", "throughput", "memory", "representation")
 
@@ -67,7 +67,7 @@ def test_every_stage_is_booked_and_the_phases_are_the_whole_trial(monkeypatch):
         return found
 
     monkeypatch.setattr(trials, "warm_up", warm_up_then_slow_first_step)
-    record = trials.run_trial(an_order(spec(meters=METERS)), trials.Link(), clock)
+    record = trials.run_trial(job_of(spec(meters=METERS)), trials.Link(), clock)
     assert {phase.phase: phase.seconds for phase in record.phases} == BOOKED
     assert record.wall_seconds == sum(STAGES.values())
 
@@ -75,7 +75,7 @@ def test_every_stage_is_booked_and_the_phases_are_the_whole_trial(monkeypatch):
 @pytest.mark.parametrize("protocol", [{}, {"lr": 1e30, "optimizer": "sgd"}], ids=["ok", "diverged"])
 def test_phases_add_up_to_the_wall_time_of_a_real_trial(protocol):
     start = time.perf_counter()
-    record = trials.run_trial(an_order(spec(None, "cross_entropy", meters=METERS, protocol=protocol)), trials.Link())
+    record = trials.run_trial(job_of(spec(None, "cross_entropy", meters=METERS, protocol=protocol)), trials.Link())
     wall = time.perf_counter() - start
     booked = sum(phase.seconds for phase in record.phases)
     assert booked == pytest.approx(wall, rel=0.02)
@@ -115,15 +115,15 @@ def test_what_is_examined_is_what_is_predicted(backbone, distance):
 def test_nothing_is_examined_unless_a_meter_asks_and_then_once(monkeypatch):
     looked = []
     monkeypatch.setattr(trials, "analyze", lambda *rest: looked.append(rest) or analyze(*rest))
-    trials.run_trial(an_order(spec(meters=("quality", "memory"))), trials.Link())
+    trials.run_trial(job_of(spec(meters=("quality", "memory"))), trials.Link())
     assert looked == []
-    trials.run_trial(an_order(spec(meters=("representation", "quality"))), trials.Link())
+    trials.run_trial(job_of(spec(meters=("representation", "quality"))), trials.Link())
     assert len(looked) == 1
 
 
 def test_examining_chooses_nothing():
-    without = trials.run_trial(an_order(spec()), trials.Link())
-    watched = trials.run_trial(an_order(spec(meters=("quality", *METERS[1:]))), trials.Link())
+    without = trials.run_trial(job_of(spec()), trials.Link())
+    watched = trials.run_trial(job_of(spec(meters=("quality", *METERS[1:]))), trials.Link())
     assert [p.validation_nll for p in without.curve] == [p.validation_nll for p in watched.curve]
     assert without.value("test_nll") == watched.value("test_nll")
 
@@ -188,7 +188,7 @@ def test_warm_up_goes_on_until_the_step_time_settles(monkeypatch):
 
 
 def test_the_machine_is_watched(monkeypatch):
-    record = trials.run_trial(an_order(spec()), trials.Link())
+    record = trials.run_trial(job_of(spec()), trials.Link())
     assert record.machine.before > 0
     assert record.machine.after > 0
     busy, own = iter([100.0, 130.0]), iter([10.0, 25.0])

@@ -54,7 +54,7 @@ from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, Tri
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, run_trial
-from tests.support.samples import order_of, record, spec
+from tests.support.samples import job_of, record, spec
 
 EVERY = [pytest.param(plot, id=plot.name) for plot in PLOTS.every_variant()]
 CONTENT = {
@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
             for order, trial in enumerate(planned.trials):
                 opened.append(
                     run_trial(
-                        order_of(
+                        job_of(
                             trial,
                             order=order,
                             energy_origins=dict.fromkeys(COMPONENTS, EnergyOrigin(method="missing")),

@@ -13,7 +13,7 @@ from harmbench.errors import RunFolderError
 from harmbench.report.formats import Report
 from harmbench.results.records import SCHEMA_VERSION
 from harmbench.results.store import RunData
-from tests.contracts.test_formats import RUN, run_of
+from tests.support.runs import RUN, run_of
 from tests.support.samples import record, spec
 
 ACCURACIES = {  # by backbone and head, three seeds each

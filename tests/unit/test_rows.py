@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harmbench.meters.quality import _QualityWatcher
 from harmbench.results.records import Curve, EnergyFacts, Measurement, TrialRecord
 from harmbench.runner.trial import Link, run_trial
-from tests.support.samples import order_of, record, spec
+from tests.support.samples import job_of, record, spec
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 FACTS = EnergyFacts(component="cpu", method="model", scope="machine", period_s=0.5)
@@ -91,6 +91,6 @@ def test_a_record_that_would_be_read_as_another_is_refused(fields):
 def test_a_meter_that_gives_no_number_fails_its_trial(monkeypatch):
     wrong = Measurement(name="test_accuracy", value=math.nan, unit="1", better="higher")
     monkeypatch.setattr(_QualityWatcher, "measurements", lambda self, outcome: [wrong])
-    order = order_of(spec(meters=("quality",), protocol={"steps": 3}))
+    order = job_of(spec(meters=("quality",), protocol={"steps": 3}))
     with pytest.raises(ValueError, match="test_accuracy: a missing value has origin 'missing'"):
         run_trial(order, Link())

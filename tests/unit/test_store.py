@@ -14,22 +14,11 @@ import pytest
 from harmbench.errors import RunFolderError
 from harmbench.results.records import Measurement, TrialRecord
 from harmbench.results.store import RunStore, latest, planned, read
+from tests.support.folders import HEADER, fill, opened
+from tests.support.paths import ROOT
 from tests.support.samples import record, spec
 
-HEADER = {"suite": {"name": "smoke"}, "planned": 4, "excluded": []}
 ODD = {"seventh": 1 / 7, "tiny": 5e-324, "huge": 1.7976931348623157e308, "negative zero": -0.0}
-
-
-def opened(folder: Path, key: str = "key"):
-    return RunStore.open(folder, key, HEADER)
-
-
-def fill(folder: Path, count: int, start: int = 0) -> list:
-    records = [record(spec(seed=seed), order=seed) for seed in range(start, start + count)]
-    with opened(folder) as store:
-        for each in records:
-            store.append(each)
-    return records
 
 
 @pytest.fixture
@@ -294,7 +283,7 @@ def test_no_runs_have_no_latest(tmp_path):
 
 
 def test_a_run_of_an_older_schema_still_reads():
-    run = read(Path(__file__).parents[2] / "reports" / "example-vision")
+    run = read(ROOT / "reports" / "example-vision")
     assert run.unreadable_lines == 0
     assert len(run.trials) == run.planned > 0
     assert {type(trial.wall_seconds) for trial in run.trials if trial.schema_version == 1} <= {type(None)}

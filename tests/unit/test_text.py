@@ -18,7 +18,7 @@ from harmbench.runner.model import build
 from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.targets import IGNORED, asking, masked, posed
 from harmbench.runner.train import Training, predict
-from tests.contracts.test_meters import measured, outcome
+from tests.support.outcomes import measured, outcome
 from tests.support.samples import spec
 
 WORDS = ("alpha", "beta", "gamma", "déjà", "vu", "€", "日本語", "\t", "\n")

@@ -17,7 +17,7 @@ from harmbench.report.formats import Report
 from harmbench.report.time_to_target import said
 from harmbench.results.records import Measurement, Protocol, TrialRecord
 from harmbench.runner.train import Trained
-from tests.contracts.test_formats import run_of
+from tests.support.runs import run_of
 from tests.support.samples import MODELLED, point, record, spec
 
 LOSSES = {None: (5.0, 5.1, 5.2), "cosine": (4.8, 4.88, 5.01), "manhattan": (6.0, 6.2, 6.1)}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,16 +13,15 @@ from hypothesis import strategies as st
 
 from harmbench.datasets import DATASETS, Splits
 from harmbench.nn.losses import LOSSES
-from harmbench.results.records import EnergyReading, Protocol
+from harmbench.results.records import Protocol
 from harmbench.runner import trial as trials
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.model import build, count_features, derived_seed, learning_rate, optimizer_for
-from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.train import DivergedError, Trained, Training, evaluation_steps, predict, warm_up
-from tests.support.samples import MODELLED, point, spec
+from tests.support.paths import DATA
+from tests.support.samples import job_of, point, spec
+from tests.support.training import SHAPE, SPLITS, copied, equal, phase_timer
 
-SPLITS = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
-SHAPE = (1, 8, 8)
 STEADY = settings(derandomize=True, deadline=None, max_examples=60)
 SIZES = {"train_size": st.integers(1, 60), "batch_size": st.integers(1, 80), "steps": st.integers(0, 60)}
 
@@ -36,16 +33,7 @@ def _one_thread():
 
 def training(trial=None, model=None, splits: Splits = SPLITS) -> Training:
     trial = trial or spec()
-    ledger = PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
-    return Training(trial, model or build(trial, SHAPE, 10), splits, [], ledger, lambda step, steps: None)
-
-
-def copied(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def equal(one, other) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return Training(trial, model or build(trial, SHAPE, 10), splits, [], phase_timer(), lambda step, steps: None)
 
 
 # Order.
@@ -272,7 +260,7 @@ def test_a_distance_head_learns_modular_addition(tied):
     backbone = f"token_mlp[tied={tied}]"
     protocol = {"steps": 800, "batch_size": 128, "lr": 0.01, "optimizer": "adamw", "weight_decay": 0.01}
     trial = spec(dataset="modular_addition", backbone=backbone, protocol=protocol)
-    splits = DATASETS.parse("modular_addition").load(Path("data"), download=False, seed=0)
+    splits = DATASETS.parse("modular_addition").load(DATA, download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
     assert training(trial, model, splits).run().curve[-1].validation_accuracy > 0.9
     assert (model.head.weight is model.backbone.embedding.weight) == tied
@@ -360,12 +348,6 @@ def test_prediction_puts_the_mode_back_and_comes_in_blocks(was_training):
     torch.testing.assert_close(logits, copy.deepcopy(model).eval()(inputs).detach())
 
 
-def an_order(trial) -> trials.TrialJob:
-    return trials.TrialJob(
-        spec=trial, order=0, device="cpu", environment="here", data_dir="data", download=False, energy_origins=MODELLED
-    )
-
-
 def test_the_test_part_is_read_once(monkeypatch):
     looked_at = []
 
@@ -377,16 +359,16 @@ def test_the_test_part_is_read_once(monkeypatch):
     monkeypatch.setattr("harmbench.runner.train.predict", counting)
     splits = SPLITS._replace(test_inputs=SPLITS.test_inputs[:100], test_targets=SPLITS.test_targets[:100])
     monkeypatch.setattr(trials, "load", lambda order: splits)
-    record = trials.run_trial(an_order(spec()), trials.Link())
+    record = trials.run_trial(job_of(spec()), trials.Link())
     assert record.status == "ok"
     assert looked_at == [359, 359, 359, 359, 100]  # warm-up, three validations, one test
 
 
 def test_the_test_part_changes_nothing_before_the_test(monkeypatch):
-    clean = trials.run_trial(an_order(spec()), trials.Link())
+    clean = trials.run_trial(job_of(spec()), trials.Link())
     hidden = SPLITS._replace(test_inputs=torch.full_like(SPLITS.test_inputs, math.nan))
     monkeypatch.setattr(trials, "load", lambda order: hidden)
-    blind = trials.run_trial(an_order(spec()), trials.Link())
+    blind = trials.run_trial(job_of(spec()), trials.Link())
     learned = [
         [(p.step, p.train_loss, p.validation_accuracy, p.validation_nll) for p in r.curve] for r in (clean, blind)
     ]
@@ -407,7 +389,7 @@ def test_the_selected_state_is_the_one_that_is_tested():
 
     last = nll()
     model.load_state_dict(trained.best_state)
-    tested = trials.run_trial(an_order(trial), trials.Link()).value("test_nll")
+    tested = trials.run_trial(job_of(trial), trials.Link()).value("test_nll")
     assert tested == pytest.approx(nll(), rel=1e-6)
     assert tested != pytest.approx(last, rel=1e-6)
 
@@ -415,7 +397,7 @@ def test_the_selected_state_is_the_one_that_is_tested():
 def test_a_diverged_trial_is_a_result(monkeypatch):
     trial = spec(meters=("quality", "gradient_stability"))
     monkeypatch.setattr(trials, "load", lambda order: spoiled(4, trial))
-    record = trials.run_trial(an_order(trial), trials.Link())
+    record = trials.run_trial(job_of(trial), trials.Link())
     assert (record.status, record.reason) == ("diverged", "loss nan at step 4")
     assert record.value("nonfinite_step_share") == 1 / 4, "steps after the end of the trial count"
     assert record.value("clipped_step_share") is None

@@ -47,13 +47,17 @@ class TradeoffPanel(Record):
 
     @property
     def front(self) -> tuple[Mark, ...]:
-        """Sound heads that no other sound head beats in both means, cheapest first."""
+        """Valid heads that no other valid head dominates, cheapest first.
+
+        A head dominates another if it is at least as good in both means and better in one. Equal heads do not.
+        """
         ranked = sorted((m for m in self.marks if not m.unsound), key=lambda m: (m.cost, -m.quality))
-        found: list[Mark] = []
+        front: list[Mark] = []
         for m in ranked:
-            if not found or m.quality > found[-1].quality:
-                found.append(m)
-        return tuple(found)
+            is_tie = bool(front) and (m.cost, m.quality) == (front[-1].cost, front[-1].quality)
+            if not front or is_tie or m.quality > front[-1].quality:
+                front.append(m)
+        return tuple(front)
 
 
 class Tradeoff(Figure):
