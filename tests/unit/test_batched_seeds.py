@@ -296,7 +296,10 @@ class Dropout(torch.nn.Module):
         return self.layers(inputs)
 
 
-@pytest.mark.parametrize(("distance", "loss"), [(None, "cross_entropy"), ("euclidean", "harmonic")])
+@pytest.mark.parametrize(
+    ("distance", "loss"),
+    [(None, "cross_entropy"), ("euclidean", "harmonic"), ("hamming[variant=gumbel]", "harmonic")],  # the last draws
+)
 @pytest.mark.parametrize("was_training", [True, False])
 def test_validation_of_a_group_is_the_prediction_of_each_model(distance, loss, was_training):
     specs = [a_spec("mlp[hidden=32]", distance, loss, seed, "digits") for seed in range(GROUP)]
