@@ -48,8 +48,9 @@ from harmbench.runner import head_benchmark
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.train import Training, evaluation_steps
-from harmbench.runner.trial import settle
+from harmbench.runner.single_learner import SingleLearner
+from harmbench.runner.training import Training, evaluation_steps
+from harmbench.runner.trial import configure_process
 
 HEADS: tuple[tuple[str | None, str], ...] = ((None, "cross_entropy"), ("euclidean", "harmonic"))
 THREADS = (1, 2)
@@ -148,13 +149,16 @@ def by_harmbench(
     trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading], clock: Clock
 ) -> Windows:
     """The same through harmbench, with the trial's meters."""
-    ledger = PhaseTimer(clock, read_energy, lambda: None)
+    phases = PhaseTimer(clock, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    spent = 0.0
-    for point in Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).windows():
-        yield point.train_seconds - spent
-        spent = point.train_seconds
-    ledger.close()
+    learner = SingleLearner([trial], [model], [splits])
+    training = Training(learner, {0: watchers}, phases, lambda _step, _steps: None)
+    earlier = 0.0
+    for _ in training.windows():
+        seconds = training.trained[0].curve[-1].train_seconds
+        yield seconds - earlier
+        earlier = seconds
+    phases.close()
 
 
 def compare(
@@ -173,7 +177,7 @@ def compare(
         device_kind="cpu",
         versions={},
     )
-    settle(trial, torch.device("cpu"))
+    configure_process(trial.protocol, torch.device("cpu"))
     start, unmetered = build(trial, (1, 8, 8), 10), trial.but(meters=())
     with instruments_for(["cpu"]) as source:
         ways: dict[str, Callable[[Classifier], Windows]] = {

@@ -29,8 +29,8 @@ from harmbench.registry import split_names
 from harmbench.results.records import TrialSpec
 from harmbench.runner import head_benchmark
 from harmbench.runner.model import build, optimizer_for
-from harmbench.runner.train import training_step
-from harmbench.runner.trial import settle
+from harmbench.runner.single_learner import training_step
+from harmbench.runner.trial import configure_process
 
 HEADS = "euclidean,cosine,manhattan,chebyshev,canberra,mahalanobis[variant=diagonal]"
 TURN = 10  # steps
@@ -100,7 +100,7 @@ class Trainee:
 
 def measure(backbone: str, heads: Sequence[str], kernels: Sequence[str], seconds: float) -> Iterator[Speed]:
     """Speeds of these heads on this backbone, the linear head's first."""
-    settle(trial(backbone, None), torch.device("cpu"))
+    configure_process(trial(backbone, None).protocol, torch.device("cpu"))
     splits = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
     linear = Trainee(trial(backbone, None), splits, "auto")
     trainees = [linear, *(Trainee(trial(backbone, head), splits, form) for form in kernels for head in heads)]

@@ -141,7 +141,7 @@ class _Probing:
             return {
                 "spec": short[0].to_plain(),
                 "order": 0,
-                "beside": [{"spec": own.to_plain(), "order": 0} for own in short[1:]],
+                "siblings": [{"spec": own.to_plain(), "order": 0} for own in short[1:]],
                 "device": device,
                 "environment": "",
                 "data_dir": str(self._options.data_dir),

@@ -369,7 +369,7 @@ def _order(
     return {
         "spec": spec.to_plain(),
         "order": order,
-        "beside": [{"spec": other.to_plain(), "order": place} for place, other in beside],
+        "siblings": [{"spec": other.to_plain(), "order": place} for place, other in beside],
         "device": device,
         "environment": block.environment,
         "invocation": block.id,
@@ -386,17 +386,12 @@ def task(job: dict[str, Any], link: Any) -> tuple[TrialRecord, ...]:
     """In the trials' process."""
     from harmbench.runner.trial import TrialJob, run_trial
 
-    order = TrialJob.model_validate(job)
-    if order.spec.protocol.batched_seeds == 1:
-        return (run_trial(order, link),)
-    from harmbench.runner.batched_seeds import run_together
-
-    return run_together(order, link)
+    return run_trial(TrialJob.model_validate(job), link)
 
 
 def _failed(event: Finished[dict[str, Any], tuple[TrialRecord, ...]]) -> tuple[TrialRecord, ...]:
     """What is recorded of the trials of a process that died."""
-    asked = [event.job, *event.job["beside"]]
+    asked = [event.job, *event.job["siblings"]]
     specs = [TrialSpec.from_plain(one["spec"]) for one in asked]
     return tuple(
         TrialRecord(

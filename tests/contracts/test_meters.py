@@ -16,10 +16,9 @@ from torch import nn
 from harmbench.meters import METERS, Flops, Step, Validation, WarmUp, Watcher
 from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, PhaseTotal, Protocol
 from harmbench.runner.model import Classifier, build
-from harmbench.runner.train import DivergedError, Training
 from tests.support.outcomes import RNG, examined, measured, outcome
 from tests.support.samples import COUNTED, MODELLED, point, spec
-from tests.support.training import SPLITS, phase_timer
+from tests.support.training import SPLITS, training_of
 
 EVERY = [pytest.param(meter, id=str(meter)) for meter in METERS.every_variant()]
 STEADY = settings(derandomize=True, deadline=None, max_examples=40)
@@ -32,7 +31,7 @@ def train(
     torch.set_num_threads(1)
     trial = spec(distance, backbone=backbone, protocol={"steps": steps, "evaluations": 2, **protocol})
     model = build(trial, tuple(SPLITS.train_inputs.shape[1:]), SPLITS.num_classes)
-    Training(trial, model, SPLITS, watchers, phase_timer(), lambda step, steps: None).run()
+    training_of(trial, model, watchers=watchers).run()
     return model
 
 
@@ -118,10 +117,10 @@ def test_a_watcher_sees_the_steps_that_it_wants_and_the_losses_of_all():
 
 def test_losses_are_told_up_to_the_one_that_is_not_finite():
     seer = Seer(1)
-    with pytest.raises(DivergedError) as end:
-        train([seer], steps=40, lr=1e30, optimizer="sgd")
+    trial = spec(protocol={"steps": 40, "evaluations": 2, "lr": 1e30, "optimizer": "sgd"})
+    divergence = training_of(trial, watchers=[seer]).run()[0].divergence
     finite = [math.isfinite(loss) for loss in seer.losses]
-    assert finite.index(False) + 1 == end.value.step
+    assert finite.index(False) + 1 == divergence.step
 
 
 class DrawsNumbers(Watcher):

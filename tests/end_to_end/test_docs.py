@@ -23,8 +23,9 @@ from harmbench.planning import environment, plan, suite
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import Link, TrialJob
 from tests.support.paths import ROOT
+from tests.support.training import run_one
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -153,7 +154,7 @@ def _trial(planned: plan.Plan, order: int, environment_id: str) -> TrialRecord:
     origin = EnergyOrigin(method="model", scope="machine", detail="one joule a reading")
     threads = torch.get_num_threads()
     try:
-        return run_trial(
+        return run_one(
             TrialJob(
                 spec=planned.trials[order],
                 order=order,

@@ -20,9 +20,10 @@ from harmbench.report.formats import FORMATS
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, Measurement, TrialRecord
 from harmbench.results.store import RunData
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import TrialJob
 from tests.support.paths import ROOT
 from tests.support.samples import MODELLED, record, spec
+from tests.support.training import run_one
 
 PLUGIN = '''
 import math
@@ -171,7 +172,7 @@ def at_a_learning_rate_of_a_million() -> RunData:
     header = {"suite": {**suite, "protocol": specs[0].protocol.model_dump()}, "planned": len(specs)}
     threads = torch.get_num_threads()
     try:
-        trials = tuple(run_trial(order, Link()) for order in orders)
+        trials = tuple(run_one(order) for order in orders)
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(False)

@@ -19,12 +19,11 @@ from harmbench.meters.grokking import lasting
 from harmbench.planning import plan, suite
 from harmbench.report import grokking, group_cells
 from harmbench.results.records import Measurement
-from harmbench.runner import trial as trials
 from harmbench.runner.model import build, derived_seed
-from harmbench.runner.train import Training, predict
+from harmbench.runner.prediction import predict
 from tests.support.paths import DATA
 from tests.support.samples import job_of, point, record, spec
-from tests.support.training import phase_timer
+from tests.support.training import run_one, train
 
 STEPS = {"steps": 60, "evaluations": 6, "weight_decay": 0.5, "lr": 0.01}
 SUITE = {
@@ -66,7 +65,7 @@ def watched_training():
     splits = DATASETS.parse("modular_addition").load(DATA, False, derived_seed(trial, "share"))
     model = build(trial, splits.input_shape, splits.num_classes)
     watcher = METERS.parse("grokking[threshold=0.1]").watcher()
-    trained = Training(trial, model, splits, [watcher], phase_timer(), lambda step, steps: None).run()
+    trained = train(trial, model, splits, [watcher])
     return trial, splits, model, watcher, trained
 
 
@@ -94,9 +93,8 @@ def test_grokking_watches_a_real_training():
 
 def test_a_trial_records_structure_and_grokking():
     meters = ("quality", "grokking", "structure")
-    run = trials.run_trial(
-        job_of(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters)),
-        trials.Link(),
+    run = run_one(
+        job_of(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters))
     )
     assert 0 < run.value("embedding_variance_2") < 1
     assert run.value("circle_radius_cv") > 0

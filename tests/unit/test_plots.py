@@ -53,10 +53,10 @@ from harmbench.results import artifacts, store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, run_trial
 from tests.support.commands import HANGS_AFTER
 from tests.support.paths import DATA, ROOT
 from tests.support.samples import job_of, record, spec
+from tests.support.training import run_one
 
 EVERY = [pytest.param(plot, id=plot.name) for plot in PLOTS.every_variant()]
 CONTENT = {
@@ -82,7 +82,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
         with store.RunStore.open(folder, planned.key, header(planned)) as opened:
             for order, trial in enumerate(planned.trials):
                 opened.append(
-                    run_trial(
+                    run_one(
                         job_of(
                             trial,
                             order=order,
@@ -90,7 +90,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
                             artifacts=planned.suite.artifacts,
                             folder=str(folder),
                         ),
-                        Link(),
                     )
                 )
     finally:

@@ -16,7 +16,7 @@ from harmbench.report import group_cells
 from harmbench.report.formats import Report
 from harmbench.report.time_to_target import said
 from harmbench.results.records import Measurement, Protocol, TrialRecord
-from harmbench.runner.train import Trained
+from harmbench.runner.training import Trained
 from tests.support.runs import run_of
 from tests.support.samples import MODELLED, point, record, spec
 
