@@ -14,7 +14,8 @@ from harmbench.cli import _options as o
 if TYPE_CHECKING:
     from harmbench.energy.doctor import Diagnosis
     from harmbench.energy.selftest import SelfTest
-    from harmbench.results.records import Component, EnergyOrigin
+    from harmbench.results.energy import EnergyOrigin
+    from harmbench.results.vocabulary import Component
 
 
 def doctor(

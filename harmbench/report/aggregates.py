@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from scipy import special
 
-from harmbench.analysis.cells import ACCURACY, LOSS, Cell, PrimaryMetric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, LOSS, PrimaryMetric
 from harmbench.analysis.stats import (
     LEVEL,
     SURE,

@@ -7,8 +7,8 @@ from statistics import median
 
 from harmbench.analysis.cells import sources_of
 from harmbench.report.numbers import MISSING, amount
-from harmbench.results.records import COMPONENTS
 from harmbench.results.store import RunData
+from harmbench.results.vocabulary import COMPONENTS
 
 
 def environment_of(run: RunData) -> Iterator[tuple[str, str]]:

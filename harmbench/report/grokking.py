@@ -12,8 +12,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from harmbench.analysis.cells import Cell, cells_of, in_order, place
+from harmbench.analysis.cells import Cell, cells_of
 from harmbench.analysis.comparisons import watched_for
+from harmbench.analysis.conditions import in_order, place
 from harmbench.analysis.stats import SURE, Median, censored_median
 from harmbench.meters.grokking import lasting
 from harmbench.report.formats import Column, Section, Table

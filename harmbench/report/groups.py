@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harmbench.analysis.cells import ACCURACY, Cell, PrimaryMetric, cells_of, place, primary_metric
+from harmbench.analysis.cells import Cell, cells_of
+from harmbench.analysis.conditions import place
+from harmbench.analysis.primary import ACCURACY, PrimaryMetric, primary_metric
 from harmbench.analysis.stats import LEVEL, Comparison, holm, paired_difference, seeds_to_decide
 from harmbench.report.numbers import MISSING
 from harmbench.results.records import TrialRecord

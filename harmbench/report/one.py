@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harmbench.analysis.cells import in_order
 from harmbench.analysis.claims import judge
+from harmbench.analysis.conditions import in_order
 from harmbench.energy.carbon import Grid
 from harmbench.energy.net import idle_power, net_of_idle
 from harmbench.planning.suite import check_claims

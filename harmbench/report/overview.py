@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harmbench.analysis.cells import ACCURACY, Cell
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY
 from harmbench.analysis.stats import SURE, Interval
 from harmbench.report.aggregates import sight
 from harmbench.report.formats import Column, Table

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from harmbench.analysis.cells import sources_of
 from harmbench.report.formats import Column, Section, Table
-from harmbench.results.records import COMPONENTS, PHASES, Component, TrialRecord
+from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
+from harmbench.results.vocabulary import COMPONENTS, PHASES, Component
 
 MISSING = "n/a"
 

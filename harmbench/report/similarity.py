@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harmbench.analysis.cells import Cell
-from harmbench.analysis.similarity import Similarity, similarities
+from harmbench.analysis.similarity import CellSimilarity, similarities
 from harmbench.report.formats import Column, Table
 
 CAPTION = (
@@ -46,7 +46,7 @@ def tables(places: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[
             )
 
 
-def _row(each: Similarity) -> tuple[str, ...]:
+def _row(each: CellSimilarity) -> tuple[str, ...]:
     interval, yardstick = each.interval, each.yardstick
     spread = "" if interval is None or math.isnan(interval.half_width) else f" ± {interval.half_width:.3f}"
     return (

@@ -7,14 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harmbench.analysis.cells import LOSS, Cell, PrimaryMetric, charged_components, sources_of
+from harmbench.analysis.cells import Cell, sources_of
+from harmbench.analysis.measures import charged_components
+from harmbench.analysis.primary import LOSS, PrimaryMetric
 from harmbench.energy.carbon import Grid
 from harmbench.energy.net import unsteady_idle
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, amount, plain, scaled
 from harmbench.report.overview import best_of, headline
-from harmbench.results.records import Component
 from harmbench.results.store import RunData
+from harmbench.results.vocabulary import Component
 
 DRIFT = 0.1  # relative change of the fixed workload's time from which on the report warns
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harmbench.analysis.cells import ACCURACY, Cell, PrimaryMetric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, PrimaryMetric
 from harmbench.analysis.stats import SURE, Interval, mean_interval
 from harmbench.energy.carbon import Grid
 from harmbench.report import time_to_target
 from harmbench.report.formats import Column, Table
 from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.results.records import COMPONENTS, Component, Measurement
+from harmbench.results.records import Measurement
+from harmbench.results.vocabulary import COMPONENTS, Component
 
 
 def tables_of(group: Group, grid: Grid) -> Iterator[Table]:

@@ -10,7 +10,7 @@ from harmbench.analysis.cells import Cell
 from harmbench.analysis.time_to_target import SUFFIX, targets
 from harmbench.meters.convergence import Target
 from harmbench.report.formats import Column, Table
-from harmbench.results.records import COMPONENTS
+from harmbench.results.vocabulary import COMPONENTS
 
 
 def table(cells: Sequence[Cell]) -> Table:

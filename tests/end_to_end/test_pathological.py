@@ -13,8 +13,8 @@ import torch
 
 import harmbench as package
 from harmbench import report as reports
-from harmbench.analysis.cells import is_collapsed
 from harmbench.analysis.claims import judge
+from harmbench.analysis.collapse import is_collapsed
 from harmbench.energy.carbon import grid
 from harmbench.planning.suite import check_claims
 from harmbench.report.formats import FORMATS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harmbench.analysis.cells import cells_of, is_collapsed
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.collapse import is_collapsed
 from harmbench.results.records import Measurement
 from tests.support.samples import record, spec
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from harmbench.analysis import claims
-from harmbench.analysis.cells import cells_of, find_measure
+from harmbench.analysis.cells import cells_of
 from harmbench.analysis.comparisons import difference, watched_for
+from harmbench.analysis.measures import find_measure
 from harmbench.analysis.stats import Signs
 from harmbench.datasets import DATASETS
 from harmbench.errors import SuiteError

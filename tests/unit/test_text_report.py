@@ -8,7 +8,9 @@ from scipy import stats as scipy_stats
 
 from harmbench import report as reports
 from harmbench.analysis import claims, time_to_target
-from harmbench.analysis.cells import ACCURACY, LOSS, cells_of, is_collapsed, primary_metric
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.collapse import is_collapsed
+from harmbench.analysis.primary import ACCURACY, LOSS, primary_metric
 from harmbench.energy.carbon import grid
 from harmbench.meters.convergence import LATER, Target, to_target
 from harmbench.planning.suite import check_claims

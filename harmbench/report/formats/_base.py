@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harmbench.registry import Component
-from harmbench.results.records import Record
+from harmbench.results._rows import Record
 
 
 class Column(Record):

@@ -16,8 +16,9 @@ from harmbench.registry import Component
 from harmbench.report.formats import Figure
 from harmbench.results import artifacts
 from harmbench.results.artifacts import Arrays
-from harmbench.results.records import Artifact, TrialRecord
+from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
+from harmbench.results.vocabulary import Artifact
 
 
 class Plot(Component):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import ClassVar
 
-from harmbench.analysis.cells import ACCURACY, Cell, primary_metric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, primary_metric
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
 from harmbench.report.plots._base import Plot, half_width, places_of

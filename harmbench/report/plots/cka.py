@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from harmbench.analysis.similarity import Similarity, similarities
+from harmbench.analysis.similarity import CellSimilarity, similarities
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
 from harmbench.report.plots._base import Plot, file_name, half_width, kept, lacking, not_kept, places_of
@@ -47,13 +47,13 @@ class Cka(Plot):
         )
 
 
-def _found(run: RunData) -> dict[str, tuple[Similarity, ...]]:
+def _found(run: RunData) -> dict[str, tuple[CellSimilarity, ...]]:
     features = {trial: arrays[KIND] for trial, arrays in kept(run, KIND).items()}
     found = {place: similarities(cells, features) for place, cells in places_of(run).items()}
     return {place: members for place, members in found.items() if members}
 
 
-def _panels(members: tuple[Similarity, ...]) -> tuple[DotPanel, ...]:
+def _panels(members: tuple[CellSimilarity, ...]) -> tuple[DotPanel, ...]:
     yardstick = next((each.yardstick for each in members if each.cell.is_baseline), None)
     heads = tuple(
         Dot(

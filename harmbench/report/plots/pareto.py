@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harmbench.analysis.cells import Cell, find_measure
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.measures import find_measure
 from harmbench.analysis.stats import Interval, mean_interval
 from harmbench.report.charts import Mark, Tradeoff, TradeoffPanel
 from harmbench.report.formats import Figure
