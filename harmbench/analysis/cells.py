@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from harmbench.analysis.collapse import looks_collapsed
-from harmbench.analysis.conditions import condition
+from harmbench.analysis.conditions import condition_name
 from harmbench.analysis.measures import charged_components, summands, summed_value
 from harmbench.analysis.stats import Interval, mean_interval
 from harmbench.results.energy import EnergyOrigin
@@ -64,7 +64,7 @@ class Cell:
     @cached_property
     def condition(self) -> str:
         """Name of the condition, within which cells are compared."""
-        return condition(self.dataset, self.backbone, self.setting)
+        return condition_name(self.dataset, self.backbone, self.setting)
 
     @cached_property
     def sources(self) -> dict[Component, EnergyOrigin]:

@@ -16,15 +16,17 @@ Claims that the run cannot answer are `not testable here`, with the reason. Mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harmbench.analysis.cells import Cell, cells_of
 from harmbench.analysis.comparisons import Difference, difference, mean_difference
 from harmbench.analysis.measures import Measure, find_measure, is_time, missing_measure
 from harmbench.analysis.primary import ACCURACY, LOSS, PrimaryMetric
 from harmbench.analysis.stats import LEVEL, MeanDifference, Signs, at_least, holm, two_sided
+from harmbench.errors import UsageError
+from harmbench.planning import suite as suites
 from harmbench.planning.suite import Claim, matches
 from harmbench.results._rows import Record
 from harmbench.results.records import TrialRecord
@@ -115,6 +117,28 @@ class _Draft:
     def p_value(self) -> float:
         """Two-sided p-value. NaN if nothing was tested."""
         return math.nan if self.untestable else two_sided(self.supports, self.refutes)
+
+
+def claims_of(header: Mapping[str, Any], suite: str | None = None) -> tuple[tuple[Claim, ...], str]:
+    """Return the claims to judge, and their source.
+
+    Args:
+        header: header of the run.
+        suite: suite with the claims. Default: the run's own claims, or those of the shipped suite of the same name.
+
+    Raises:
+        UsageError: if the source makes no claims.
+    """
+    name = header["suite"]["name"]
+    claims = suites.check_claims(header["suite"].get("claims", ()), f"{name}'s run.json")
+    source = "the run"
+    if suite:
+        claims, source = suites.load(suite).claims, f"the suite {suite}"
+    elif not claims and name in suites.shipped():
+        claims, source = suites.load(name).claims, f"the suite {name} as shipped"
+    if not claims:
+        raise UsageError(f"{source} makes no claims; `--suite SUITE` names one that does, such as vision")
+    return claims, source
 
 
 def judge(claims: Sequence[Claim], trials: Sequence[TrialRecord]) -> tuple[Verdict, ...]:

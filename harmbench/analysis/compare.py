@@ -236,7 +236,7 @@ def _minimum_detectable_effects(
         if effects:
             text = measure.changed(median(effects), sign="")
             is_coarse = median(effects) > 2 * abs(gate.limit)
-            advice = f" The gate is at {measure.changed(abs(gate.limit), sign='')}: use more seeds or fewer cells to detect it."
+            advice = f" The gate is at {measure.changed(abs(gate.limit), sign='')}: use more seeds or fewer cells."
             yield (
                 f"{measure.name}: the minimum detectable effect is {text} (decided with 80 % probability)."
                 + (advice if is_coarse else "")

@@ -1,21 +1,21 @@
-"""RunData -> Report: what holds, what it cost, how sure we are. Knows no format.
+"""RunData -> Report: verdicts, costs and uncertainty, before they have a format.
 
-groups        cells of one data set and backbone, ranked and compared with the baseline
-overview      the first table
-summary       sentences
-figures       data of the plots
-tables        of a group
-notes         definitions and caveats
-environment   machine, versions, instruments
-tidy          raw rows
-numbers       as text
+one           the report of one run            several       the report of several runs
+conditions    cells of one condition, ranked and compared with the baseline
+overview      the first table                  summary       sentences
+tables        tables of a condition            aggregates    tables over all conditions
+grokking, time_to_target, phases, similarity   tables of one topic
+figures       plots as files                   files         a report as files, with its figures
+notes         definitions and caveats          environment   machine, versions, instruments
+tidy          raw rows                         numbers       numbers as text
+claims, compare, doctor                        texts of the commands with these names
 """
 
 from __future__ import annotations
 
-from harmbench.report.groups import Group, group_cells
+from harmbench.report.conditions import Condition, conditions_of
 from harmbench.report.numbers import MISSING
 from harmbench.report.one import compose
-from harmbench.report.together import compose_together
+from harmbench.report.several import compose_runs
 
-__all__ = ["MISSING", "Group", "compose", "compose_together", "group_cells"]
+__all__ = ["MISSING", "Condition", "compose", "compose_runs", "conditions_of"]

@@ -19,7 +19,7 @@ from harmbench.errors import SuiteError
 from harmbench.meters import METERS
 from harmbench.meters.grokking import lasting
 from harmbench.planning import plan, suite
-from harmbench.report import grokking, group_cells
+from harmbench.report import conditions_of, grokking
 from harmbench.results.records import Measurement
 from harmbench.runner import trial as trials
 from harmbench.runner.model import build, derived_seed
@@ -256,9 +256,9 @@ def test_heads_are_compared_at_the_same_setting():
         for decay, head, accuracy in ((0, None, 0.3), (0, "euclidean", 0.9), (1, None, 0.9), (1, "euclidean", 0.3))
     ]
     verdicts = {
-        group.setting: group.verdict(cell)
-        for group in group_cells(runs)
-        for cell in group.cells
+        condition.setting: condition.verdict(cell)
+        for condition in conditions_of(runs)
+        for cell in condition.cells
         if not cell.is_baseline
     }
     assert verdicts == {"weight_decay=0": "better", "weight_decay=1": "worse"}

@@ -47,7 +47,7 @@ from harmbench.report.charts import (
 from harmbench.report.charts._style import look
 from harmbench.report.formats import Figure
 from harmbench.report.plots import PLOTS, Plot, for_report
-from harmbench.report.plots._base import places_of
+from harmbench.report.plots._base import cells_by_condition
 from harmbench.report.plots.embedding import components
 from harmbench.results import artifacts, store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
@@ -423,7 +423,7 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     assert not any("Only the first" in figure.caption for figure in for_report(run))
     monkeypatch.setattr("harmbench.report.plots.MOST_PLACES", 0)
     monkeypatch.setattr("harmbench.report.plots.FIRST_PLACES", 1)
-    places = len(places_of(run))
+    places = len(cells_by_condition(run))
     found = {figure.name: figure for figure in for_report(run)}
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
     assert found["accuracy"].caption.endswith(f"Only the first 1 of {places} places; `harmbench plot` draws all.")

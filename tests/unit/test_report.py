@@ -76,7 +76,7 @@ def named(run: RunData, folder: str) -> RunData:
 
 def test_a_trial_of_two_runs_counts_once():
     run = two_groups()
-    both = reports.compose_together([named(run, "x/a"), named(run, "x/b")], grid())
+    both = reports.compose_runs([named(run, "x/a"), named(run, "x/b")], grid())
     ids = [row["trial"] for row in both.measurements if row["measure"] == "test_accuracy"]
     assert len(ids) == len(set(ids)) == len(run.trials)
     assert any(f"{len(run.trials)} trial(s) of b are in a run before it" in sentence for sentence in both.summary)
@@ -84,7 +84,7 @@ def test_a_trial_of_two_runs_counts_once():
 
 def test_each_run_is_reported_as_it_is_alone():
     runs = [named(two_groups(), "x/a"), named(RUN, "x/b")]
-    both = reports.compose_together(runs, grid())
+    both = reports.compose_runs(runs, grid())
     alone = [table for run in runs for s in reports.compose(run, grid()).sections for table in s.tables]
     assert [table for section in both.sections for table in section.tables] == alone
     assert {section.title.partition(":")[0] for section in both.sections} == {"a", "b"}
@@ -94,10 +94,10 @@ def test_each_run_is_reported_as_it_is_alone():
 
 
 def test_one_run_together_is_that_run():
-    assert reports.compose_together([RUN], grid()) == reports.compose(RUN, grid())
+    assert reports.compose_runs([RUN], grid()) == reports.compose(RUN, grid())
 
 
 def test_a_later_schema_is_refused():
     later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=3),)})
     with pytest.raises(RunFolderError, match="schema 3, and this harmbench reads up to 2; update"):
-        reports.compose_together([RUN, later], grid())
+        reports.compose_runs([RUN, later], grid())

@@ -14,9 +14,9 @@ from harmbench.analysis.primary import ACCURACY, LOSS, primary_metric
 from harmbench.energy.carbon import grid
 from harmbench.meters.convergence import LATER, Target, to_target
 from harmbench.planning.suite import check_claims
-from harmbench.report import group_cells
+from harmbench.report import conditions_of
 from harmbench.report.formats import Report
-from harmbench.report.time_to_target import said
+from harmbench.report.time_to_target import target_text
 from harmbench.results.records import Measurement, Protocol, TrialRecord
 from harmbench.runner.train import Trained
 from tests.contracts.test_formats import run_of
@@ -68,13 +68,13 @@ def rows(report: Report, title: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_loss_leads_and_less_is_better():
-    (group,) = group_cells(trials())
-    assert group.lead is LOSS
-    assert [cell.head for cell in group.cells] == ["cosine", "linear", "manhattan"]
-    comparison, _ = group.comparisons["cosine + harmonic"]
+    (condition,) = conditions_of(trials())
+    assert condition.primary is LOSS
+    assert [cell.head for cell in condition.cells] == ["cosine", "linear", "manhattan"]
+    comparison, _ = condition.comparisons["cosine + harmonic"]
     by_scipy = scipy_stats.ttest_rel(LOSSES["cosine"], LOSSES[None])
     assert comparison.p_value == pytest.approx(by_scipy.pvalue), "a loss is not rounded to samples"
-    verdicts = {cell.head: group.verdict(cell) for cell in group.cells}
+    verdicts = {cell.head: condition.verdict(cell) for cell in condition.cells}
     assert verdicts == {"cosine": "better", "linear": "baseline", "manhattan": "worse"}
 
 
@@ -132,7 +132,7 @@ def test_the_target_of_text_is_the_loss_that_the_baseline_ends_with():
     }
     reasons = {m.name: m.reason for m in read["manhattan", 0].measurements}
     assert reasons["steps_to_target"] == "not reached in 30 steps: best 6.000, target 5.1"
-    assert said(Target("nll", 5.1)) == "a loss of 5.1 nat"
+    assert target_text(Target("nll", 5.1)) == "a loss of 5.1 nat"
 
 
 def test_a_loss_to_reach_may_be_given_but_not_beside_an_accuracy():

@@ -27,7 +27,7 @@ class Mark(Record):
     """A head: means of cost and quality with the half-widths of their intervals, None for single values.
 
     Attributes:
-        unsound: why it cannot be on the front, whatever its means; empty where it can.
+        disqualified: why it cannot be on the front, whatever its means; empty where it can.
     """
 
     head: str
@@ -36,7 +36,7 @@ class Mark(Record):
     cost_half: float | None
     quality: float
     quality_half: float | None
-    unsound: str = ""
+    disqualified: str = ""
 
 
 class TradeoffPanel(Record):
@@ -48,7 +48,7 @@ class TradeoffPanel(Record):
     @property
     def front(self) -> tuple[Mark, ...]:
         """Sound heads that no other sound head beats in both means, cheapest first."""
-        ranked = sorted((m for m in self.marks if not m.unsound), key=lambda m: (m.cost, -m.quality))
+        ranked = sorted((m for m in self.marks if not m.disqualified), key=lambda m: (m.cost, -m.quality))
         found: list[Mark] = []
         for m in ranked:
             if not found or m.quality > found[-1].quality:
@@ -89,7 +89,7 @@ class Tradeoff(Figure):
                 number(m.cost_half),
                 number(m.quality),
                 number(m.quality_half),
-                m.unsound or ("on it" if m in panel.front else ""),
+                m.disqualified or ("on it" if m in panel.front else ""),
             )
             for panel in self.panels
             for m in sorted(panel.marks, key=lambda m: m.cost)
@@ -111,7 +111,7 @@ class Tradeoff(Figure):
         panel.add(polylines([*_bars(shown), *_steps(shown)], panel.places, zorder=1.5))
         places = panel.places((m.cost, m.quality) for m in shown.marks)
         marks = [
-            Marker(*place, look(m.head, m.loss), 0.3 if m.unsound else 1.0)
+            Marker(*place, look(m.head, m.loss), 0.3 if m.disqualified else 1.0)
             for place, m in zip(places, shown.marks, strict=True)
         ]
         rings = [Marker(*place, RING) for place in panel.places((m.cost, m.quality) for m in shown.front)]
