@@ -1,4 +1,4 @@
-"""How soon, from how little: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
+"""Grokking and data efficiency: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_medians_count_those_that_never_got_there():
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, None, None, None])])
     found = grokking.time_to(cell, "steps_to_lasting_validation")
     assert (found.value, found.reached, found.size) == (None, 2, 5)
-    assert grokking.told(found) == "later (2/5)"
+    assert grokking.formatted(found) == "later (2/5)"
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, 60, None, None])])
     assert grokking.time_to(cell, "steps_to_lasting_validation").value == 60
     assert grokking.time_to(cell, "grokking_gap").value == 50

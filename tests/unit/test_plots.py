@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from typer.testing import CliRunner
 
-from harmbench.cli import app, reporting
+from harmbench.cli import app
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
 from harmbench.meters import HeldOut
@@ -31,7 +31,7 @@ from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.planning import environment, plan
 from harmbench.planning import suite as suites
 from harmbench.planning.suite import expand_name
-from harmbench.report import figures
+from harmbench.report import figures, files
 from harmbench.report.charts import (
     Dots,
     Images,
@@ -319,7 +319,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     begin = figures.Drawer.begin
     monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
     for many, folder in ((10**9, tmp_path / "within"), (1, tmp_path / "beside")):
-        monkeypatch.setattr(reporting, "MANY", many)
+        monkeypatch.setattr(files, "LARGE", many)
         folder.mkdir()
         result = CliRunner().invoke(app, [*asked, str(folder / "report")])
         assert result.exit_code == 0, result.output
@@ -334,10 +334,10 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
     code = (
-        "import sys; from harmbench.report import figures; from harmbench.cli import main, reporting\n"
+        "import sys; from harmbench.report import figures, files; from harmbench.cli import main\n"
         "alone = figures._is_alone\n"
         "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
-        "reporting.MANY, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
+        "files.LARGE, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
         "main()\n"
     )
     drawn = {}
@@ -355,7 +355,7 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
 def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
     code = (
         "import os, signal, time; from harmbench.report import figures\n"
-        "with figures.Drawer('svg', beside=True) as drawer:\n"
+        "with figures.Drawer('svg', in_process=True) as drawer:\n"
         "    child = drawer._pool.submit(os.getpid).result()\n"
         "    os.kill(child, signal.SIGINT)\n"
         "    print(child, drawer._pool.submit(os.getpid).result(), flush=True)\n"
@@ -375,7 +375,7 @@ def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() ->
 
 
 def test_the_process_that_draws_looks_for_no_garbage() -> None:
-    with figures.Drawer("svg", beside=True) as drawer:
+    with figures.Drawer("svg", in_process=True) as drawer:
         assert drawer._pool
         assert not drawer._pool.submit(gc.isenabled).result()
 

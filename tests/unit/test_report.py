@@ -44,7 +44,7 @@ def tables(report: Report) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def test_heads_over_groups_by_their_definitions():
-    rows = tables(reports.compose(two_groups(), grid()))["Heads over all groups"]
+    rows = tables(reports.compose(two_groups(), grid()))["Heads over all conditions"]
     assert list(rows) == ["cosine", "linear", "manhattan"]  # euclidean has no result in the second group
     assert [row[2] for row in rows.values()] == ["1.0 (1 to 1)", "2.2 (2 to 2.5)", "2.8 (2.5 to 3)"]
     values = [ACCURACIES[backbone, "cosine"] for backbone in ("mlp", "cnn")]
@@ -64,7 +64,7 @@ def test_nothing_over_all_groups_is_bold():
 
 
 def test_a_run_of_one_group_has_no_ranks_over_groups():
-    assert set(tables(reports.compose(RUN, grid()))) == {"What the seeds can show"}
+    assert set(tables(reports.compose(RUN, grid()))) == {"Minimum detectable effects"}
 
 
 # Several runs.

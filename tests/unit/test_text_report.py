@@ -97,14 +97,14 @@ def test_the_first_table_has_perplexity_and_bits_per_byte_first():
     assert found["cosine"]["verdict"] == "better"
     assert found["linear"]["tokens per second"].startswith("10,001")
     assert rows(report, "Steps and memory")["linear"]["CPU energy"] == "2"
-    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.places)
+    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.conclusions)
     assert "test loss by seed" in " ".join(report.notes)
     assert "the lowest validation loss was kept" in " ".join(report.notes)
 
 
 def test_heads_over_groups_are_ranked_by_loss():
     found = [*trials(), *trials(backbone="qwen2")]
-    ranked = rows(report_of(found, "gpt2", "qwen2"), "Heads over all groups")
+    ranked = rows(report_of(found, "gpt2", "qwen2"), "Heads over all conditions")
     assert {head: row["mean rank"] for head, row in ranked.items()} == {
         "cosine": "1.0 (1 to 1)",
         "linear": "2.0 (2 to 2)",
