@@ -132,7 +132,7 @@ def _show_end(summary: Summary, folder: Path) -> None:
 
 
 def _budget_lines(summary: Summary) -> list[str]:
-    """What was spent, why the run stopped, and how to continue."""
+    """Lines on the amount spent, why the run stopped, and how to continue."""
     from harmbench.planning.budget import amount_text
 
     end = summary.budget

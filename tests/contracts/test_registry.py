@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from harmbench.backbones import BACKBONES
+from harmbench.cli import app
+from harmbench.cli._options import renamed_option
 from harmbench.datasets import DATASETS
 from harmbench.errors import OptionError, RegistryError, UnknownNameError
 from harmbench.executors import EXECUTORS, Executor
@@ -29,9 +33,6 @@ from tests.contracts.test_distances import (
 )
 
 ROOMS = [
-    pytest.param(room, id=room.room)
-    for room in (BACKBONES, DATASETS, DISTANCES, EXECUTORS, FORMATS, LOSSES, METERS)
-]
     pytest.param(room, id=room.room) for room in (BACKBONES, DATASETS, DISTANCES, EXECUTORS, FORMATS, LOSSES, METERS)
 ]
 
@@ -228,11 +229,12 @@ def accuracies(folder, executor):
 
 def test_a_run_goes_through_an_executor_of_another_package(install_executor, tmp_path):
     assert set(install_executor("InProcess").members) == {"in_process", "local"}
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     try:
         found = accuracies(tmp_path, "in_process")
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
     assert None not in found.values()
     assert found == accuracies(tmp_path, "local")
 
@@ -290,3 +292,21 @@ def test_all_problems_of_an_address_come_at_once():
 def test_components_are_values():
     assert LOSSES.parse("harmonic[n=2]") == LOSSES.parse("harmonic[n=2.0]")
     assert len({LOSSES.parse("harmonic"), LOSSES.parse("harmonic[n=sqrt_d]")}) == 1
+
+
+# Words of the command line.
+
+
+def test_executors_are_listed_and_shown():
+    listed = CliRunner().invoke(app, ["ls", "executors"])
+    assert re.search(r"executors +local +On this machine", listed.stdout)
+    assert "one trial at a time on each device" in CliRunner().invoke(app, ["show", "local"]).stdout
+
+
+def test_old_words_still_work(capsys):
+    new, old = (CliRunner().invoke(app, ["ls", word]).stdout for word in ("plots", "pictures"))
+    assert "pareto" in new
+    assert new == old
+    assert renamed_option("--idle", 2.0, "--idle-seconds", None) == 2.0
+    assert capsys.readouterr().err == "--idle is now --idle-seconds; the old name goes away in the next release\n"
+    assert renamed_option("--idle", None, "--idle-seconds", 3.0) == 3.0
