@@ -25,11 +25,11 @@ def doctor(
 
     Example: harmbench doctor
     """
-    from harmbench.cli.planning import resolve_devices
+    from harmbench.cli._options import resolved_devices
     from harmbench.energy.doctor import diagnose, instruments_for
     from harmbench.report import doctor as texts
 
-    facts = texts.machine_facts(data_dir, resolve_devices(devices))
+    facts = texts.machine_facts(data_dir, resolved_devices(devices))
     if not as_json:
         _show(texts.machine_lines(facts))
     typer.echo("starting the energy sources ...", err=True)
