@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harmbench.cli import _options as o
-from harmbench.cli import bench, claims, compare, doctor, listing, planning, plotting, reporting, running
+from harmbench.cli import bench, check, claims, compare, doctor, listing, planning, plotting, reporting, running
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
 app.command("ls")(listing.ls)
 app.command("show")(listing.show)
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 
