@@ -13,9 +13,21 @@ numbers       as text
 
 from __future__ import annotations
 
-from harmbench.report.groups import Group, group_cells
-from harmbench.report.numbers import MISSING
-from harmbench.report.one import compose
-from harmbench.report.together import compose_together
+import importlib
+from typing import Any
 
-__all__ = ["MISSING", "Group", "compose", "compose_together", "group_cells"]
+_HOMES = {
+    "MISSING": "harmbench.report.numbers",
+    "Group": "harmbench.report.groups",
+    "compose": "harmbench.report.one",
+    "compose_together": "harmbench.report.together",
+    "group_cells": "harmbench.report.groups",
+}  # imported at first use: a format or a plot alone needs no statistics
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harmbench.report' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -498,7 +498,10 @@ class TrialRecord(Row, frozen=True, kw_only=True):
         line = text.encode() if isinstance(text, str) else text
         if line.startswith(_CURRENT):
             return super().from_json(line)
-        plain = json.loads(line)
+        try:
+            plain = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"not a TrialRecord: {error}") from None
         if not isinstance(plain, dict):
             raise ValueError("not a TrialRecord: not an object")
         try:

@@ -14,7 +14,7 @@ from harmbench import report as reports
 from harmbench.energy.carbon import grid
 from harmbench.planning import suite as suites
 from harmbench.report.formats import FORMATS, Column, Report, Section, Table
-from harmbench.results.records import MachineState, Measurement, TrialRecord
+from harmbench.results.records import SCHEMA_VERSION, MachineState, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from tests.support.samples import COUNTED, record, spec
 
@@ -197,7 +197,7 @@ def refuse(constant: str) -> None:
 def test_json_is_strict_and_holds_the_whole_report(run):
     report = composed(run)
     found = json.loads(rendered("json", report), parse_constant=refuse)
-    assert found.pop("schema_version") == 2
+    assert found.pop("schema_version") == SCHEMA_VERSION
     figures = found.pop("figures")
     assert [Table.model_validate(figure["table"]) for figure in figures] == [f.table() for f in report.figures]
     assert Report.model_validate({**found, "figures": ()}) == report.model_copy(update={"figures": ()})

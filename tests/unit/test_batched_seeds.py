@@ -19,7 +19,7 @@ from harmbench.planning import suite as suites
 from harmbench.planning.budget import Budget, Watch
 from harmbench.results import store
 from harmbench.results.records import Protocol
-from harmbench.runner import lockstep, trial
+from harmbench.runner import batched_seeds, trial
 from harmbench.runner.model import build
 from harmbench.runner.run import in_stacks
 from harmbench.runner.stack import Stack, _of_head
@@ -60,7 +60,7 @@ def run(specs, link=None, **more):
     """Records by seed of trials of one stack."""
     beside = [trial.Beside(spec=other, order=other.seed) for other in specs[1:]]
     order = order_of(specs[0], order=specs[0].seed, beside=tuple(beside))
-    return {record.spec.seed: record for record in lockstep.run_together(order, link or Joules(), **more)}
+    return {record.spec.seed: record for record in batched_seeds.run_together(order, link or Joules(), **more)}
 
 
 class Joules(trial.Link):
@@ -123,7 +123,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
 def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, loss, monkeypatch):
     specs = [a_spec(backbone, distance, loss, seed, steps=40) for seed in range(TOGETHER)]
     calm = run(specs)
-    real = lockstep.build
+    real = batched_seeds.build
 
     def build_a_bad_one(one, *shape):
         model = real(one, *shape)
@@ -132,7 +132,7 @@ def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, l
                 next(iter(model.backbone.layers.parameters())).fill_(math.nan)
         return model
 
-    monkeypatch.setattr(lockstep, "build", build_a_bad_one)
+    monkeypatch.setattr(batched_seeds, "build", build_a_bad_one)
     wild = run(specs)
     assert (wild[1].status, wild[1].reason) == ("diverged", "loss nan at step 1")
     assert wild[1].curve == ()

@@ -84,13 +84,13 @@ class Cut:
         self._step = step
 
 
-def set_up(case: dict[str, Any], checkpoints: Any = None) -> tuple[Training, Any, list[Watcher]]:
+def set_up(case: dict[str, Any], manager: Any = None) -> tuple[Training, Any, list[Watcher]]:
     trial = spec(**{"loss": "harmonic", **case, "protocol": {"evaluations": 3, **case.get("protocol", {})}})
     splits = DATASETS.parse(trial.dataset).load(Path("data"), download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
     ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
-    return Training(trial, model, splits, watchers, ledger, lambda step, steps: None, checkpoints), model, watchers
+    return Training(trial, model, splits, watchers, ledger, lambda step, steps: None, manager), model, watchers
 
 
 def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, Any]:
@@ -107,12 +107,12 @@ def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, An
 def resumed(case: dict[str, Any], folder: Path, *steps: int) -> dict[str, Any]:
     """What a training finds that is cut off a few steps after each of these steps."""
     for step in steps:
-        checkpoints = Cut(folder, step)
-        training, _, _ = set_up(case, checkpoints)
+        manager = Cut(folder, step)
+        training, _, _ = set_up(case, manager)
         checkpoint = checkpoints.load(folder, "trial")
         if checkpoint:
             training.resume_from(checkpoint.state)
-            checkpoints.begin_at(checkpoint.step)
+            manager.begin_at(checkpoint.step)
         with pytest.raises(CutOffError):
             training.run()
     training, model, watchers = set_up(case)
@@ -159,11 +159,11 @@ def test_a_watcher_that_cannot_tell_is_named(tmp_path: Path) -> None:
         def on_step(self, step: Any) -> None: ...
 
     assert blind([Blind(), Watcher()], ["blind", "seeing"]) == ("blind",)
-    checkpoints = CheckpointManager(tmp_path, "trial", 60, "there")
-    assert list(checkpoints.caveats(["blind"])) == []
+    manager = CheckpointManager(tmp_path, "trial", 60, "there")
+    assert list(manager.caveats(["blind"])) == []
     checkpoints.save(tmp_path, "trial", Checkpoint(40, "here", (20,), {"step": 40}))
-    assert checkpoints.read() == {"step": 40}
-    sums, elsewhere, seen = checkpoints.caveats(["blind"])
+    assert manager.read() == {"step": 40}
+    sums, elsewhere, seen = manager.caveats(["blind"])
     assert "from step 20, 40" in sums
     assert "another environment" in elsewhere
     assert seen.endswith("saw the last part only: blind")

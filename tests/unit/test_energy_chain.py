@@ -74,7 +74,7 @@ def run_trial(machine: Machine, source: Instruments, monkeypatch, seed: int = 0,
             return source.read()
 
     trial = spec(seed=seed, meters=("quality", "convergence", "energy"))
-    order = order_of(trial, order=seed, energy_origins=source.origins(), invocation="invocation")
+    order = order_of(trial, order=seed, energy_origins=source.origins(), invocation="call")
     threads = torch.get_num_threads()
     try:
         return trials.run_trial(order, Link(), clock=machine.clock)
