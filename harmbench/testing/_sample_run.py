@@ -1,6 +1,6 @@
 """A small real run for formats and plots, and runs that lack parts of it.
 
-sample_run      two backbones, an image and a token task, three heads, two seeds; with all meters and artifacts
+sample_run      two backbones, an image and a token task, three heads, two seeds; with all artifacts
 text_run        the same trials, as if they had been of text
 partial_runs    what a run folder may hold besides: one seed, no baseline, failures alone, nothing
 """
@@ -33,8 +33,15 @@ CONTENT: dict[str, Any] = {
     "metrics": ["euclidean"],
     "losses": ["cross_entropy", "harmonic"],
     "seeds": 2,
-    "protocol": {"steps": 40, "lr": 0.02, "evaluations": 3, "analysis_samples": 60, "warmup_steps": 0},
+    "protocol": {"steps": 60, "lr": 0.02, "evaluations": 3, "analysis_samples": 100, "warmup_steps": 0},
 }
+METERS_OF_HARMBENCH = ("quality", "convergence", "gradient_stability", "throughput", "representation", "pixel_weights")
+
+
+def _meters() -> list[str]:
+    """What the sample run measures: what the plots of harmbench show, and all that plug-ins measure."""
+    of_plugins = [str(meter) for meter in METERS.every_variant() if not type(meter).__module__.startswith("harmbench.")]
+    return [*METERS_OF_HARMBENCH, *of_plugins]
 
 
 @contextmanager
@@ -58,7 +65,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 def sample_run() -> RunData:
     """A real run of twelve short trials, trained once in a process; it takes a few seconds."""
     folder = Path(_folder().name) / "sample"
-    content = CONTENT | {"meters": [str(meter) for meter in METERS.every_variant()], "artifacts": get_args(Artifact)}
+    content = CONTENT | {"meters": _meters(), "artifacts": get_args(Artifact)}
     planned = plan.expand(suites.check(content, {}, "sample"), "cpu", environment.result_versions())
     missing = EnergyOrigin(method="missing", detail="a sample run reads no energy")
     with _torch_as_it_was(), store.RunStore.open(folder, planned.key, header(planned)) as opened:

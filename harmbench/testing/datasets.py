@@ -159,9 +159,10 @@ def is_stratified(dataset: Dataset, loaded: Loaded) -> None:
 def is_standardized(dataset: Dataset, loaded: Loaded) -> None:
     """Each channel of the training part has mean 0 and deviation 1, or all of its values lie from 0 to 1."""
     _only(dataset, "images")
-    if (loaded.splits.train_inputs.min(), loaded.splits.train_inputs.max()) == (0, 1):
+    inputs = loaded.splits.train_inputs
+    if inputs.min() == 0 and inputs.max() == 1:
         return
-    deviation, mean = torch.std_mean(loaded.splits.train_inputs.double(), dim=(0, 2, 3), correction=0)
+    deviation, mean = torch.std_mean(inputs.double(), dim=(0, 2, 3), correction=0)
     largest = mean.abs().max().item()
     require(largest < 1e-5, f"the training part's mean is not 0: {largest:.3g}")
     off = (deviation - 1).abs().max().item()

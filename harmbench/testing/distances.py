@@ -138,10 +138,10 @@ def has_finite_gradients(distance: Distance) -> None:
     """Gradients are finite everywhere, at the center and at zero too."""
     for kind, (x, w) in INPUTS.items():
         for dtype in PRECISIONS:
-            leaves = [torch.tensor(v, dtype=dtype, requires_grad=True) for v in (x, w)]
+            features, centers = (torch.tensor(v, dtype=dtype, requires_grad=True) for v in (x, w))
             parameters = {n: p.requires_grad_() for n, p in learned_parameters(distance, x.shape[1]).items()}
-            distance(*leaves, parameters).sum().backward()
-            for leaf in [*leaves, *parameters.values()]:
+            distance(features, centers, parameters).sum().backward()  # type: ignore[no-untyped-call]
+            for leaf in [features, centers, *parameters.values()]:
                 reached = leaf.grad is not None and leaf.grad.isfinite().all()
                 require(reached, f"gradient not finite on {kind} inputs in {dtype}")
 
@@ -285,8 +285,8 @@ def learns_with_all_its_parameters(distance: Distance) -> None:
         parameter = value.clone().requires_grad_()
         d = distance(X, W, {**start, name: parameter})
         d[0, 0].backward()  # type: ignore[no-untyped-call]
-        gradient = parameter.grad
-        require(gradient is not None and gradient.any(), f"{name} gets no gradient")
+        gradient = torch.zeros_like(value) if parameter.grad is None else parameter.grad
+        require(gradient.any(), f"{name} gets no gradient")
         moved = {**start, name: value - gradient}
         require(not torch.allclose(distance(X, W, moved), d), f"{name} does not change the distance")
 

@@ -138,7 +138,7 @@ def check_plot(plot: Plot | type[Plot], run: RunData | None = None) -> tuple[Res
 
     Args:
         plot: an instance, or a class.
-        run: one that has what the plot shows; by default a small sample run with all registered meters and artifacts.
+        run: one that has what the plot shows; by default a small sample run, with the meters of plug-ins too.
 
     Returns:
         One result for each variant and contract.
