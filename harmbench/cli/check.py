@@ -94,7 +94,7 @@ def _judge(word: str, component: Any, data_dir: Path) -> Sequence[Result]:
 
 
 def _show(results: Sequence[Result], show_all: bool) -> None:
-    """A table of the contracts; those that passed on all variants are one row."""
+    """Print a table of the contracts, with one row for a contract that passed on all variants."""
     from rich.table import Table
     from rich.text import Text
 

@@ -4,7 +4,7 @@
 
 Each takes a component, or a class of which it checks all named variants. It returns a `Result` for each contract, or
 raises one `ContractError` that names every broken contract with numbers. `harmbench check NAME` shows the same as a
-table. Nothing here needs pytest; in a test, one line is enough:
+table. No test framework is needed. A test takes one line:
 
     def test_my_distance():
         check_distance(MyDistance)

@@ -1,6 +1,6 @@
 """Contracts and their results, for every room.
 
-    Contract       a function of a component; it raises `ContractError` where the component breaks it
+    Contract       a function of a component, which raises `ContractError` where the component breaks it
     Result         one contract on one component: passed, failed or skipped, with the reason
     judge          runs contracts and returns all results
     enforce        the same, and raises one `ContractError` that names every broken contract
@@ -23,12 +23,12 @@ C = TypeVar("C", bound=Component)
 
 
 class Skipped(Exception):  # noqa: N818 - it is no error
-    """Raised by a contract that does not apply to a component; the message says why."""
+    """Raised by a contract that does not apply to a component. The message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one contract on one component.
+    """The result of one contract on one component.
 
     Attributes:
         component: canonical address, such as `minkowski[p=3]`.
@@ -58,7 +58,7 @@ def require(condition: object, reason: str) -> None:
 
 
 def judge(component: Component, contracts: Iterable[Contract], *context: Any) -> tuple[Result, ...]:
-    """Run contracts on one component; nothing that a component raises ends the others.
+    """Run contracts on one component. An exception in one contract does not end the others.
 
     Args:
         component: of any room.
@@ -100,7 +100,7 @@ def enforce(results: Iterable[Result]) -> tuple[Result, ...]:
 
 
 def components_of(component: C | type[C]) -> list[C]:
-    """A component as a list of one; a class as all its named variants.
+    """The named variants of a class, or the one component given.
 
     Raises:
         ContractError: for a class whose argument has no default, such as a path: give an instance of it.
@@ -113,7 +113,7 @@ def components_of(component: C | type[C]) -> list[C]:
 
 
 def is_written_as_it_is_read(component: Component) -> None:
-    """Its address, read back, is the same component; it needs a name and a docstring."""
+    """Its address, read back, gives the same component. Its class has a docstring."""
     cls = type(component)
     require(cls.summary(), f"{cls.__name__} has no docstring; its first line is what `harmbench ls` shows")
     bracket = str(component).partition("[")[2].rstrip("]")

@@ -1,8 +1,9 @@
 """A small training for meters: every hook of a watcher is called as in a trial, in a fraction of a second.
 
     rehearse            trains a small classifier with watchers looking on
-    sample_outcome      what a finished trial might hand to `measurements`
-    nothing_outcome     the same of a trial in which nothing could be measured
+    sample_outcome      a made-up outcome of a trial on images, as `measurements` gets it
+    nothing_outcome     the outcome of a trial in which nothing could be measured
+    text_outcome        the outcome of a trial on text
 
 The loop stands apart from the runner, so that a meter is held to what `Watcher` promises and to nothing else.
 """
@@ -25,7 +26,7 @@ NOISY = "hamming[variant=gumbel]"  # draws from torch's generator while it train
 
 
 class Rehearsed(NamedTuple):
-    """What a rehearsal leaves behind: the trained parameters by name, and the watchers."""
+    """The trained parameters by name, and the watchers, after a rehearsal."""
 
     parameters: dict[str, Tensor]
     watchers: Sequence[Watcher]
@@ -101,7 +102,7 @@ def _held_out(generator: torch.Generator) -> HeldOut:
 
 
 def sample_outcome(**more: Any) -> Outcome:
-    """What a trial of 100 steps of 0.05 s on images of four classes might have ended with.
+    """A made-up outcome of a trial of 100 steps of 0.05 s on images of four classes.
 
     Args:
         more: fields of `Outcome` that differ.

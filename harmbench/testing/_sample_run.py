@@ -1,8 +1,8 @@
 """A small real run for formats and plots, and runs that lack parts of it.
 
-sample_run      two backbones, an image and a token task, three heads, two seeds; with all artifacts
+sample_run      two backbones, an image and a token task, three heads, two seeds, all artifacts
 text_run        the same trials, as if they had been of text
-partial_runs    what a run folder may hold besides: one seed, no baseline, failures alone, nothing
+partial_runs    incomplete runs: one seed, no baseline, failures alone, no trials, no files
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ METERS_OF_HARMBENCH = ("quality", "convergence", "gradient_stability", "throughp
 
 
 def _meters() -> list[str]:
-    """What the sample run measures: what the plots of harmbench show, and all that plug-ins measure."""
+    """Meters of the sample run: those that harmbench's plots show, and those of all plug-ins."""
     of_plugins = [str(meter) for meter in METERS.every_variant() if not type(meter).__module__.startswith("harmbench.")]
     return [*METERS_OF_HARMBENCH, *of_plugins]
 
@@ -57,13 +57,13 @@ def _torch_as_it_was() -> Iterator[None]:
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Where the sample run lies until this process ends."""
+    """The folder of the sample run, which is deleted when this process ends."""
     return tempfile.TemporaryDirectory(prefix="harmbench-testing-")
 
 
 @cache
 def sample_run() -> RunData:
-    """A real run of twelve short trials, trained once in a process; it takes a few seconds."""
+    """A real run of twelve short trials. It is trained once in a process, in a few seconds."""
     folder = Path(_folder().name) / "sample"
     content = CONTENT | {"meters": _meters(), "artifacts": get_args(Artifact)}
     planned = plan.expand(suites.check(content, {}, "sample"), "cpu", environment.result_versions())
@@ -100,7 +100,7 @@ def text_run(run: RunData) -> RunData:
 
 
 def partial_runs(run: RunData) -> dict[str, RunData]:
-    """Runs that lack something, by what they lack; each may stand in a run folder."""
+    """Incomplete runs, by what they lack."""
 
     def ended(trial: TrialRecord, status: str, reason: str) -> TrialRecord:
         bare: dict[str, Any] = {"measurements": (), "curve": (), "curves": (), "status": status, "reason": reason}

@@ -1,8 +1,8 @@
 """The contract of a backbone, on inputs of one shape.
 
-    weights     the same at the same seed; built in training mode; each gets a finite gradient
-    features    (B, N) of images and tokens, (B, T, N) of text; float32; finite; of one input alone what they are in a
-                batch; of a causal text model blind to the tokens that follow
+    weights     the same at the same seed, built in training mode, each with a finite gradient
+    features    (B, N), or (B, T, N) of text, float32, finite, the same for an input alone and in a batch; in a
+                causal text model they do not depend on the tokens that follow
     centers     where it gives class centers, a parameter (K, N) of its own
 
 `check_backbone` runs all of them on a few shapes; each is also a function of its own.
@@ -158,7 +158,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_backbone(backbone: Backbone | type[Backbone], shapes: Sequence[Shape] = ()) -> tuple[Result, ...]:
-    """The result of each contract on a backbone; raises nothing for a broken one.
+    """The result of each contract on a backbone.
 
     Args:
         backbone: an instance, or a class, of which all named variants are judged.

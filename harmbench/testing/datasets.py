@@ -1,7 +1,7 @@
 """The contract of a data set, on its own files.
 
     tensors     inputs and targets of matching lengths and types
-    parts       disjoint; the same at every load; `train_fraction` keeps nested, reproducible shares
+    parts       disjoint, the same at every load, with nested shares by `train_fraction`
     images      float32, finite, every class in every part, stratified, standardized by the training part
     tokens      within the vocabulary, one answer for each question
     text        windows that predict every token once
@@ -67,7 +67,7 @@ def _only(dataset: Dataset, kind: str) -> None:
 
 
 def has_matching_tensors(_: Dataset, loaded: Loaded) -> None:
-    """Targets are int64, one for each input; inputs of all parts have one shape and are contiguous."""
+    """Targets are int64, one for each input. Inputs are contiguous and have one shape in all parts."""
     shape = tuple(loaded.splits.train_inputs.shape[1:])
     for name, (inputs, targets) in parts(loaded.splits).items():
         require(targets.dtype == torch.int64, f"targets of {name} are {targets.dtype}, not int64")
@@ -92,7 +92,7 @@ def loads_the_same_twice(dataset: Dataset, loaded: Loaded) -> None:
 
 
 def keeps_nested_shares(dataset: Dataset, loaded: Loaded) -> None:
-    """`train_fraction` keeps a stratified share, nested in larger ones, drawn by the seed; other parts stay whole."""
+    """`train_fraction` keeps a stratified share, drawn by the seed and nested in larger ones. Other parts stay whole."""
 
     def load(share: float, seed: int) -> Splits:
         return dataset.model_copy(update={"train_fraction": share}).load(loaded.data_dir, download=False, seed=seed)
@@ -119,7 +119,7 @@ def _is_share(dataset: Dataset, whole: Splits, some: Splits, share: float) -> No
 
 
 def knows_its_classes(dataset: Dataset, loaded: Loaded) -> None:
-    """`known_classes`, where it is given, is the number of classes; a text may end with fewer tokens than asked for."""
+    """`known_classes`, where it is given, is the number of classes."""
     if dataset.gives == "text":
         raise Skipped("it gives text, whose tokenizer may find fewer tokens than asked for")
     known, number = dataset.known_classes(loaded.data_dir), loaded.splits.num_classes
@@ -157,7 +157,7 @@ def is_stratified(dataset: Dataset, loaded: Loaded) -> None:
 
 
 def is_standardized(dataset: Dataset, loaded: Loaded) -> None:
-    """Each channel of the training part has mean 0 and deviation 1, or all of its values lie from 0 to 1."""
+    """Each channel of the training part has mean 0 and deviation 1, or its values range from 0 to 1."""
     _only(dataset, "images")
     inputs = loaded.splits.train_inputs
     if inputs.min() == 0 and inputs.max() == 1:
@@ -173,7 +173,7 @@ def is_standardized(dataset: Dataset, loaded: Loaded) -> None:
 
 
 def has_tokens(dataset: Dataset, loaded: Loaded) -> None:
-    """Tokens are int64 (M, T) within the vocabulary; a question has one answer, and none of the test is in training."""
+    """Tokens are int64 (M, T) within the vocabulary. A question has one answer. No test input is in training."""
     _only(dataset, "tokens")
     answers: dict[bytes, int] = {}
     for name, (inputs, targets) in parts(loaded.splits).items():
@@ -231,7 +231,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_dataset(dataset: Dataset | type[Dataset], data_dir: Path = Path("data")) -> tuple[Result, ...]:
-    """The result of each contract on a data set; raises nothing for a broken one.
+    """The result of each contract on a data set.
 
     Args:
         dataset: an instance, or a class, of which all named variants are judged.

@@ -119,13 +119,13 @@ def _is_formula(distance: Distance, kind: str, x: Tensor, w: Tensor) -> None:
 
 
 def is_its_formula_in_float64(distance: Distance) -> None:
-    """What it gives is its own `pairwise` in float64, up to the rounding of its inputs, on difficult vectors."""
+    """Distances of difficult vectors equal its own `pairwise` in float64, up to the rounding of the inputs."""
     for kind, (x, w) in INPUTS.items():
         _is_formula(distance, kind, torch.tensor(x), torch.tensor(w))
 
 
 def is_its_formula_in_every_form(distance: Distance) -> None:
-    """The fast form of a large batch is the formula; a wrong or unknown `operator` fails here."""
+    """The fast form of a large batch is the formula. A wrong or unknown `operator` fails here."""
     rng = torch.Generator().manual_seed(3)
     x, w = torch.randn(96, 64, generator=rng), torch.randn(160, 64, generator=rng)
     _is_formula(distance, "96 x 160 x 64 normal", x, w)
@@ -200,7 +200,7 @@ def _grid(facts: Facts) -> Array:
 
 
 def _why_not_metric(d: Array) -> str:
-    """Which axiom of a metric distances (M, M) break, with numbers; empty where they break none."""
+    """The axiom of a metric that distances (M, M) break, with numbers, or an empty text."""
     if not np.allclose(d, d.T):
         return "it is not symmetric"
     same = (d <= 0) & ~np.eye(len(d), dtype=bool)
@@ -331,7 +331,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_distance(distance: Distance | type[Distance]) -> tuple[Result, ...]:
-    """The result of each contract on a distance, or on all named variants of a class; raises nothing for a broken one.
+    """The result of each contract on a distance, or on all named variants of a class.
 
     >>> from harmbench.nn.distances import DISTANCES
     >>> {result.status for result in judge_distance(DISTANCES.parse("manhattan"))} <= {"passed", "skipped"}

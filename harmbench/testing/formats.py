@@ -1,6 +1,6 @@
 """The contract of a format.
 
-    render      every run: a whole one, one of failures alone, one without trials; the same text each time
+    render      the same text each time, of any run: whole, of failures alone, without trials
     text        ends with a newline, can be written as UTF-8, takes any cell, differs where the report does
     suffix      one file suffix with its dot
 
@@ -114,7 +114,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_format(form: Format | type[Format]) -> tuple[Result, ...]:
-    """The result of each contract on a format, or on all named variants of a class; raises nothing for a broken one."""
+    """The result of each contract on a format, or on all named variants of a class."""
     return tuple(result for each in components_of(form) for result in judge(each, CONTRACTS))
 
 

@@ -212,7 +212,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_loss(loss: Loss | type[Loss]) -> tuple[Result, ...]:
-    """The result of each contract on a loss, or on all named variants of a class; raises nothing for a broken one."""
+    """The result of each contract on a loss, or on all named variants of a class."""
     return tuple(result for each in components_of(loss) for result in judge(each, CONTRACTS))
 
 

@@ -137,7 +137,7 @@ def resumes_from_its_state(meter: Meter) -> None:
 
 
 def _values(watcher: Watcher) -> dict[str, float | None]:
-    """What it measures, less what no two trainings share: memory, time and energy of the machine."""
+    """Its values by name, without memory, time and energy, which differ between two equal trainings."""
     measurements = watcher.measurements(sample_outcome())
     return {measurement.name: measurement.value for measurement in measurements if measurement.unit not in OF_MACHINE}
 
@@ -155,7 +155,7 @@ CONTRACTS: tuple[Contract, ...] = (
 
 
 def judge_meter(meter: Meter | type[Meter]) -> tuple[Result, ...]:
-    """The result of each contract on a meter, or on all named variants of a class; raises nothing for a broken one."""
+    """The result of each contract on a meter, or on all named variants of a class."""
     return tuple(result for each in components_of(meter) for result in judge(each, CONTRACTS))
 
 

@@ -1,6 +1,6 @@
 """The contract of a plot.
 
-    applies     one line that says why there is nothing to draw, or None; of any run, without an exception
+    applies     None, or one line that says why there is nothing to draw, for any run
     figures     with file names of their own, captions that are sentences, the data as a table, and a drawing
 
 `check_plot` runs all of them; each is also a function of its own.
@@ -90,7 +90,7 @@ def can_be_drawn(plot: Plot, run: RunData) -> None:
 
 
 def shows_a_part_in_reports(plot: Plot, run: RunData) -> None:
-    """What a report shows is a part of its figures."""
+    """Reports show no figure that the plot itself does not have."""
     some, shown = _first_figures(plot, run)
     names = {figure.name for figure in shown}
     others = {figure.name for figure in plot.reported(some)} - names
@@ -122,7 +122,7 @@ def _results(plot: Plot | type[Plot], run: RunData | None) -> Iterator[Result]:
 
 
 def judge_plot(plot: Plot | type[Plot], run: RunData | None = None) -> tuple[Result, ...]:
-    """The result of each contract on a plot, or on all named variants of a class; raises nothing for a broken one.
+    """The result of each contract on a plot, or on all named variants of a class.
 
     Args:
         plot: an instance, or a class.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class BreastCancer(Dataset):
-    """Breast cancer Wisconsin (diagnostic): 569 cell samples, 30 features, 2 classes; needs no download.
+    """Breast cancer Wisconsin (diagnostic): 569 cell samples, 30 features, 2 classes, included in scikit-learn.
 
     Street, Wolberg and Mangasarian, 1993, as scikit-learn has it. A feature is a channel of one pixel: images are
     (30, 1, 1), for backbones that flatten them, such as mlp. Fixed stratified split, 60 / 20 / 20 %.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ResidualMlp(Backbone):
-    """Residual MLP: a linear layer, then blocks x + ReLU(Linear(LayerNorm(x))); features (B, width).
+    """Residual MLP: a linear layer, then blocks x + ReLU(Linear(LayerNorm(x))). Features have shape (B, width).
 
     The blocks of ResNet (He et al., CVPR 2016) with linear layers, as is usual for tabular data.
 

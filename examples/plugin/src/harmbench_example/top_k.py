@@ -11,7 +11,7 @@ from harmbench.results.records import Measurement
 
 
 class TopK(Meter):
-    """Share of the test part whose class is among the k most probable ones; k = 2 unless given."""
+    """Share of the test part whose class is among the k most probable ones, by default k = 2."""
 
     name: ClassVar[str] = "top_k"
 

@@ -25,7 +25,7 @@ class Txt(Format):
 
 
 def _aligned(table: Table) -> Iterator[str]:
-    """The table's lines: title, header, rows; numbers to the right."""
+    """The table's lines: title, header and rows, with numbers aligned to the right."""
     yield _one_line(table.title)
     header = [f"{column.label} ({column.unit})" if column.unit else column.label for column in table.columns]
     rows = [[_one_line(cell) for cell in row] for row in (header, *table.rows)]
