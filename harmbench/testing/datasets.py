@@ -92,7 +92,7 @@ def loads_the_same_twice(dataset: Dataset, loaded: Loaded) -> None:
 
 
 def keeps_nested_shares(dataset: Dataset, loaded: Loaded) -> None:
-    """`train_fraction` keeps a stratified share, drawn by the seed and nested in larger ones. Other parts stay whole."""
+    """`train_fraction` keeps a stratified share, drawn by the seed, nested in larger ones. Other parts stay whole."""
 
     def load(share: float, seed: int) -> Splits:
         return dataset.model_copy(update={"train_fraction": share}).load(loaded.data_dir, download=False, seed=seed)
