@@ -9,7 +9,7 @@ import typer
 
 from harmbench._import_path import drop_current_folder
 from harmbench.cli import _options as o
-from harmbench.cli import bench, claims, compare, doctor, ls, plan, plot, report, run, show, validate
+from harmbench.cli import bench, check, claims, compare, doctor, ls, plan, plot, report, run, show, validate
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 

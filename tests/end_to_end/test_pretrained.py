@@ -16,7 +16,7 @@ from harmbench.datasets import DATASETS, Dataset
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
 from harmbench.runner.model import build
 from harmbench.runner.targets import make_targets
-from tests.support.backbones import check
+from harmbench.testing import check_backbone
 from tests.support.samples import spec
 
 import_torchvision()  # the library imports it
@@ -81,8 +81,8 @@ def test_fresh_weights_of_a_configuration_keep_the_contract(options: str, tmp_pa
     assert backbone.known_features() == 16
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(backbone), "build", without_dropout(type(backbone).build))
-        check(backbone, (LENGTH, 40))
-        check(backbone, (64, 40))  # longer than its positions were
+        check_backbone(backbone, [(LENGTH, 40)])
+        check_backbone(backbone, [(64, 40)])  # longer than its positions were
 
 
 def without_dropout(make: Any) -> Any:
