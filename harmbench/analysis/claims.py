@@ -1,4 +1,4 @@
-"""Claims and results -> verdicts. Pure; the rules and what they rest on are in docs/claims.md.
+"""Claims and results -> verdicts. Pure; the rules and what they rest on are in docs/explanation/verdicts.md.
 
 A claim compares heads with a baseline in one measure, in every place of its scope. Each comparison gives two one-sided
 p-values, for the claim and against it; a rule says in how many comparisons it must hold; Holm corrects over the claims.

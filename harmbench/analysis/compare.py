@@ -1,4 +1,4 @@
-"""Two runs -> what changed, and whether a gate was missed. Pure; the recipe for CI is in docs/ci.md.
+"""Two runs -> what changed, and whether a gate was missed. Pure; the recipe for CI is in docs/how-to/gate-ci.md.
 
 A and B are two versions of the same experiment: same cells, protocol, data and machine, another state of the code.
 Cells are compared in pairs by seed, or by Welch's test where they share fewer than two seeds; Holm corrects over the
