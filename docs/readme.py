@@ -51,7 +51,7 @@ def written(readme: str, section: str) -> str:
 
 def _lines(run: RunData, folder: Path) -> Iterator[str]:
     groups = list(group_cells(run.trials))
-    groups.sort(key=lambda group: _position(group, run))
+    groups.sort(key=lambda group: _place(group, run))
     verdicts = _verdicts(run)
     suite = run.header["suite"]
     yield from ("## What comes out", "")
@@ -92,7 +92,7 @@ def _verdicts(run: RunData) -> Sequence[Verdict]:
     return judge(stated, run.trials)
 
 
-def _position(group: Group, run: RunData) -> tuple[int, int]:
+def _place(group: Group, run: RunData) -> tuple[int, int]:
     suite = run.header["suite"]
     return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
 
@@ -116,15 +116,15 @@ def _table(groups: Sequence[Group]) -> Table:
         *(Column(label=_name(group)) for group in groups),
         *(Column(label=f"speed, {group.backbone}") for group in first),
     )
-    by_head = [{cell.head: cell for cell in group.cells if cell.loss in LOSSES} for group in groups]
-    heads = [head for head in by_head[0] if all(head in cells for cells in by_head)]
+    of = [{cell.head: cell for cell in group.cells if cell.loss in LOSSES} for group in groups]
+    heads = [head for head in of[0] if all(head in cells for cells in of)]
     rows = [
         (
             head,
-            *(_accuracy(group, cells[head]) for group, cells in zip(groups, by_head, strict=True)),
-            *(_speed(group, cells[head]) for group, cells in zip(first, by_head, strict=False)),
+            *(_accuracy(group, cells[head]) for group, cells in zip(groups, of, strict=True)),
+            *(_speed(group, cells[head]) for group, cells in zip(first, of, strict=False)),
         )
-        for head in sorted(heads, key=lambda head: _rank([cells[head] for cells in by_head]))
+        for head in sorted(heads, key=lambda head: _rank([cells[head] for cells in of]))
     ]
     return Table(title="", columns=columns, rows=tuple(rows))
 
