@@ -313,6 +313,13 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     assert [name for name in named if name not in to_be_written and not (ROOT / name).exists()] == []
 
 
+def test_every_page_that_code_and_suites_name_exists() -> None:
+    files = [*(ROOT / "harmbench").rglob("*.py"), *(ROOT / "suites").rglob("*.yaml")]
+    named = {match for file in files for match in re.findall(r"docs/[\w/-]+\.md", file.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 # --- links -----------------------------------------------------------------------------------------------------
 
 
