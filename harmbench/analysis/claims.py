@@ -1,4 +1,4 @@
-"""Claims and results -> verdicts. The rules and their statistics are explained in docs/claims.md.
+"""Claims and results -> verdicts. The rules and their statistics are explained in docs/explanation/verdicts.md.
 
 A claim compares heads with a baseline in one measure, in every condition of its scope. Each comparison gives two
 one-sided p-values, for the claim and against it. A rule says in how many comparisons the claim must hold. Holm corrects

@@ -1,4 +1,4 @@
-"""Two runs -> changes, and missed gates. docs/ci.md has a recipe for CI.
+"""Two runs -> changes, and missed gates. docs/how-to/gate-ci.md has a recipe for CI.
 
 A and B are two versions of the same experiment: same cells, protocol, data and machine, but another state of the code.
 Cells are compared in pairs by seed. With fewer than two common seeds, Welch's test compares the means. Holm corrects

@@ -28,9 +28,9 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
     if version:
-        from importlib.metadata import version as version_of
+        from harmbench import __version__
 
-        typer.echo(f"harmbench {version_of('harmbench')}")
+        typer.echo(f"harmbench {__version__}")
         raise typer.Exit
 
 

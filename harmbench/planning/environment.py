@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pynvml
 
+from harmbench import __version__
 from harmbench.results.records import fingerprint
 
 PACKAGES = (
@@ -42,6 +43,8 @@ VARIABLES = (
 
 def package_version(package: str) -> str:
     """The installed version, or `absent`."""
+    if package == "harmbench":
+        return __version__  # of the code that runs; an editable install keeps the metadata of the day it was made
     try:
         return version(package)
     except PackageNotFoundError:
