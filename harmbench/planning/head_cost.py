@@ -5,7 +5,7 @@ backward: three fused multiply-adds of a matrix product (0.045 ns on two cores).
 
     START                       calls, whatever the size
   + a B K                       softmax or HarMax, for B rows and K classes
-  + pair B K N                  the distance, for features of length N: the constant of its form, below
+  + pair B K N                  the distance, for features of length N: its `cost` in nn/kernels/operators.py
   + map (B + K) N               what is done to each vector before pairs (soft codes, profiles, a diagonal)
   + start + finish B K          what is done to each base distance after
   + 0.8 (B + K) N^2 + 200 N^2   a full Mahalanobis matrix, and its gradient
@@ -22,37 +22,12 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harmbench.nn.distances import DISTANCES, Distance
-from harmbench.nn.kernels import Operator
 
 DEAR = 2.0  # times the linear head's time
 NOTICEABLE = 1e8  # units beyond it: about 5 ms a step on two cores
 
 _LINEAR_START, _LINEAR_SOFTMAX = 4.5e6, 110.0
 _START, _MAPPED_START, _HARMAX = 5e6, 10e6, 44.0
-_PAIR = {
-    "euclidean": 1.3,
-    "cosine": 1.4,
-    "mahalanobis": 1.4,
-    "manhattan": 1.25,
-    "mean_absolute": 1.2,
-    "bray_curtis": 1.35,
-    "bray_curtis_signed": 3.6,
-    "canberra": 3.4,
-    "canberra_robust": 3.2,
-    "canberra_weighted": 5.3,
-    "canberra_weighted power": 24.0,  # any gamma but 1/2
-    "chebyshev": 1.2,
-    "smooth_chebyshev": 6.0,
-    "minkowski p=1": 1.25,
-    "minkowski p=1.5": 2.7,
-    "minkowski p=3": 1.7,
-    "minkowski": 19.0,  # any other order
-    "minkowski_learned": 9.0,
-    "angular": 1.4,
-    "hellinger": 1.4,
-    "poincare": 1.4,
-    "squared_euclidean": 1.3,
-}
 _CHUNKED = 200.0  # the formula in torch, block by block
 _MAP = {
     "hamming": 40.0,
@@ -62,7 +37,6 @@ _MAP = {
     "hellinger": 345.0,
 }
 _MAPPED_BY_TORCH = ("hellinger",)  # the others' maps are in the kernel's call
-_FINISH = {"angular": (0.0, 140.0), "poincare": (1.5e6, 550.0)}
 _WIDEST, _MOST_CLASSES = 4096, 1000  # of what is not known: where even these cost little, nothing is said
 _BLOCK = 512  # rows of distances at a time
 _CHUNK_BYTES = 250e6  # temporaries of a block of the formula
@@ -105,7 +79,7 @@ def of_head(
     is_matmul = operator is not None and operator.kind == "gemm"
     kernel: Form = "native" if device == "cpu" else "triton"
     form: Form = "matmul" if is_matmul else kernel if operator and has_kernels else "chunked"
-    pair = _CHUNKED if form == "chunked" or operator is None else _pair(operator)
+    pair = _CHUNKED if form == "chunked" or operator is None else operator.kernels.cost
     if pair is None:
         return None
     volume, pairs, vectors = rows * features * classes, rows * classes, (rows + classes) * features
@@ -114,19 +88,10 @@ def of_head(
     mapped = each * vectors + (_MAPPED_START if distance.name in _MAPPED_BY_TORCH else 0.0)
     if str(distance) == "mahalanobis[variant=full]":
         mapped += 0.8 * vectors * features + 200 * features**2
-    start, finish = _FINISH.get(operator.name if operator else "", (0.0, 0.0))
+    start, finish = operator.record.finish_cost if operator else (0.0, 0.0)
     time = _START + pair * volume + _HARMAX * pairs + mapped + start + finish * pairs
     memory = 4 * (3 * min(rows, _BLOCK) * classes + (2 * vectors if each else 0))
     return Cost(form, time / linear, time - linear, (memory + (_CHUNK_BYTES if form == "chunked" else 0)) / 1e6)
-
-
-def _pair(operator: Operator) -> float | None:
-    name = operator.name
-    if name == "minkowski":
-        return _PAIR.get(f"minkowski p={operator.option:g}", _PAIR["minkowski"])
-    if name == "canberra_weighted" and operator.option != 0.5:
-        name += " power"
-    return _PAIR.get(name)
 
 
 class Cell(NamedTuple):

@@ -55,6 +55,16 @@ class Distance(Component):
             raise ValueError(f"only variant={reader} reads it")
         return value
 
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse a distance with an operator that no kernel computes, in any of its variants.
+
+        Raises:
+            OptionError: for an unknown operator, with the nearest valid name.
+        """
+        for variant in cls.variants:
+            cls.from_options(variant).operator  # noqa: B018 - constructing the operator checks its name
+
     @property
     def is_in_papers(self) -> bool:
         """Whether it belongs to the set `paper` with these options."""

@@ -100,7 +100,7 @@ class MatmulForm(Form):
     """
 
     def __init__(self, operator: Operator, difference: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
-        self.is_cosine = operator.name == "cosine"
+        self.is_cosine = operator.record.is_cosine
         self.difference = difference
 
     def begin(self, w: Tensor) -> None:

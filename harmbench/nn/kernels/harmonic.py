@@ -172,23 +172,20 @@ def _known(pairs: Pairs) -> Operator | None:
     x, operator = pairs.x, pairs.operator
     if operator is None or x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
         return None
-    if pairs.chosen.form == "native":
-        return None if operator.name == "minkowski_learned" else operator  # a learned number wants a gradient
-    if pairs.chosen.form != "matmul":
+    one_call = operator.record.one_call
+    if pairs.chosen.form not in ("native", "matmul") or one_call == "never":
         return None
-    if operator.name in ("angular", "poincare"):  # of any size: torch would go over all distances a dozen times more
-        return operator
-    if x.numel() * pairs.centers.shape[0] > DIRECT[build.library().isa]:
+    # Of a kernel with a finish, any size: torch would pass over all distances a dozen times more.
+    is_direct = x.numel() * pairs.centers.shape[0] <= DIRECT[build.library().isa]
+    if pairs.chosen.form == "matmul" and one_call == "small" and not is_direct:
         return None
-    if operator.name == "mahalanobis":
-        return Operator("gemm", "euclidean")
-    return operator if operator.name in ("euclidean", "cosine") else None
+    return Operator(operator.kind, operator.record.step_as) if operator.record.step_as else operator
 
 
 def _factors(pairs: Pairs) -> Tensor | None:
     """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centers."""
     x, w, operator = pairs.x, pairs.centers, pairs.operator
-    if pairs.chosen.form != "matmul" or operator is None or operator.name != "mahalanobis":
+    if pairs.chosen.form != "matmul" or operator is None or not operator.record.step_as:
         return None
     if x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
         return None

@@ -10,26 +10,8 @@ from torch import Tensor
 from harmbench.nn.kernels import build
 from harmbench.nn.kernels.operators import Map, Operator
 
-CODES = {
-    "manhattan": 0,
-    "minkowski": 4,
-    "euclidean": 2,
-    "chebyshev": 5,
-    "smooth_chebyshev": 6,
-    "canberra": 7,
-    "canberra_robust": 8,
-    "canberra_weighted": 9,
-    "bray_curtis": 10,
-    "bray_curtis_signed": 11,
-    "mean_absolute": 12,
-    "minkowski_learned": 13,
-}
-_PRODUCTS = {"cosine": -1, "angular": -2, "poincare": -3}  # known to whole steps only
 _MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4, "centered": 5}
-_ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
-_BACKWARD = {"minkowski_learned": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learned", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -39,7 +21,7 @@ def is_available() -> bool:
 
 def arrays(operator: Operator) -> int:
     """Numbers per pair that a block holds: the distance, its gradient, and what else the gradient wants."""
-    return 3 if operator.name in _WITH_AUX or operator.finish is not None else 2
+    return 3 if operator.record.native_has_aux or operator.finish is not None else 2
 
 
 def _functions() -> Any:
@@ -47,9 +29,9 @@ def _functions() -> Any:
 
 
 def _code(operator: Operator) -> int:
-    if operator.name == "minkowski":
-        return _ORDERS.get(operator.option, CODES["minkowski"])
-    return CODES[operator.name]
+    code = operator.kernels.native
+    assert code is not None, f"{operator} has no compiled kernel"
+    return code
 
 
 def _threads(coordinates: int) -> int:
@@ -67,7 +49,7 @@ def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | 
     """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
-    aux = torch.empty_like(d) if operator.name in _WITH_AUX else None
+    aux = torch.empty_like(d) if operator.record.native_has_aux else None
     _functions().hb_forward(
         _code(operator),
         operator.option,
@@ -87,7 +69,7 @@ def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
     """Add the gradients to dx and dw; g = dl/dd and d are used up."""
-    operator = operator._replace(name=_BACKWARD.get(operator.name, operator.name))
+    operator = operator._replace(name=operator.record.gradient_as or operator.name)
     _functions().hb_backward(
         _code(operator),
         operator.option,
@@ -221,7 +203,7 @@ class Step:
         values = None if vectors is None else vectors.values
         self._operator, self._vectors, self._values = operator, vectors, values  # the values must live
         self._front = (
-            _PRODUCTS[operator.name] if operator.name in _PRODUCTS else _code(operator),
+            _code(operator) if operator.record.step is None else operator.record.step,
             operator.option,
             0 if vectors is None else _MAPS[vectors.name],
             0.0 if vectors is None else vectors.option,

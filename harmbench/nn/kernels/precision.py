@@ -39,8 +39,9 @@ def full_float32() -> Iterator[None]:
     if torch.compiler.is_compiling():
         yield
         return
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
-    if not all(hasattr(backend, "fp32_precision") for backend in backends):  # torch before 2.9
+    # torch before 2.9 has no such setting, and torch 2.4 has no `mkldnn.matmul` at all.
+    backends = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    if not all(hasattr(backend, "fp32_precision") for backend in backends):
         whole = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
