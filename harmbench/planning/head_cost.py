@@ -1,4 +1,4 @@
-"""What a head costs before it is run: time and memory of its step beside the linear head's. Pure, and free of torch.
+"""Predicted cost of a head: time and memory of its step relative to the linear head's. Pure, and needs no torch.
 
 The unit of time is what the linear head takes for one coordinate of one pair of a row and a class, forward and
 backward: three fused multiply-adds of a matrix product (0.045 ns on two cores). A step of any head takes, in units,
@@ -6,14 +6,14 @@ backward: three fused multiply-adds of a matrix product (0.045 ns on two cores).
     START                       calls, whatever the size
   + a B K                       softmax or HarMax, for B rows and K classes
   + pair B K N                  the distance, for features of length N: its `cost` in nn/kernels/operators.py
-  + map (B + K) N               what is done to each vector before pairs (soft codes, profiles, a diagonal)
-  + start + finish B K          what is done to each base distance after
+  + map (B + K) N               the map of each vector (soft codes, profiles, a diagonal)
+  + start + finish B K          the function of each base distance
   + 0.8 (B + K) N^2 + 200 N^2   a full Mahalanobis matrix, and its gradient
 
-The constants are fitted to benchmarks/heads.json and vocabulary.json (two cores of an AMD EPYC with AVX-512, float32);
-tests hold predictions to within a factor of two of them. Without compiled kernels the formula runs in blocks; its
-constant is the middle of eight distances at 256 x 512 x 100 (80 to 450) on the same machine. On a GPU nothing has been
-measured: there a prediction, by the constants of the CPU, says which head is dear, not how dear.
+The constants are fitted to benchmarks/heads.json and vocabulary.json (two cores of an AMD EPYC with AVX-512, float32).
+Tests hold predictions to within a factor of two of them. Without compiled kernels the formula runs in blocks. Its
+constant is the middle of eight distances at 256 x 512 x 100 (80 to 450) on the same machine. Nothing has been measured
+on a GPU: a prediction with the constants of the CPU names the expensive heads, but not how expensive they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from harmbench.nn.distances import DISTANCES, Distance
 
-DEAR = 2.0  # times the linear head's time
+EXPENSIVE = 2.0  # times the linear head's time
 NOTICEABLE = 1e8  # units beyond it: about 5 ms a step on two cores
 
 _LINEAR_START, _LINEAR_SOFTMAX = 4.5e6, 110.0
@@ -37,7 +37,7 @@ _MAP = {
     "hellinger": 345.0,
 }
 _MAPPED_BY_TORCH = ("hellinger",)  # the others' maps are in the kernel's call
-_WIDEST, _MOST_CLASSES = 4096, 1000  # of what is not known: where even these cost little, nothing is said
+_WIDEST, _MOST_CLASSES = 4096, 1000  # assumed if not known: if even these cost little, there is no warning
 _BLOCK = 512  # rows of distances at a time
 _CHUNK_BYTES = 250e6  # temporaries of a block of the formula
 
@@ -49,7 +49,7 @@ class Cost(NamedTuple):
     """A head's step of training, forward and backward, with its loss.
 
     Attributes:
-        form: what computes the distances there.
+        form: the form that computes the distances.
         ratio: its time over the linear head's.
         extra: its time beyond the linear head's, in units.
         megabytes: peak memory beyond features, weights and their gradients.
@@ -64,7 +64,7 @@ class Cost(NamedTuple):
 def of_head(
     distance: Distance, rows: int, features: int, classes: int, device: Device = "cpu", has_kernels: bool = True
 ) -> Cost | None:
-    """Predicted cost of a head; None where its distance has a kernel that was never measured.
+    """Predicted cost of a head, or None if its distance has a kernel that was never measured.
 
     Args:
         distance: of the head.
@@ -95,7 +95,7 @@ def of_head(
 
 
 class Cell(NamedTuple):
-    """A head where it is to be run; None for what is not known before it is built or loaded."""
+    """A head in its condition. Sizes are None if they are known only when a component is loaded."""
 
     backbone: str
     dataset: str
@@ -106,25 +106,25 @@ class Cell(NamedTuple):
 
 
 def warnings(cells: Iterable[Cell], device: Device = "cpu", has_kernels: bool = True) -> list[str]:
-    """A line for each place with heads that take noticeably longer than a linear one, or of which that is not known.
+    """One line for each condition with heads that take noticeably longer than a linear one, or were never measured.
 
     >>> print(*warnings([Cell("timm:resnet50", "mine", "canberra", 64, 2048, 1000)]))
     timm:resnet50 on mine (2048 features, 1000 classes): head about 3 times the linear head's time: canberra
     """
-    places: dict[tuple[str, str], list[Cell]] = {}
+    conditions: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        places.setdefault((cell.backbone, cell.dataset), []).append(cell)
-    lines = [line for cells_there in places.values() for line in _of_place(cells_there, device, has_kernels)]
+        conditions.setdefault((cell.backbone, cell.dataset), []).append(cell)
+    lines = [line for heads in conditions.values() for line in _of_condition(heads, device, has_kernels)]
     if lines and device == "cuda":
         lines.append("costs of heads were measured on a CPU; on a GPU they may differ severalfold")
     return lines
 
 
-def _of_place(cells: Sequence[Cell], device: Device, has_kernels: bool) -> list[str]:
+def _of_condition(cells: Sequence[Cell], device: Device, has_kernels: bool) -> list[str]:
     backbone, dataset, _, rows, features, classes = cells[0]
     if features is None or classes is None:
         largest = [cell._replace(features=features or _WIDEST, classes=classes or _MOST_CLASSES) for cell in cells]
-        if not _of_place(largest, device, has_kernels):
+        if not _of_condition(largest, device, has_kernels):
             return []
         unknown = f"{backbone} tells its features" if features is None else f"{dataset} tells its classes"
         return [f"{backbone} on {dataset}: costs of heads not predicted: {unknown} only when it is loaded"]
@@ -137,7 +137,7 @@ def _of_place(cells: Sequence[Cell], device: Device, has_kernels: bool) -> list[
             continue
         if cost is None:
             unmeasured.append(address)
-        elif cost.ratio >= DEAR and cost.extra >= NOTICEABLE:
+        elif cost.ratio >= EXPENSIVE and cost.extra >= NOTICEABLE:
             by_ratio.setdefault(_rounded(cost.ratio), []).append(address)
     lines = [
         f"{where}: head about {ratio} times the linear head's time: {', '.join(names)}"

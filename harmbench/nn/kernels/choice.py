@@ -1,4 +1,4 @@
-"""Which form computes a distance, and why."""
+"""The form that computes a distance, and the reason for it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Choice(NamedTuple):
     reason: str
 
     def of_formula(self, reason: str) -> Choice:
-        """The formula instead, if it is not chosen anyhow."""
+        """This choice if it is the formula, or else the formula for this reason."""
         return self if self.form == "reference" else Choice("reference", reason)
 
 
 def mode() -> str:
-    """What HARMBENCH_KERNELS says: `auto` or `reference`.
+    """Value of HARMBENCH_KERNELS: `auto` or `reference`.
 
     Raises:
         OptionError: for anything else.
     """
-    asked = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
-    if asked not in ("auto", "reference"):
-        raise OptionError(f"HARMBENCH_KERNELS={asked}: write auto or reference")
-    return asked
+    value = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
+    if value not in ("auto", "reference"):
+        raise OptionError(f"HARMBENCH_KERNELS={value}: write auto or reference")
+    return value
 
 
 def choose(
@@ -62,7 +62,7 @@ def choose(
 
 
 def _reason_for_the_formula(volume: int) -> str:
-    """Why no kernel is considered at all; empty if one is."""
+    """Reason why no kernel is considered, or an empty text."""
     if mode() == "reference":
         return "HARMBENCH_KERNELS=reference"
     if torch.compiler.is_compiling():
@@ -98,7 +98,7 @@ def _formula(volume: int, reason: str) -> Choice:
 
 
 def on_cuda(operator: Operator | None) -> str:
-    """Which form computes a distance of common size on a CUDA device, there or not, for people to read.
+    """Text with the form that computes a distance of common size on a CUDA device, which need not be present.
 
     >>> on_cuda(Operator("gemm", "euclidean"))
     'matmul (matrix product)'
@@ -117,7 +117,7 @@ def _not_in_triton(operator: Operator) -> str:
 
 
 def triton_status() -> str:
-    """What there is of Triton, which is imported only for a CUDA device."""
+    """Status of Triton, which is imported only for a CUDA device."""
     if not torch.cuda.is_available():
         return f"for CUDA only, which is not here; {UNTRIED}"
     from harmbench.nn.kernels import gpu

@@ -1,6 +1,6 @@
 """The forms of cpp/ as Triton kernels: elementwise distances and rows of harmonic loss, float32, on CUDA.
 
-    _add, _finish       an operator, forward: what a coordinate adds to a pair's two sums; the distance from them
+    _add, _finish       an operator, forward: what a coordinate adds to a pair's two sums, and the distance from them
     _forward            a tile of pairs: sums in registers, vectors in steps of four coordinates
     _slope              an operator, backward: the gradient of one coordinate of one pair
     _backward           a tile of dx or dw: all pairs of its vectors, one after the other
@@ -74,7 +74,7 @@ def _power(v: tl.tensor, p: tl.tensor) -> tl.tensor:
 
 @_jit
 def _weight(size: tl.tensor, gamma: tl.tensor, OP: tl.constexpr) -> tl.tensor:
-    """size^gamma; the usual gamma is 1/2."""
+    """size^gamma. The usual gamma is 1/2."""
     if OP == "canberra_weighted_root" or OP == "rest_of_canberra_weighted_root":
         return tl.sqrt(size)
     else:  # noqa: RET505 - the branch that Triton compiles
@@ -90,7 +90,7 @@ def _cube_root(v: tl.tensor) -> tl.tensor:
 
 @_jit
 def _log1p(v: tl.tensor) -> tl.tensor:
-    """log(1 + v) for v >= 0; below 1 by the series of 2 artanh(v / (2 + v))."""
+    """log(1 + v) for v >= 0. Below 1 by the series of 2 artanh(v / (2 + v))."""
     z = v / (2.0 + v)
     s = z * z
     p = s * 0.06666666666666667 + 0.07692307692307693
@@ -122,7 +122,7 @@ def _expm1_below_1(t: tl.tensor) -> tl.tensor:
 def _add(
     s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor, option: tl.tensor, OP: tl.constexpr
 ) -> tl.tensor:
-    """The sums of each pair with one more coordinate, which adds 0 where both are 0; m is a number of the pair."""
+    """The sums of each pair with one more coordinate, which adds 0 if both are 0. m is a number of the pair."""
     gap = tl.abs(x - w)
     if OP == "chebyshev":
         s0 = tl.maximum(s0, gap, propagate_nan=tl.PropagateNan.ALL)
@@ -182,7 +182,7 @@ def _sums(
     BM: tl.constexpr,
     BK: tl.constexpr,
 ) -> tl.tensor:
-    """Both sums of a tile of pairs; x and w point to the first coordinates of their vectors."""
+    """Both sums of a tile of pairs. x and w point to the first coordinates of their vectors."""
     s0 = tl.zeros([BM, BK], tl.float32)
     s1 = tl.zeros([BM, BK], tl.float32)
     at = tl.arange(0, 4)[None, :]
@@ -205,7 +205,7 @@ def _sums(
 def _finish(
     s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.tensor, option: tl.tensor, OP: tl.constexpr
 ) -> tl.tensor:
-    """Distances from sums, and the second number per pair that `_slope` wants; total is sum |x| + sum |w|."""
+    """Distances from sums, and the second number per pair that `_slope` reads. total is sum |x| + sum |w|."""
     d = s0
     aux = s1
     if OP == "mean_absolute":
@@ -266,8 +266,8 @@ def _forward(
 ) -> None:
     """Distances d and aux of a tile of pairs.
 
-    x_size, w_size: sums of |.| of each vector. FIRST: the operator whose sum of the pair is m, or 1 / m where it is
-    divided out; else m is given. PARTIAL: only the pairs whose given number is not between low and high.
+    x_size, w_size: sums of |.| of each vector. FIRST: the operator whose sum of the pair is m, or 1 / m if it is
+    divided out. Without it, m is given. PARTIAL: only the pairs whose given number is not between low and high.
     """
     rows = tl.program_id(1) * BM + tl.arange(0, BM)
     columns = tl.program_id(0) * BK + tl.arange(0, BK)
@@ -305,7 +305,7 @@ def _forward(
 
 @_jit
 def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.tensor, OP: tl.constexpr) -> tl.tensor:
-    """Gradient by a of one coordinate's part of d(a, b); c1 and c2 are the pair's, from `_coefficients`.
+    """Gradient by a of one coordinate's part of d(a, b). c1 and c2 are the pair's, from `_coefficients`.
 
     A ratio of sums has the gradient sign(a - b) - d sign(a), which cancels where d is near 1: with 1 - d at hand, it is
     sign(a - b) - sign(a) + (1 - d) sign(a).
@@ -532,7 +532,7 @@ def is_interpreted() -> bool:
 
 @functools.cache
 def problem() -> str:
-    """Why the kernels cannot run on this machine's GPU, or nothing; they are tried once in a process."""
+    """Reason why the kernels cannot run on this GPU, or an empty text. They are tried once in a process."""
     if not IS_INSTALLED:
         return "no elementwise kernel for cuda: pip install triton"
     try:
@@ -590,7 +590,7 @@ def _pairs(
     given: Tensor | None = None,
     between: tuple[float, float] | None = None,
 ) -> None:
-    """Fill d, and aux where there is one, as `_forward` does; with `between`, only where given is not between these."""
+    """Fill d and aux as `_forward` does. With `between`, only pairs whose given number is not between these."""
     down, across = tile(len(x), len(w), kernel.is_heavy)
     sizes = (_lengths(x), _lengths(w)) if kernel.name == "bray_curtis" else (x, w)
     low, high = between or (0.0, 0.0)
@@ -630,7 +630,7 @@ def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | 
 def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
-    """Add the gradients to dx and dw; g = dl/dd and d are used up."""
+    """Add the gradients to dx and dw. Overwrites g = dl/dd and d."""
     kernel, option = _kernel(operator), _option(operator)
     x_size, w_size = _coefficients(kernel, option, x, w, d, aux, g)
     # Rows of x see the pairs of one row side by side, rows of w those of one column.
@@ -662,7 +662,7 @@ def backward(
 def _coefficients(
     kernel: TritonKernel, option: float, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Turn g and d into c1 and c2 of `_slope`, in place; gives what multiplies the gradients of sum |x|, sum |w|."""
+    """Turn g and d into c1 and c2 of `_slope`, in place. Returns the factors of the gradients of sum |x|, sum |w|."""
     name = kernel.name
     if name == "mean_absolute":
         g.div_(x.shape[1])

@@ -1,4 +1,4 @@
-"""The functions of cpp/native.cpp, for float32 CPU tensors; callers see to contiguity."""
+"""The functions of cpp/native.cpp, for float32 CPU tensors, which callers make contiguous."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _threads(coordinates: int) -> int:
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants.
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators reads.
 
-    Chebyshev's is the place of its largest difference, an integer in a float's room.
+    Chebyshev's is the place of its largest difference, an integer with a float's size.
     """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
@@ -68,7 +68,7 @@ def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | 
 def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
-    """Add the gradients to dx and dw; g = dl/dd and d are used up."""
+    """Add the gradients to dx and dw. Overwrites g = dl/dd and d."""
     operator = operator._replace(name=operator.record.gradient_as or operator.name)
     _functions().hb_backward(
         _code(operator),
@@ -104,7 +104,7 @@ def _row_stats(kind: int, v: Tensor) -> Tensor:
 
 
 def largest(v: Tensor) -> float:
-    """Largest |v|; NaN may be missed."""
+    """Largest |v|. NaN may be missed."""
     v = v.detach().contiguous()  # callers ask before they lay vectors out: those that are expanded lie elsewhere
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
@@ -112,7 +112,7 @@ def largest(v: Tensor) -> float:
 def expand(
     is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor, factors: Tensor | None = None
 ) -> None:
-    """Dot products (B, K) become distances, in place; `factors` (N,) are in the products and stats already."""
+    """Dot products (B, K) become distances, in place. `factors` (N,) are in the products and stats already."""
     _functions().hb_expand(
         is_cosine,
         x.data_ptr(),
@@ -140,7 +140,7 @@ def expand_backward(
     dx: Tensor,
     dw: Tensor,
 ) -> Tensor:
-    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x; returns of_row, adds to the others."""
+    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x. Returns of_row."""
     of_row = x.new_empty(len(x))
     _functions().hb_expand_backward(
         is_cosine,
@@ -172,7 +172,7 @@ def harmonic(
     smoothing: float,
     floor: float,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of each row and its gradient by n, (R,) both; dl/dd times the row's factor goes to g."""
+    """Loss of each row and its gradient by n, (R,) both. Writes dl/dd times the row's factor to g."""
     losses, by_n = d.new_empty(len(d)), d.new_empty(len(d))
     _functions().hb_harmonic(
         d.data_ptr(),
@@ -193,7 +193,7 @@ def harmonic(
 
 
 class Step:
-    """Distances, harmonic loss and gradients of rows in one call; all that is the same for each call is looked up once.
+    """Distances, harmonic loss and gradients of rows in one call. The constant arguments are prepared once.
 
     Args:
         operator, vectors: the distance, and the map in front of it.

@@ -1,4 +1,4 @@
-"""The operators that the kernels implement, and what a distance tells the kernels about itself. Needs no torch.
+"""The operators that the kernels implement, and the values with which a distance names one. Needs no torch.
 
 `OPERATORS` has one record for each operator: its kernels, their codes, its operations and its measured cost. Every
 other module reads these facts from here. A new fast distance is a file in `distances/`, its C++ or Triton code, and one
@@ -52,7 +52,7 @@ class TritonKernel(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """What computes an operator, for all values of its option or for one.
+    """Kernels of an operator, for all values of its option or for one.
 
     Attributes:
         native: its code in `with_operator` of cpp/dispatch.h. None means that it has no elementwise C++ kernel.
@@ -245,7 +245,7 @@ def _refusal(operator: Operator) -> str:
 
 
 class Finish(NamedTuple):
-    """How distances come from base distances, which a form computes for all pairs.
+    """A function from base distances, which a form computes for all pairs, to distances.
 
     Attributes:
         base: the operator of the base distances.
@@ -266,7 +266,7 @@ class Finish(NamedTuple):
 
 
 class Map(NamedTuple):
-    """What is done to each vector before any pair is looked at, as the compiled kernel knows it.
+    """A function of each vector that the compiled kernel applies before it compares pairs.
 
     Attributes:
         name: `scale`, the product with `values`, which get a gradient; `codes`, tanh((v - values) / (2 option)) / 2;

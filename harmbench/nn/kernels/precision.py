@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
-    """Where autocast does not reach the device of this tensor."""
+    """A context without autocast on the device of this tensor."""
     kind = like.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -50,7 +50,7 @@ def full_float32() -> Iterator[None]:
             torch.set_float32_matmul_precision(whole)
         return
     before = [backend.fp32_precision for backend in backends]
-    if set(before) <= {"ieee", "none"}:  # none: nothing was said, and float32 is float32
+    if set(before) <= {"ieee", "none"}:  # none: the session set nothing, and float32 is float32
         yield
         return
     for backend in backends:
