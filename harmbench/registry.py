@@ -51,6 +51,14 @@ class Component(BaseModel):
     argument: ClassVar[str | None] = None
 
     @classmethod
+    def check_class(cls) -> None:
+        """Refuse a class that breaks its room's rules; called once, when the class is registered. Imports no torch.
+
+        Raises:
+            HarmbenchError: for what is wrong, in one line.
+        """
+
+    @classmethod
     def summary(cls) -> str:
         """First line of the docstring."""
         return inspect.getdoc(cls).split("\n")[0] if inspect.getdoc(cls) else ""  # type: ignore[union-attr]
@@ -189,6 +197,10 @@ class Room(Generic[C]):
             raise RegistryError(f"{source}: the component '{name}' must be in a file of its name")
         if name in members:
             raise RegistryError(f"{source}: the {self.kind} '{name}' exists already")
+        try:
+            cls.check_class()
+        except Exception as error:
+            raise RegistryError(f"{source}: {cls.__name__}: {error}") from error
         members[name] = cls
 
     def parse(self, address: str) -> C:

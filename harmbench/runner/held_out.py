@@ -21,22 +21,6 @@ from harmbench.runner.prediction import blocks, evaluation, precision
 from harmbench.runner.single_learner import batch_parts
 from harmbench.runner.targets import IGNORED
 
-# Forward operations for each coordinate of a pair. Sums, products, quotients, powers, maxima and absolute values count
-# one each. Operations done once for a vector or once for a pair are left out, except matrix products.
-MATRIX_PRODUCT = 2  # multiply, add: every distance of the kind `gemm`
-PAIR_FLOPS = {
-    "manhattan": 3,  # subtract, absolute value, add
-    "mean_absolute": 3,
-    "chebyshev": 3,  # subtract, absolute value, maximum
-    "minkowski": 4,  # subtract, absolute value, power, add
-    "minkowski_learned": 4,
-    "smooth_chebyshev": 5,  # subtract, absolute value, product, exponential, add
-    "canberra": 5,  # subtract, absolute value, sum of sizes, divide, add
-    "canberra_robust": 6,  # and a maximum
-    "canberra_weighted": 8,  # and a power, a product, a second sum
-    "bray_curtis": 3,  # its denominator is a sum of one number for each vector
-    "bray_curtis_signed": 6,
-}
 PASSES = 3  # forward, and backward once for the features and once for the centers
 
 
@@ -91,7 +75,7 @@ def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Pr
     """Operations of one training step on these inputs, without the optimizer. The model is not changed.
 
     torch counts matrix products and convolutions of the backbone and of a linear head. It does not see the kernels of
-    distance heads, so a formula counts them: (B, N) x (K, N) pairs at `PAIR_FLOPS` a coordinate.
+    distance heads, so a formula counts them: (B, N) x (K, N) pairs at the operator's `flops` a coordinate.
     """
     model = copy.deepcopy(model).train()
     backbones, heads = [], []
@@ -131,9 +115,7 @@ def distance_flops(head: DistanceHead, rows: int) -> int | None:
     1474560
     """
     operator = head.distance.operator
-    if operator is None:
-        return None
-    per_coordinate = MATRIX_PRODUCT if operator.kind == "gemm" else PAIR_FLOPS.get(operator.name)
+    per_coordinate = None if operator is None else operator.record.flops
     if per_coordinate is None:
         return None
     classes, features = head.weight.shape
