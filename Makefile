@@ -1,4 +1,4 @@
-# harmbench: make run | make test | make check | make clean
+# harmbench: make run | make quick | make test | make check | make clean
 #
 # The first call makes .venv and installs into it. Torch is what constraints.txt names; choose another build or version
 # with TORCH, and pip's own options with PIP_ARGS:
@@ -17,11 +17,16 @@ STAMP := $(VENV)/.installed
 # With TORCH, the constraints on torch fall away.
 CONSTRAINTS := $(if $(TORCH),,-c constraints.txt)
 
-.PHONY: run test check format docs smoke examples clean
+.PHONY: run quick test check format docs smoke examples clean
 
 run: $(STAMP)
 	$(BIN)/harmbench run $(SUITE) $(RUN_ARGS)
 	$(BIN)/harmbench report --format md
+
+# For the inner loop: one case of each test, without end-to-end tests and slow ones.
+quick: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest --quick -n 2 --dist loadscope
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadscope

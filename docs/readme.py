@@ -16,11 +16,11 @@ from harmbench.analysis.cells import Cell
 from harmbench.analysis.claims import Verdict, judge
 from harmbench.analysis.time_to_target import read_run
 from harmbench.planning import suite as suites
-from harmbench.report import Group, claims, group_cells
+from harmbench.report import Condition, claims, conditions_of
+from harmbench.report.conditions import relative_to
 from harmbench.report.formats import Column, Table
 from harmbench.report.formats.md import table_lines
 from harmbench.report.grokking import train_fraction
-from harmbench.report.groups import relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.report.overview import headline
 from harmbench.results.store import RunData
@@ -50,8 +50,8 @@ def written(readme: str, section: str) -> str:
 
 
 def _lines(run: RunData, folder: Path) -> Iterator[str]:
-    groups = list(group_cells(run.trials))
-    groups.sort(key=lambda group: _place(group, run))
+    conditions = list(conditions_of(run.trials))
+    conditions.sort(key=lambda condition: _place(condition, run))
     verdicts = _verdicts(run)
     suite = run.header["suite"]
     yield from ("## What comes out", "")
@@ -62,9 +62,9 @@ def _lines(run: RunData, folder: Path) -> Iterator[str]:
         f"relative to the linear head, on the first data set. The whole report: [{folder}]({folder}/report.md)."
     )
     yield ""
-    yield from list(table_lines(_table(groups)))[3:]
+    yield from list(table_lines(_table(conditions)))[3:]
     yield ""
-    yield from _wrapped(" ".join(headline(groups)) + " The report says how many seeds would decide the rest.")
+    yield from _wrapped(" ".join(headline(conditions)) + " The report says how many seeds would decide the rest.")
     yield from ("", f"![Test accuracy of every head]({folder}/accuracy.svg)")
     if verdicts:
         yield ""
@@ -91,9 +91,9 @@ def _verdicts(run: RunData) -> Sequence[Verdict]:
     return judge(stated, run.trials)
 
 
-def _place(group: Group, run: RunData) -> tuple[int, int]:
+def _place(condition: Condition, run: RunData) -> tuple[int, int]:
     suite = run.header["suite"]
-    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+    return suite["datasets"].index(condition.dataset), suite["backbones"].index(condition.backbone)
 
 
 def _machine(run: RunData) -> str:
@@ -108,29 +108,29 @@ def _command(suite: dict[str, Any]) -> str:
     return f"harmbench run {suite['name']}" + (f" --seeds {suite['seeds']}" if more else "")
 
 
-def _table(groups: Sequence[Group]) -> Table:
-    first = [group for group in groups if group.dataset == groups[0].dataset]
+def _table(conditions: Sequence[Condition]) -> Table:
+    first = [condition for condition in conditions if condition.dataset == conditions[0].dataset]
     columns = (
         Column(label="head", numeric=False),
-        *(Column(label=_name(group)) for group in groups),
-        *(Column(label=f"speed, {group.backbone}") for group in first),
+        *(Column(label=_name(condition)) for condition in conditions),
+        *(Column(label=f"speed, {condition.backbone}") for condition in first),
     )
-    of = [{cell.head: cell for cell in group.cells if cell.loss in LOSSES} for group in groups]
+    of = [{cell.head: cell for cell in condition.cells if cell.loss in LOSSES} for condition in conditions]
     heads = [head for head in of[0] if all(head in cells for cells in of)]
     rows = [
         (
             head,
-            *(_accuracy(group, cells[head]) for group, cells in zip(groups, of, strict=True)),
-            *(_speed(group, cells[head]) for group, cells in zip(first, of, strict=False)),
+            *(_accuracy(condition, cells[head]) for condition, cells in zip(conditions, of, strict=True)),
+            *(_speed(condition, cells[head]) for condition, cells in zip(first, of, strict=False)),
         )
         for head in sorted(heads, key=lambda head: _rank([cells[head] for cells in of]))
     ]
     return Table(title="", columns=columns, rows=tuple(rows))
 
 
-def _name(group: Group) -> str:
-    task, share = train_fraction(group.dataset)
-    return f"{group.backbone}, {task}" + (f", {100 * share:g} % of it" if share < 1 else "")
+def _name(condition: Condition) -> str:
+    task, share = train_fraction(condition.dataset)
+    return f"{condition.backbone}, {task}" + (f", {100 * share:g} % of it" if share < 1 else "")
 
 
 def _rank(cells: Sequence[Cell]) -> tuple[bool, float]:
@@ -139,14 +139,14 @@ def _rank(cells: Sequence[Cell]) -> tuple[bool, float]:
     return not cells[0].is_baseline, -sum(means) / len(means) if means else 0.0
 
 
-def _accuracy(group: Group, cell: Cell) -> str:
+def _accuracy(condition: Condition, cell: Cell) -> str:
     text = plain(scaled(cell.interval("test_accuracy"), 100))
-    unsound = f" ({cell.unsound})" if cell.unsound else ""
-    return f"**{text}**" if group.verdict(cell) == "better" else text + unsound
+    disqualified = f" ({cell.disqualified})" if cell.disqualified else ""
+    return f"**{text}**" if condition.verdict(cell) == "better" else text + disqualified
 
 
-def _speed(group: Group, cell: Cell) -> str:
-    ratio = relative_to(cell, group.baseline, "throughput") if group.baseline else None
+def _speed(condition: Condition, cell: Cell) -> str:
+    ratio = relative_to(cell, condition.baseline, "throughput") if condition.baseline else None
     return f"{ratio:.2f}" if ratio else MISSING
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command; each reads arguments, calls the library and shows what it says."""
+"""The command line, one file per command. Each file reads arguments, calls the library and shows the result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harmbench.cli import _options as o
-from harmbench.cli import bench, claims, compare, doctor, listing, planning, plotting, reporting, running
+from harmbench.cli import bench, claims, compare, doctor, listing, planning, plot, report, running
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -36,8 +36,8 @@ def _root(
 app.command("run")(running.run)
 app.command("plan")(planning.plan)
 app.command("validate")(planning.validate)
-app.command("report")(reporting.report)
-app.command("plot")(plotting.plot)
+app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
 app.command("ls")(listing.ls)
@@ -47,7 +47,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run the command line; errors become one line and an exit code, 2 where the user can mend them."""
+    """Run the command line. An error becomes one line and an exit code, which is 2 for errors in its use."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         sys.exit(app(arguments or ["--help"], standalone_mode=False, obj=o.OwnProcess()) or 0)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _as_one_line(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """Return the line for an error, and the exit code."""
     if isinstance(error, HarmbenchError):
         return str(error), 2 if isinstance(error, UsageError) else 1
     if hasattr(error, "format_message"):  # the parser's own: a wrong option, a missing argument
@@ -68,5 +68,5 @@ def _as_one_line(error: Exception) -> tuple[str, int]:
         return f"{' '.join(error.format_message().split())} See `{command} --help`.", 2
     if isinstance(error, typer.Abort):
         return "stopped", 130
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"unexpected {said}. This is a defect; `harmbench --debug ...` shows where", 1
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {text}. This is a defect; `harmbench --debug ...` shows where", 1

@@ -184,20 +184,20 @@ def test_the_summary_counts_what_it_has():
     report = composed()
     assert "**1 better, 1 worse, 5 not decided** (1 could not be made)." in report.summary[0]
     assert report.summary[1].startswith("24 of 24 planned trials have a result: 20 ended well, 1 diverged, 3 failed.")
-    assert "of 7 heads: 1 better, 1 worse, 4 not decided, 1 n/a." in report.places[0]
+    assert "Of 7 heads against the baseline: 1 better, 1 worse, 4 not decided, 1 n/a." in report.conclusions[0]
 
 
 def test_the_overview_says_what_holds_at_what_cost_and_how_sure():
     (row,) = composed().overview.rows
     told = dict(zip([column.label for column in composed().overview.columns], row, strict=True))
-    assert (told["where"], told["heads"], told["its energy"]) == (
+    assert (told["condition"], told["heads"], told["relative energy"]) == (
         "mlp on digits",
         "1 / 1 / 5",
         "n/a",
     )  # joules: a model
-    assert (told["of"], told["verdict"]) == ("cosine + harmonic", "better")
+    assert (told["best head"], told["verdict"]) == ("cosine + harmonic", "better")
     assert told["best mean"].startswith("**")
-    assert float(told["detectable"].removesuffix(" pt")) > 0
+    assert float(told["MDE"].removesuffix(" pt")) > 0
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
@@ -249,7 +249,7 @@ def test_modelled_energy_is_called_modelled():
     units = {column.label: column.unit for column in report.sections[0].tables[0].columns}
     assert (units["CPU energy"], units["GPU energy"], units["RAM energy"]) == ("J, model", "J, missing", "J, model")
     assert any("**modelled, not measured**" in sentence for sentence in report.summary)
-    assert any("Could not be measured here: gpu_joules (no GPU takes part)" in sentence for sentence in report.summary)
+    assert any("Not measured here: gpu_joules (no GPU takes part)" in sentence for sentence in report.summary)
     assert set(main_table(report)["GPU energy"]) == {"n/a"}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from torch import Tensor
 from harmbench import harmonic_loss
 from harmbench.nn.distances import DISTANCES, Distance
 from harmbench.nn.kernels import Operator, choice, forms, gpu, harmonic
+from tests.support.paths import ROOT
 
 B, K, N = 37, 18, 23  # no multiple of a tile, or of the four coordinates that are taken at a time
 ADDRESSES = (
@@ -205,7 +205,7 @@ def test_without_triton_or_a_gpu_the_choice_says_so(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 @pytest.mark.skipif(not gpu.IS_INSTALLED, reason="Triton is not installed: pip install triton")
 def test_kernels_compile_for_gpus_without_spilling_registers() -> None:
-    program = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+    program = ROOT / "benchmarks" / "gpu.py"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     operators = ("manhattan", "canberra_weighted", "minkowski")
     ended = subprocess.run(

@@ -348,6 +348,7 @@ def test_a_cache_folder_that_cannot_be_written(
     assert "cannot be written (Not a directory); set XDG_CACHE_HOME" in lines[0]
 
 
+@pytest.mark.slow
 def test_two_processes_at_first_use(tmp_path: Path) -> None:
     program = (
         "from harmbench.nn.kernels import build; import torch; from harmbench.nn.distances import DISTANCES;"

@@ -20,6 +20,7 @@ from harmbench.meters import analogies as module
 from harmbench.meters.analogies import NAMES, OWN_PAIRS, covered, losses, read_pairs
 from harmbench.meters.embedding import geometry
 from tests.support.outcomes import measured, outcome
+from tests.support.paths import DATA
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=25)
 RNG = np.random.default_rng(0)
@@ -176,7 +177,7 @@ def test_the_own_list_is_right():
 
 def test_the_embedded_vocabulary_has_most_relations():
     pytest.importorskip("tokenizers")
-    encode = DATASETS.parse("stdlib").encoder(Path("data"))
+    encode = DATASETS.parse("stdlib").encoder(DATA)
     known = covered(read_pairs(OWN_PAIRS), encode)
     assert sum(len(pairs) for pairs in known.values()) >= 250
     assert sum(len(pairs) >= 4 for pairs in known.values()) >= 10

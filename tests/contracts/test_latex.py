@@ -100,7 +100,7 @@ def test_every_row_has_as_many_cells_as_its_table_has_columns(run):
 def compile_pdf(text: str, folder: Path) -> str:
     (folder / "report.tex").write_text(text, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-2000:]
     return said

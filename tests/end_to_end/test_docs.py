@@ -24,9 +24,9 @@ from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
 from harmbench.runner.trial import Link, TrialJob
+from tests.support.paths import ROOT
 from tests.support.training import run_one
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 REFERENCE = ROOT / "docs" / "reference.md"
 PAGES = [

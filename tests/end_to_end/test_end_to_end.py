@@ -7,15 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from harmbench.results import store
-from tests.support.commands import SUITE, findings, harmbench, start, wait_until
+from tests.support.commands import HANGS_AFTER, SUITE, findings, harmbench, start, wait_until
 
 
 @pytest.fixture
@@ -85,7 +85,8 @@ def idle_and_instruments_are_kept(data: store.RunData) -> None:
 def test_phases_add_up_to_the_trials_time_and_energy(done: Path) -> None:
     for trial in store.read(done).trials:
         assert [phase.phase for phase in trial.phases] == ["load", "warm-up", "train", "evaluate", "analyze"]
-        assert sum(phase.seconds for phase in trial.phases) == pytest.approx(trial.wall_seconds, rel=0.02)
+        # test_held_out shows on a clock of its own that nothing is left out. Here, a busy machine may interrupt.
+        assert 0 < sum(phase.seconds for phase in trial.phases) <= trial.wall_seconds * (1 + 1e-9)
         train = next(phase for phase in trial.phases if phase.phase == "train")
         assert train.windows == 4
         assert trial.curve[-1].train_seconds == pytest.approx(train.seconds)
@@ -121,9 +122,8 @@ def test_killed_trial_is_a_failure_and_the_others_go_on(suite: Path, tmp_path: P
     run = tmp_path / "run"
     process = start("run", suite, "--out", run, "--seeds", 1, "--metrics", "euclidean", "--steps", 2000, cwd=tmp_path)
     wait_for_trials(run, 1, process)
-    victim = trial_process(process.pid)
-    os.kill(victim, signal.SIGKILL)
-    said, _ = process.communicate(timeout=120)
+    os.kill(trial_process(process), signal.SIGKILL)
+    said, _ = process.communicate(timeout=HANGS_AFTER)
     assert process.returncode == 1, said
     records = store.read(run).trials
     assert Counter(t.status for t in records) == {"ok": 1, "failed": 1}
@@ -137,32 +137,35 @@ def test_killed_trial_is_a_failure_and_the_others_go_on(suite: Path, tmp_path: P
     assert Counter(t.status for t in store.read(run).trials) == {"ok": 2}
 
 
-def trial_process(parent: int) -> int:
-    """The process of the running trial: the fork server's youngest child."""
-    import psutil
+def trial_process(process: subprocess.Popen[str]) -> int:
+    """The id of the process of the running trial: the fork server's youngest child."""
+    children: list[psutil.Process] = []
 
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for child in psutil.Process(parent).children():
-            trials = child.children()
-            if "forkserver" in " ".join(child.cmdline()) and trials:
-                return max(trials, key=lambda process: process.create_time()).pid
-        time.sleep(0.02)
-    pytest.fail("no trial runs")
+    def is_running() -> bool:
+        servers = psutil.Process(process.pid).children()
+        children[:] = [
+            child for server in servers if "forkserver" in " ".join(server.cmdline()) for child in server.children()
+        ]
+        return bool(children)
+
+    wait_until(is_running, process, "trial that runs")
+    return max(children, key=lambda child: child.create_time()).pid
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start("run", suite, "--out", run, cwd=tmp_path)
+    process = start("run", suite, "--out", run, "--seeds", 50, cwd=tmp_path)  # far more than it gets to
     wait_for_trials(run, 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=HANGS_AFTER)
     assert process.returncode == 130, said
     assert "the same command goes on" in said
     assert "Traceback" not in said
+    before = set(lines_by_trial(run))
+    assert 2 <= len(before) < 200
     assert harmbench("run", suite, "--out", run, cwd=tmp_path).returncode == 0
     assert set(lines_by_trial(run).values()) == {1}
-    assert len(lines_by_trial(run)) == 8
+    assert len([trial for trial in store.read(run).trials if trial.spec.seed < 2]) == 8
 
 
 def test_alone_and_in_company_bit_for_bit(suite: Path, done: Path, tmp_path: Path) -> None:

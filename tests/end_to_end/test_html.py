@@ -21,6 +21,7 @@ from harmbench.report.formats.html._plots import inline
 from harmbench.report.formats.html._tables import number, verdict_key
 from harmbench.report.formats.html._verdicts import decided, tally
 from tests.support.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.support.paths import ROOT
 from tests.support.runs import DECIDED, RUNS, composed
 
 VOID = {"meta", "input", "wbr", "link", "br", "img", "hr"}
@@ -236,7 +237,7 @@ def test_no_chip_says_better_without_a_decision(run):
 
 # --- on the command line ---------------------------------------------------------------------------------------
 
-EXAMPLE = str(Path(__file__).resolve().parents[2] / "reports" / "example-vision")
+EXAMPLE = str(ROOT / "reports" / "example-vision")
 
 
 @pytest.mark.parametrize(("is_there", "said"), [(True, ""), (False, "No browser was found here")])

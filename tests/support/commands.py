@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from harmbench.results.records import TrialRecord
-from tests.support.paths import ROOT
 
 SUITE = """
 name: tiny
@@ -33,17 +31,9 @@ TIMED = ("second", "joules", "throughput", "memory", "wait", "warm_up")
 HANGS_AFTER = 600  # seconds; a guard against a test that never ends, far beyond what any machine needs
 
 
-def environment() -> dict[str, str]:
-    """The environment of a command: it imports this checkout, wherever it runs."""
-    path = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-
-
 def harmbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command to its end in the folder `cwd`."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
-    )
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
@@ -51,7 +41,6 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -356,6 +356,7 @@ idle_seconds: 0
 """
 
 
+@pytest.mark.slow
 def test_run_goes_on_with_the_seeds_that_are_missing(tmp_path):
     (tmp_path / "tiny.yaml").write_text(SUITE)
 

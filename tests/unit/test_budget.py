@@ -107,6 +107,7 @@ def test_recorded_trials_say_what_they_took():
     assert taken([record(status="failed")], "J") == {}
 
 
+@pytest.mark.slow
 def test_a_run_stops_and_the_same_command_goes_on(tmp_path):
     suite, run = tmp_path / "tiny.yaml", tmp_path / "run"
     suite.write_text(SUITE)

@@ -6,7 +6,6 @@ import io
 import itertools
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -51,8 +50,9 @@ from harmbench.report.charts._style import FAMILIES, MARKERS, Look
 from harmbench.report.charts._ticks import draw_ticks
 from harmbench.report.formats import Figure
 from harmbench.results import store
+from tests.support.paths import ROOT
 
-REPORTS = Path(__file__).parents[2] / "reports"
+REPORTS = ROOT / "reports"
 RESOLUTION = 300
 SLACK = 1.5  # pixels; Agg, which measures here, puts letters on whole pixels
 

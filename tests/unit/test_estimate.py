@@ -98,6 +98,7 @@ def test_heads_that_cost_alike_are_a_group_and_dear_ones_are_not():
     assert "distance head" in group_of(spec("euclidean"), None, None).kind, "a place whose sizes are not known"
 
 
+@pytest.mark.slow
 def test_the_command_predicts_a_run(tmp_path):
     (tmp_path / "tiny.yaml").write_text(SUITE)
     arguments = ("plan", "tiny.yaml", "--estimate", "--metrics", "euclidean", "--seeds", 9)

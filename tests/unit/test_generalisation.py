@@ -1,4 +1,4 @@
-"""How soon, from how little: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
+"""Grokking and data efficiency: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from harmbench.analysis import claims
-from harmbench.analysis.cells import cells_of, find_measure
+from harmbench.analysis.cells import cells_of
 from harmbench.analysis.comparisons import difference, watched_for
+from harmbench.analysis.measures import find_measure
 from harmbench.analysis.stats import Signs
 from harmbench.datasets import DATASETS
 from harmbench.errors import SuiteError
 from harmbench.meters import METERS
 from harmbench.meters.grokking import lasting
 from harmbench.planning import plan, suite
-from harmbench.report import grokking, group_cells
+from harmbench.report import conditions_of, grokking
 from harmbench.results.records import Measurement
 from harmbench.runner.model import build, derived_seed
 from harmbench.runner.prediction import predict
@@ -131,7 +132,7 @@ def test_medians_count_those_that_never_got_there():
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, None, None, None])])
     found = grokking.time_to(cell, "steps_to_lasting_validation")
     assert (found.value, found.reached, found.size) == (None, 2, 5)
-    assert grokking.told(found) == "later (2/5)"
+    assert grokking.formatted(found) == "later (2/5)"
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, 60, None, None])])
     assert grokking.time_to(cell, "steps_to_lasting_validation").value == 60
     assert grokking.time_to(cell, "grokking_gap").value == 50
@@ -252,9 +253,9 @@ def test_heads_are_compared_at_the_same_setting():
         for decay, head, accuracy in ((0, None, 0.3), (0, "euclidean", 0.9), (1, None, 0.9), (1, "euclidean", 0.3))
     ]
     verdicts = {
-        group.setting: group.verdict(cell)
-        for group in group_cells(runs)
-        for cell in group.cells
+        condition.setting: condition.verdict(cell)
+        for condition in conditions_of(runs)
+        for cell in condition.cells
         if not cell.is_baseline
     }
     assert verdicts == {"weight_decay=0": "better", "weight_decay=1": "worse"}

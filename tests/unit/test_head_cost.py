@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,9 @@ from harmbench.nn.distances import DISTANCES
 from harmbench.planning import head_cost
 from harmbench.planning.head_cost import Cell
 from harmbench.runner.head_benchmark import Shape
+from tests.support.paths import DATA, ROOT
 
-TABLES = Path(__file__).parents[2] / "benchmarks"
+TABLES = ROOT / "benchmarks"
 MEASURED = [
     line
     for table in ("heads", "vocabulary")
@@ -106,7 +106,7 @@ def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
         "protocol": {"steps": 1, "batch_size": 1},  # one row would be too few for a word
     }
     planned = plan.expand(suite.check(content, {}, "here"), "cpu", {})
-    lines = [line for line in dear_heads(planned, Path("data")) if "not predicted" not in line]
+    lines = [line for line in dear_heads(planned, DATA) if "not predicted" not in line]
     assert [line.partition(":")[0] for line in lines] == [
         f"{backbone} on stdlib[length=256] (768 features, 4096 classes)" for backbone in content["backbones"]
     ]

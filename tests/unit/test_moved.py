@@ -9,6 +9,9 @@ import pytest
 
 from harmbench._moved import MOVED
 
+# A submodule's parent warns too, and our own warnings are errors elsewhere.
+pytestmark = pytest.mark.filterwarnings("default:.* is now harmbench:DeprecationWarning")
+
 
 @pytest.mark.parametrize("old", sorted(MOVED))
 def test_an_old_path_gives_the_new_module_and_warns(old, monkeypatch):

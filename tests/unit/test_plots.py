@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from typer.testing import CliRunner
 
-from harmbench.cli import app, reporting
+from harmbench.cli import app
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
 from harmbench.meters import HeldOut
@@ -31,7 +31,7 @@ from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.planning import environment, plan
 from harmbench.planning import suite as suites
 from harmbench.planning.suite import expand_name
-from harmbench.report import figures
+from harmbench.report import figures, files
 from harmbench.report.charts import (
     Dots,
     Images,
@@ -47,12 +47,14 @@ from harmbench.report.charts import (
 from harmbench.report.charts._style import look
 from harmbench.report.formats import Figure
 from harmbench.report.plots import PLOTS, Plot, for_report
-from harmbench.report.plots._base import places_of
+from harmbench.report.plots._base import cells_by_condition
 from harmbench.report.plots.embedding import components
 from harmbench.results import artifacts, store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
+from tests.support.commands import HANGS_AFTER
+from tests.support.paths import DATA, ROOT
 from tests.support.samples import job_of, record, spec
 from tests.support.training import run_one
 
@@ -313,12 +315,13 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process of its own from so many trials on."""
-    asked = ["report", "reports/example-pixels", "reports/example-grokking", "--format", form, "--out"]
+    runs = [str(ROOT / "reports" / f"example-{name}") for name in ("pixels", "grokking")]
+    asked = ["report", *runs, "--format", form, "--out"]
     beside = []
     begin = figures.Drawer.begin
     monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
     for many, folder in ((10**9, tmp_path / "within"), (1, tmp_path / "beside")):
-        monkeypatch.setattr(reporting, "MANY", many)
+        monkeypatch.setattr(files, "LARGE", many)
         folder.mkdir()
         result = CliRunner().invoke(app, [*asked, str(folder / "report")])
         assert result.exit_code == 0, result.output
@@ -329,21 +332,29 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
         assert (tmp_path / "within" / name).read_bytes() == (tmp_path / "beside" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, the one that draws is no copy")
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
     code = (
-        "import sys; from harmbench.report import figures; from harmbench.cli import main, reporting\n"
+        "import sys; from harmbench.report import figures, files; from harmbench.cli import main\n"
         "alone = figures._is_alone\n"
         "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
-        "reporting.MANY, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
+        "files.LARGE, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
         "main()\n"
     )
     drawn = {}
     for many, said in ((1, "one thread: True"), (10**9, "")):
         folder = tmp_path / str(many)
         folder.mkdir()
-        asked = ["report", "reports/example-pixels", "--format", "md", "--out", str(folder / "report.md")]
+        asked = [
+            "report",
+            str(ROOT / "reports" / "example-pixels"),
+            "--format",
+            "md",
+            "--out",
+            str(folder / "report.md"),
+        ]
         ended = subprocess.run([sys.executable, "-c", code, str(many), *asked], capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.partition("\n")[0].startswith(said or "harmbench")
@@ -353,20 +364,21 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
 
 def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
     code = (
-        "import os, signal, time; from harmbench.report import figures\n"
-        "with figures.Drawer('svg', beside=True) as drawer:\n"
+        "import os, signal, sys; from harmbench.report import figures\n"
+        "with figures.Drawer('svg', in_process=True) as drawer:\n"
         "    child = drawer._pool.submit(os.getpid).result()\n"
         "    os.kill(child, signal.SIGINT)\n"
         "    print(child, drawer._pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
+        "    sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **piped) as parent:
         assert parent.stdout
         before, after = map(int, parent.stdout.readline().split())
         assert before == after, "Ctrl-C ended it"
         drawing = psutil.Process(before)
         parent.kill()
-    until = time.monotonic() + 30
+    until = time.monotonic() + HANGS_AFTER
     with contextlib.suppress(psutil.NoSuchProcess):
         while drawing.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < until, "it is still there"
@@ -374,7 +386,7 @@ def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() ->
 
 
 def test_the_process_that_draws_looks_for_no_garbage() -> None:
-    with figures.Drawer("svg", beside=True) as drawer:
+    with figures.Drawer("svg", in_process=True) as drawer:
         assert drawer._pool
         assert not drawer._pool.submit(gc.isenabled).result()
 
@@ -399,8 +411,9 @@ def test_plot_draws_what_applies_and_says_why_not_the_rest(run: RunData, tmp_pat
     arguments = ["plot", run.folder, "--kind", "class_weights,accuracy", "--format", "png", "--out", str(tmp_path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
-    assert Image.open(tmp_path / "class_weights.png").width > 500
-    rows = list(csv.reader((tmp_path / "accuracy.csv").open()))
+    with Image.open(tmp_path / "class_weights.png") as image:
+        assert image.width > 500
+    rows = list(csv.reader((tmp_path / "accuracy.csv").read_text().splitlines()))
     assert len(rows) == 1 + 6
     refused = CliRunner().invoke(app, ["plot", run.folder, "--kind", "pareto[cost=joules]"])
     assert refused.exit_code
@@ -422,7 +435,7 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     assert not any("Only the first" in figure.caption for figure in for_report(run))
     monkeypatch.setattr("harmbench.report.plots.MOST_PLACES", 0)
     monkeypatch.setattr("harmbench.report.plots.FIRST_PLACES", 1)
-    places = len(places_of(run))
+    places = len(cells_by_condition(run))
     found = {figure.name: figure for figure in for_report(run)}
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
     assert found["accuracy"].caption.endswith(f"Only the first 1 of {places} places; `harmbench plot` draws all.")
@@ -481,7 +494,7 @@ def test_the_head_reads_pixels_only_right_on_them(run: RunData) -> None:
 
 
 def test_digits_of_unit_scaling_are_the_same_digits() -> None:
-    unit, standard = (DATASETS.parse(f"digits[scaling={s}]").load(Path("x"), False, 0) for s in ("unit", "standard"))
+    unit, standard = (DATASETS.parse(f"digits[scaling={s}]").load(DATA, False, 0) for s in ("unit", "standard"))
     assert (unit.train_inputs.min(), unit.train_inputs.max()) == (0, 1)
     scale = standard.train_inputs.std(correction=0) / unit.train_inputs.std(correction=0)
     for part in ("train_inputs", "validation_inputs", "test_inputs"):
@@ -494,7 +507,7 @@ def test_digits_of_unit_scaling_are_the_same_digits() -> None:
 )
 def test_every_token_has_a_label_and_links_join_tokens(address: str) -> None:
     task = DATASETS.parse(address)
-    splits: Splits = task.load(Path("x"), False, 0)
+    splits: Splits = task.load(DATA, False, 0)
     labels, shades, links = task.labels(), task.shades(), task.links()
     assert len(labels) == len(set(labels)) == len(shades) == splits.num_classes
     assert all(0 <= one < splits.num_classes and 0 <= other < splits.num_classes for one, other in links)

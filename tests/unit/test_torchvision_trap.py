@@ -9,16 +9,18 @@ import pytest
 import torch
 
 import harmbench._torchvision as trap
+from tests.support.commands import HANGS_AFTER
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS_AFTER)
 
 
 def extension_loads() -> bool:
     return any(trap._loads(file) for file in trap._extension_files())
 
 
+@pytest.mark.slow
 def test_both_import_in_a_fresh_process() -> None:
     done = run(
         "from harmbench._torchvision import import_torchvision\n"

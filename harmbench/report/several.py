@@ -1,4 +1,4 @@
-"""Reports of several runs as one: each run by itself, since only trials of one run and machine are pairs."""
+"""One report of several runs. Each run is analyzed by itself, since only trials of one run form pairs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from harmbench.results.records import SCHEMA_VERSION
 from harmbench.results.store import RunData
 
 
-def compose_together(
+def compose_runs(
     runs: Sequence[RunData], grid: Grid, raw: bool = True, begin: Callable[[Figure], None] = lambda _: None
 ) -> Report:
-    """The report of several runs: every section, sentence and row says which run it is of.
+    """Return the report of several runs. Every section, sentence and row names its run.
 
-    A trial that several runs hold counts in the first of them alone.
+    A trial that several runs hold counts in the first of them only.
 
     Args:
-        runs: in the order given.
+        runs: the runs, in the report's order.
         grid: turns joules into CO2.
-        raw: with the raw rows.
-        begin: told of each figure of the report in turn, before its run is composed: as it will be drawn, though its
-            name and caption may not yet say which run it is of.
+        raw: include the raw rows.
+        begin: called with each figure before its run is composed. Name and caption may lack the name of the run then.
 
     Raises:
         RunFolderError: for a run of a later schema.
@@ -39,9 +38,9 @@ def compose_together(
     parts, repeated = [], []
     for name, run in zip(names, runs, strict=True):
         fresh = tuple(trial for trial in run.trials if trial.id not in seen)
-        if again := len(run.trials) - len(fresh):
-            repeated.append(f"{again} trial(s) of {name} are in a run before it, and count there only.")
-            header = {**run.header, "planned": run.planned - again}
+        if repeated_count := len(run.trials) - len(fresh):
+            repeated.append(f"{repeated_count} trial(s) of {name} are in an earlier run, and count there only.")
+            header = {**run.header, "planned": run.planned - repeated_count}
             run = run.model_copy(update={"trials": fresh, "header": header})
         seen.update(trial.id for trial in fresh)
         parts.append(_named(compose(run, grid, raw, begin), name))
@@ -51,7 +50,7 @@ def compose_together(
         "(`harmbench compare` does that).",
         overview=_overview(parts),
         summary=(*(sentence for part in parts for sentence in part.summary), *repeated),
-        places=tuple(sentence for part in parts for sentence in part.places),
+        conclusions=tuple(sentence for part in parts for sentence in part.conclusions),
         figures=tuple(figure for part in parts for figure in part.figures),
         sections=tuple(section for part in parts for section in part.sections),
         notes=tuple(_once(parts, names)),
@@ -70,7 +69,7 @@ def _check_schema(run: RunData) -> None:
 
 
 def _names(runs: Sequence[RunData]) -> list[str]:
-    """Folder names; whole paths where two are the same."""
+    """Return the folder names of runs, or their paths if two names are equal."""
     short = [Path(run.folder).name for run in runs]
     return [name if short.count(name) == 1 else run.folder for name, run in zip(short, runs, strict=True)]
 
@@ -81,7 +80,7 @@ def _named(report: Report, name: str) -> Report:
         update={
             "overview": report.overview and _prefixed(report.overview, name),
             "summary": tuple(f"{name}: {sentence}" for sentence in report.summary),
-            "places": tuple(f"{name}: {sentence}" for sentence in report.places),
+            "conclusions": tuple(f"{name}: {sentence}" for sentence in report.conclusions),
             "figures": tuple(
                 f.model_copy(update={"name": f"{stem}-{f.name}", "caption": f"{name}: {f.caption}"})
                 for f in report.figures
@@ -93,20 +92,20 @@ def _named(report: Report, name: str) -> Report:
 
 
 def _prefixed(table: Table, name: str) -> Table:
-    rows = tuple((f"{name}: {place}", *rest) for place, *rest in table.rows)
+    rows = tuple((f"{name}: {condition}", *rest) for condition, *rest in table.rows)
     return table.model_copy(update={"rows": rows})
 
 
 def _overview(parts: Sequence[Report]) -> Table | None:
-    """All runs in one table: its columns are the same in each."""
+    """Return the overviews of all runs as one table."""
     tables = [part.overview for part in parts if part.overview]
     return tables[0].model_copy(update={"rows": tuple(row for t in tables for row in t.rows)}) if tables else None
 
 
 def _once(parts: Sequence[Report], names: Sequence[str]) -> list[str]:
-    """Notes that all runs share as they are, others with the runs that they are of."""
-    found: dict[str, list[str]] = {}
+    """Return each note once. Notes that not all runs share begin with the names of their runs."""
+    runs_by_note: dict[str, list[str]] = {}
     for part, name in zip(parts, names, strict=True):
         for note in part.notes:
-            found.setdefault(note, []).append(name)
-    return [note if len(of) == len(parts) else f"{', '.join(of)}: {note}" for note, of in found.items()]
+            runs_by_note.setdefault(note, []).append(name)
+    return [note if len(runs) == len(parts) else f"{', '.join(runs)}: {note}" for note, runs in runs_by_note.items()]
