@@ -1,6 +1,6 @@
-"""What training seeds together saves: seed-steps a second, against a plain DataLoader loop and against trials alone.
+"""Speed of batched seeds: seed-steps a second, against a plain DataLoader loop and against single trials.
 
-    python -m benchmarks.batched_seeds    prints the table; some minutes on two cores
+    python -m benchmarks.batched_seeds    prints the table, in some minutes on two cores
     python -m benchmarks.batched_seeds --out benchmarks/batched_seeds  writes it, and the figures as JSON
 
 Three ways to train the same models on modular addition, by the protocol of the suite `algorithmic`, all with the same
@@ -8,12 +8,12 @@ model, loss, batch size and optimizer, on the same number of threads:
 
     plain      DataLoader(TensorDataset, shuffle=True), a step of torch for each batch, one seed after another
     alone      harmbench's training of one trial, one seed after another
-    together   harmbench's training of all seeds as one stack
+    batched    harmbench's training of all seeds as one group
 
-They take turns of a window of steps in one process, every other time in the opposite order: `plain` and `alone` with
-one seed, `together` with all. Told is how many times as many seed-steps a second: the median over pairs of windows, its
-bootstrap interval, and the quartiles. A second is one of the clock on the wall; beside it, one of the processor, which
-other work on the machine disturbs less.
+They take turns of a window of steps in one process, every other time in the opposite order. `plain` and `alone` train
+one seed, `batched` trains all. The table shows the ratio of seed-steps a second: the median over pairs of windows, its
+bootstrap interval, and the quartiles. Seconds are those of the wall clock. A second column has those of the processor,
+which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ Windows = Iterator[None]  # takes the steps of a window at each turn
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times as many seed-steps a second training together takes.
+    """Ratio of the seed-steps a second of batched seeds to those of another way.
 
     Attributes:
-        over: the other way.
+        over: name of the other way.
         wall: median ratio, by the wall clock; `low` to `high` is its 95 % bootstrap interval.
         quartiles: of the ratios.
         processor: median ratio, by processor time.
-        microseconds: of a seed-step together, by the wall clock: median.
-        other_microseconds: the other way.
+        microseconds: median time of a seed-step of batched seeds, by the wall clock.
+        other_microseconds: median time of a seed-step of the other way.
     """
 
     cell: str
@@ -184,7 +184,7 @@ def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, thread
 def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
     """The whole page."""
     lines = [
-        "# What training seeds together saves",
+        "# Speed of batched seeds",
         "",
         "<!-- Written by benchmarks/batched_seeds.py; edits here are lost. -->",
         "",

@@ -1,10 +1,10 @@
-"""How fast whole models train: steps of the suite `vision` with each head, beside the same model with a linear head.
+"""Training speed of whole models: steps of the suite `vision` with each head and with a linear head.
 
     python -m benchmarks.steps [--heads A,B] [--kernels auto,reference] [--seconds 25] [--out benchmarks/steps]
 
-A step is what a trial's throughput counts: the batch is gathered, then forward, loss, backward, optimizer. Heads take
-turns of ten steps in one process, in a new order each round, so that what slows the machine slows all. A head's speed
-is the linear head's time of a round over its own; the table shows median and quartiles over rounds.
+A step is the one that a trial's throughput counts: gather the batch, forward, loss, backward, optimizer. Heads take
+turns of ten steps in one process, in a new order each round, so that other load slows all of them. A head's speed is
+the linear head's time of a round divided by its own. The table shows median and quartiles over rounds.
 """
 
 from __future__ import annotations

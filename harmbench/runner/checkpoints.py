@@ -1,6 +1,6 @@
 """Checkpoints: the state of a trial in the middle of its training, in the run's folder.
 
-    checkpoints/ID.json      step, file and checksum of the state; replaced at once when that file is complete on disk
+    checkpoints/ID.json      step, file and checksum of the state, replaced at once when that file is complete on disk
     checkpoints/ID-STEP.pt   the state: numbers, texts, lists, dicts and tensors
 
 A trial writes its own checkpoints and reads the last one when it resumes. The run discards them when the trial's record

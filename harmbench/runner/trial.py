@@ -215,7 +215,7 @@ class _Group:
         }
 
     def _outcome(self, position: int, job: TrialJob) -> Outcome:
-        """What the meters read. The model is in its selected state, and is analyzed only if a meter asks."""
+        """Return what the meters read. The model is in its selected state, and is analyzed only if a meter asks."""
         learner, trained, predicted = self._learner, self._trained[position], self._predicted[position]
         model, splits, protocol = learner.models[position], learner.splits[position], learner.protocol
         dataset = DATASETS.parse(job.spec.dataset)
