@@ -12,9 +12,7 @@ def judged(seed: int, collapsed: float, status: str = "ok"):
     """A trial that lists its measures in an order of its own."""
     said = Measurement.of("collapsed", collapsed, "1", "lower")
     trial = record(spec(seed=seed), status)
-    measurements = (
-        (*trial.measurements, said) if seed % 2 else (said, *reversed(trial.measurements))
-    )
+    measurements = (*trial.measurements, said) if seed % 2 else (said, *reversed(trial.measurements))
     return trial.but(measurements=measurements)
 
 

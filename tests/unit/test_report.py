@@ -11,6 +11,7 @@ from harmbench.analysis.stats import interquartile_mean
 from harmbench.energy.carbon import grid
 from harmbench.errors import RunFolderError
 from harmbench.report.formats import Report
+from harmbench.results.records import SCHEMA_VERSION
 from harmbench.results.store import RunData
 from tests.contracts.test_formats import RUN, run_of
 from tests.support.samples import record, spec
@@ -79,7 +80,7 @@ def test_a_trial_of_two_runs_counts_once():
     both = reports.compose_runs([named(run, "x/a"), named(run, "x/b")], grid())
     ids = [row["trial"] for row in both.measurements if row["measure"] == "test_accuracy"]
     assert len(ids) == len(set(ids)) == len(run.trials)
-    assert any(f"{len(run.trials)} trial(s) of b are in a run before it" in sentence for sentence in both.summary)
+    assert any(f"{len(run.trials)} trial(s) of b are in an earlier run" in sentence for sentence in both.summary)
 
 
 def test_each_run_is_reported_as_it_is_alone():
@@ -90,7 +91,7 @@ def test_each_run_is_reported_as_it_is_alone():
     assert {section.title.partition(":")[0] for section in both.sections} == {"a", "b"}
     assert len({figure.name for figure in both.figures}) == len(both.figures)
     assert {row["run"] for row in both.measurements} == {"x/a", "x/b"}
-    assert {row["schema_version"] for row in both.measurements} == {2}
+    assert {row["schema_version"] for row in both.measurements} == {SCHEMA_VERSION}
 
 
 def test_one_run_together_is_that_run():
@@ -98,6 +99,9 @@ def test_one_run_together_is_that_run():
 
 
 def test_a_later_schema_is_refused():
-    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=3),)})
-    with pytest.raises(RunFolderError, match="schema 3, and this harmbench reads up to 2; update"):
+    newer = SCHEMA_VERSION + 1
+    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=newer),)})
+    with pytest.raises(
+        RunFolderError, match=f"schema {newer}, and this harmbench reads up to {SCHEMA_VERSION}; update"
+    ):
         reports.compose_runs([RUN, later], grid())
