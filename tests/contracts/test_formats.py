@@ -337,17 +337,17 @@ def test_a_run_without_representation_has_no_table_of_it():
 
 def test_the_note_on_gradients_is_the_meters_own():
     (note,) = [note for note in composed(run_of([watched(0, 0, 0.2)])).notes if note.startswith("Gradient stability")]
-    assert "looked at 2 of every 9 steps." in note
+    assert "read at 2 of every 9 steps." in note
     assert "Spike: a norm above 4 times the median of 7." in note
 
 
 CAVEATS = {
     "steady": ({"after": 1.09}, ""),
-    "slower at the end": ({"after": 1.5}, "beside 1 of 5 trials"),
+    "slower at the end": ({"after": 1.5}, "around 1 of 5 trials"),
     "slower all along": ({"before": 2.0, "after": 2.0}, "at worst 2 times"),
     "quicker": ({"before": 0.5, "after": 0.5}, "at worst 2 times"),
-    "much waits": ({"load_average": 4.6}, "1 of 5 trials shared it"),
-    "others at work": ({"busy_elsewhere": 3.5}, "1 of 5 trials shared it"),
+    "much waits": ({"load_average": 4.6}, "1 of 5 trials shared the machine"),
+    "others at work": ({"busy_elsewhere": 3.5}, "1 of 5 trials shared the machine"),
     "no load average": ({"load_average": None}, ""),
 }
 

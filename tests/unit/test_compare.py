@@ -321,3 +321,12 @@ def test_what_machines_read(before, tmp_path):
     code, text = say(before, after, "--format", "md", "--measures", "throughput", "--all")
     assert text.count("| throughput") == 4
     assert "**4 comparisons: 1 worse.**" in text
+
+
+@pytest.mark.parametrize("option", ["--force", "--anyway"])
+def test_unlike_runs_are_compared_by_force_and_by_its_old_name(before, tmp_path, option):
+    change, here, _ = next(iter(UNLIKE.values()))
+    run(tmp_path / "after", change, here)
+    arguments = ["compare", str(before), str(tmp_path / "after")]
+    assert isinstance(CliRunner().invoke(app, arguments).exception, IncomparableError)
+    assert CliRunner().invoke(app, [*arguments, option]).exit_code == 0

@@ -337,10 +337,14 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
     code = (
-        "import sys; from harmbench.report import figures, files; from harmbench.cli import main\n"
-        "alone = figures._is_alone\n"
-        "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
-        "files.LARGE, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
+        "import sys; from harmbench.cli import main; from harmbench.energy import carbon\n"
+        "large, sys.argv[1:], grid = int(sys.argv[1]), sys.argv[2:], carbon.grid\n"
+        "def patched(*options):\n"  # the command has set its environment, and loaded what draws, by then
+        "    from harmbench.report import figures, files\n"
+        "    alone, files.LARGE = figures._is_alone, large\n"
+        "    figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
+        "    return grid(*options)\n"
+        "carbon.grid = patched\n"
         "main()\n"
     )
     drawn = {}
@@ -433,12 +437,15 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     run: RunData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("Only the first" in figure.caption for figure in for_report(run))
-    monkeypatch.setattr("harmbench.report.plots.MOST_PLACES", 0)
-    monkeypatch.setattr("harmbench.report.plots.FIRST_PLACES", 1)
-    places = len(cells_by_condition(run))
+    monkeypatch.setattr("harmbench.report.plots.MOST_CONDITIONS", 0)
+    monkeypatch.setattr("harmbench.report.plots.FIRST_CONDITIONS", 1)
+    conditions = len(cells_by_condition(run))
     found = {figure.name: figure for figure in for_report(run)}
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
-    assert found["accuracy"].caption.endswith(f"Only the first 1 of {places} places; `harmbench plot` draws all.")
+    note = f"Only the first 1 of {conditions} conditions; `harmbench plot` draws all."
+    assert found["accuracy"].caption.endswith(note)
+        f"Only the first 1 of {conditions} conditions; `harmbench plot` draws all."
+    )
 
 
 def test_artifacts_are_whole_or_not_there(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_trial_of_two_runs_counts_once():
     both = reports.compose_runs([named(run, "x/a"), named(run, "x/b")], grid())
     ids = [row["trial"] for row in both.measurements if row["measure"] == "test_accuracy"]
     assert len(ids) == len(set(ids)) == len(run.trials)
-    assert any(f"{len(run.trials)} trial(s) of b are in a run before it" in sentence for sentence in both.summary)
+    assert any(f"{len(run.trials)} trial(s) of b are in an earlier run" in sentence for sentence in both.summary)
 
 
 def test_each_run_is_reported_as_it_is_alone():
@@ -99,6 +99,9 @@ def test_one_run_together_is_that_run():
 
 
 def test_a_later_schema_is_refused():
-    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=SCHEMA_VERSION + 1),)})
-    with pytest.raises(RunFolderError, match="schema 4, and this harmbench reads up to 3; update"):
+    newer = SCHEMA_VERSION + 1
+    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=newer),)})
+    with pytest.raises(
+        RunFolderError, match=f"schema {newer}, and this harmbench reads up to {SCHEMA_VERSION}; update"
+    ):
         reports.compose_runs([RUN, later], grid())
