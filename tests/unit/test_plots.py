@@ -432,8 +432,6 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
     note = f"Only the first 1 of {conditions} conditions; `harmbench plot` draws all."
     assert found["accuracy"].caption.endswith(note)
-        f"Only the first 1 of {conditions} conditions; `harmbench plot` draws all."
-    )
 
 
 def test_artifacts_are_whole_or_not_there(tmp_path: Path) -> None:
