@@ -34,7 +34,7 @@ def compare(
     show_all: Annotated[bool, typer.Option("--all", help="Also show measures that did not change.")] = False,
     format: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",  # noqa: A002
 ) -> None:
-    """Compare two runs of one experiment, cell by cell and seed by seed; a gate for CI.
+    """Compare two runs of one experiment, cell by cell and seed by seed, with gates for CI.
 
     Example: harmbench compare reports/before reports/after --fail-on accuracy:-0.5%,throughput:-5%
     """

@@ -75,7 +75,7 @@ def energy_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"CodeCarbon took {start:.1f} s to start; settings from outside: {_outside(diagnosis)}"
     yield from (f"warning {trap.name}: {trap.text}" for trap in diagnosis.traps)
     if missing := ", ".join(diagnosis.not_measured):
-        yield f"not measured here: {missing}. `harmbench run --strict` would refuse to run."
+        yield f"not measured here: {missing}; `harmbench run --strict` would refuse"
 
 
 def _outside(diagnosis: Diagnosis) -> str:

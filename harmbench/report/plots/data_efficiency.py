@@ -26,13 +26,13 @@ class DataEfficiency(Plot):
     place: ClassVar[int] = 6
 
     def applies(self, run: RunData) -> str | None:
-        if _places(run):
+        if _conditions(run):
             return None
         return "no data set with two values of train_fraction; `harmbench run data-efficiency` has some"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         panels = tuple(
-            LinePanel(title=condition, lines=tuple(_lines(cells))) for condition, cells in _places(run).items()
+            LinePanel(title=condition, lines=tuple(_lines(cells))) for condition, cells in _conditions(run).items()
         )
         return (
             Lines(
@@ -59,7 +59,7 @@ def fraction(dataset: str) -> tuple[str, float]:
     return rest, float(found[1]) if found else 1.0
 
 
-def _places(run: RunData) -> dict[str, list[Cell]]:
+def _conditions(run: RunData) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = defaultdict(list)
     for cell in (
         cell for cells in cells_by_condition(run).values() for cell in cells if cell.interval("test_accuracy")

@@ -30,12 +30,12 @@ class GradientNorm(Plot):
         return "gradient_norm" + ("" if self.part == "all" else f"_{self.part}")
 
     def applies(self, run: RunData) -> str | None:
-        if self._places(run):
+        if self._conditions(run):
             return None
         return f"no trial has a curve {self._curve}; put the meter gradient_stability into the suite"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        conditions = self._places(run)
+        conditions = self._conditions(run)
         return tuple(
             Lines(
                 name=file_name(self._curve, condition, conditions),
@@ -51,7 +51,7 @@ class GradientNorm(Plot):
             for condition, cells in conditions.items()
         )
 
-    def _places(self, run: RunData) -> dict[str, list[Cell]]:
+    def _conditions(self, run: RunData) -> dict[str, list[Cell]]:
         with_curve = {
             condition: [cell for cell in cells if any(self._has(trial) for trial in cell.trials)]
             for condition, cells in cells_by_condition(run).items()
