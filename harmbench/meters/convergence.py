@@ -1,4 +1,4 @@
-"""How soon a trial gets there."""
+"""Steps, seconds and joules until a trial reaches a target."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 from harmbench.meters._base import Meter, Outcome, Watcher, shared
-from harmbench.meters._energy import joules_of_window
+from harmbench.meters._energy import EnergyWindow, joules_of_window
 from harmbench.results.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
 
 LATER = "the target is what the baseline ends with, which is known when reporting"
 
 
 class Target(NamedTuple):
-    """What counts as converged: a validation accuracy, or a validation loss.
+    """Definition of convergence: a validation accuracy, or a validation loss.
 
     Attributes:
         measure: accuracy, at least `value`, or mean NLL in nat, at most `value`.
@@ -28,7 +28,7 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, protocol: Protocol) -> Target | None:
-        """The protocol's own; None where it leaves the target to the baseline."""
+        """The protocol's target, or None if it is taken from the baseline."""
         if protocol.target_nll is not None:
             return cls("nll", protocol.target_nll)
         return None if protocol.target is None else cls("accuracy", protocol.target)
@@ -39,11 +39,11 @@ class Target(NamedTuple):
         return found is not None and (found >= self.value if self.measure == "accuracy" else found <= self.value)
 
     def at(self, point: CurvePoint) -> float | None:
-        """What a validation says of the measure."""
+        """Value of the measure at one validation."""
         return point.validation_accuracy if self.measure == "accuracy" else point.validation_nll
 
     def best(self, curve: Sequence[CurvePoint]) -> float | None:
-        """The best that any validation says; None where none says a number."""
+        """Best value over all validations, or None if no validation has a finite value."""
         known = [found for point in curve if (found := self.at(point)) is not None]
         return (max if self.measure == "accuracy" else min)(known, default=None)
 
@@ -119,4 +119,5 @@ def _joules(
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
     windows = 1 + curve.index(hit) if hit else 1
-    return joules_of_window(name, component, joules, seconds, origin, windows=windows, group_size=group_size)
+    window = EnergyWindow(joules, seconds, windows=windows)
+    return joules_of_window(name, component, window, origin, group_size)
