@@ -41,7 +41,7 @@ _PROVINCES = {  # ISO 3166-2
 
 
 class Grid(Record):
-    """Where the electricity comes from, as far as CO2 goes.
+    """Carbon intensity of the electricity grid of a region.
 
     Attributes:
         region: ISO 3166 code of a country (three letters) or of a zone in it, `world`, or `given`.

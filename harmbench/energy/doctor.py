@@ -1,6 +1,6 @@
-"""What this machine can measure of energy, why not the rest, and what to beware of.
+"""Report of the energy that this machine can measure, with reasons and warnings.
 
-The quick form costs milliseconds and goes with every run; the full one watches each source for a few seconds.
+The quick form costs milliseconds and is part of every run. The full one watches each source for a few seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harmbench.results.records import CHARGED, Component, EnergyOrigin, Record
 
 
 class Diagnosis(Record):
-    """What can be measured for some devices.
+    """Measurements that are possible for some devices.
 
     Attributes:
         origins: of the joules that trials would report.
@@ -125,7 +125,7 @@ def diagnose(
 
 
 def _share(before: tuple[float, float], after: tuple[float, float]) -> float | None:
-    """Busy over total processor time; None where no time passed."""
+    """Busy over total processor time, or None if no time passed."""
     total = after[1] - before[1]
     return (after[0] - before[0]) / total if total > 0 else None
 

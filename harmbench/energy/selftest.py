@@ -16,17 +16,17 @@ PARTS = 8  # of the time, for the noise
 
 
 class SelfTest(Record):
-    """How a source behaves here.
+    """Result of testing a source on this machine.
 
     Attributes:
-        seconds: how long it was watched; 0 where only readings were timed.
+        seconds: how long the source was watched, 0 if only readings were timed.
         read_microseconds: median cost of a reading.
         read_microseconds_worst: the highest of them.
         watts: mean power while it was watched, by component.
         noise: standard deviation of the power over eighths of the time, as a share of the mean.
         step_joules: median step of the counter.
         renewal_s: median time between two steps; no finer than the polling, `polled_every_s`.
-        gaps: what went wrong.
+        gaps: reasons for unknown joules, by component.
     """
 
     name: str
@@ -124,7 +124,7 @@ def _renewal(steps: Sequence[tuple[float, float]]) -> float:
 
 
 def _noise(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Spread of the power over PARTS equal parts of the time; None for too few readings, or no power."""
+    """Spread of the power over PARTS equal parts of the time, or None for too few readings or no power."""
     size = len(values) // PARTS
     if size < 1:
         return None

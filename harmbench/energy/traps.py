@@ -1,7 +1,7 @@
-"""What makes energy figures wrong or weaker than they look, each checked by a function of its own.
+"""Known problems of energy figures, each checked by one function.
 
-A trap returns a sentence where it applies on this machine, and nothing where it does not. `energy.md` says of every
-trap what harmbench does about it; these are the ones that depend on the machine and its settings.
+A trap returns a sentence where it applies on this machine, and nothing where it does not. `energy.md` describes how
+harmbench handles each of them. This module has those that depend on the machine and its settings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trap(Record):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the traps are checked against.
+    """Facts about the machine that the checks read.
 
     Attributes:
         origins: of CodeCarbon's joules.
@@ -61,7 +61,7 @@ class Facts:
     agreement: Mapping[Component, float] = field(default_factory=dict)
 
     def method(self, component: Component) -> str:
-        """Of CodeCarbon's joules."""
+        """Caveats of CodeCarbon's joules."""
         return self.origins[component].method if component in self.origins else "missing"
 
     @property
@@ -88,7 +88,7 @@ def find(facts: Facts) -> tuple[Trap, ...]:
 
 @trap
 def codecarbon_version(facts: Facts) -> str:
-    """3.3.0 reads 0 for ever from GPUs without a counter; the adapter was checked against 3.3.2."""
+    """3.3.0 always reads 0 from GPUs without a counter. The adapter was checked against 3.3.2."""
     version = str(facts.codecarbon.get("version", ""))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     if not version or OLDEST <= numbers < FIRST_TOO_NEW:
@@ -120,7 +120,7 @@ def process_mode(facts: Facts) -> str:
 
 @trap
 def pue_inside(facts: Facts) -> str:
-    """PUE is applied when reporting; inside CodeCarbon it would be applied twice."""
+    """PUE is applied in reports. Inside CodeCarbon it would be applied twice."""
     pue = facts.codecarbon.get("pue", 1)
     return "" if pue == 1 else f"CodeCarbon multiplies joules by a PUE of {pue:g}; reports would do so again"
 
@@ -232,7 +232,7 @@ def gpu_polled(facts: Facts) -> str:
 
 @trap
 def gpu_named_by_uuid(facts: Facts) -> str:
-    """CodeCarbon matches nothing by such names; they are resolved to NVML's indices."""
+    """CodeCarbon does not match such names. They are resolved to NVML's indices."""
     visible = facts.variables.get("CUDA_VISIBLE_DEVICES", "")
     if not visible.startswith(("GPU-", "MIG-")):
         return ""
