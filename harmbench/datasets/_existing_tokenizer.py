@@ -1,8 +1,8 @@
 """A tokenizer that exists already: a folder that `save_pretrained` wrote, a `tokenizer.json`, or a name of the hub.
 
 load         the tokenizer, and its tokens for the end of a document and for masks
-content      tells one content of local files from another
-known_size   size of the vocabulary, where local files say it
+content      fingerprint of local files
+known_size   size of the vocabulary, if local files have it
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MASKS = ("<|mask|>", "<mask>", "[MASK]")
 
 
 def load(source: str, download: bool) -> tuple[Any, int, int | None]:
-    """The tokenizer, the number of its end mark, and that of its mask, None where it has none.
+    """Return the tokenizer, the number of its end token, and that of its mask token or None.
 
     Args:
-        source: where it is.
-        download: whether the hub may be asked for it.
+        source: a folder, a file or a name of the hub.
+        download: whether it may be downloaded from the hub.
 
     Raises:
-        DatasetUnavailableError: where it is not there, or cannot be fetched.
-        UsageError: where it has no token to stand between documents.
+        DatasetUnavailableError: if it is missing or cannot be fetched.
+        UsageError: if it has no token to separate documents.
     """
     from tokenizers import Tokenizer
 
@@ -69,7 +69,7 @@ def _folder(source: str, download: bool) -> Path:
 
 
 def _special(folder: Path) -> dict[str, str]:
-    """What a folder says its special tokens are called."""
+    """Names of the special tokens, from the files of a folder."""
     found: dict[str, str] = {}
     for name in FILES[1:]:
         said = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
@@ -83,7 +83,7 @@ def _special(folder: Path) -> dict[str, str]:
 
 
 def content(source: str) -> str:
-    """Names, sizes and times of local files; empty for a name of the hub."""
+    """Fingerprint of the names, sizes and times of local files, or "" for a name of the hub."""
     path = Path(source).expanduser()
     files = [path] if path.is_file() else [path / name for name in FILES if (path / name).is_file()]
     stats = ((file.name, file.stat()) for file in files)
@@ -91,7 +91,7 @@ def content(source: str) -> str:
 
 
 def known_size(source: str) -> int | None:
-    """Number of tokens; None where it is told only when the tokenizer is loaded."""
+    """Number of tokens, or None if it is unknown before the tokenizer is loaded."""
     path = Path(source).expanduser()
     file = path / FILES[0] if path.is_dir() else path
     if not file.is_file():

@@ -20,11 +20,11 @@ class FamilyTree(SampledTask):
     """Family tree: (person, relation) -> person, 376 questions, 2 tokens, vocabulary 130.
 
     A task of arXiv 2502.01628. The 127 people of a complete binary tree of 7 `generations`, numbered level by level,
-    are the tokens 0 to 126; then come parent, grandparent and sibling. A leaf is the answer to one question only, that
-    for its sibling: held out, it is learned as an input alone.
+    are the tokens 0 to 126. The relations parent, grandparent and sibling follow. A leaf is the answer to one question
+    only, that for its sibling: held out, it is learned as an input alone.
 
-    The released tree ends at one person less, whose sibling is then the token of the parent relation; here everybody
-    has one. `sampling=as_released` draws from the released 373 questions, numbered from 1, that error included.
+    The released tree ends at one person less, whose sibling is then the token of the parent relation. Here every person
+    exists. `sampling=as_released` draws from the released 373 questions, numbered from 1, that error included.
 
     >>> questions, answers = FamilyTree().items()
     >>> len(answers), dict(zip(map(tuple, questions.tolist()), answers.tolist()))[5, 127]  # the parent of 5
@@ -48,7 +48,7 @@ class FamilyTree(SampledTask):
         return (*map(str, range(self.people)), "parent", "grandparent", "sibling")
 
     def shades(self) -> tuple[int, ...]:
-        """Generations; the relations come after the last."""
+        """Colors by generation. The relations come after the last."""
         return (*((person + 1).bit_length() - 1 for person in range(self.people)), *(self.generations,) * 3)
 
     def links(self) -> tuple[tuple[int, int], ...]:

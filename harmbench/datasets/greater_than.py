@@ -14,8 +14,8 @@ from harmbench.results.records import Structure
 class GreaterThan(SampledTask):
     """Greater than: (a, b) -> whether a > b, 900 questions, 2 tokens, vocabulary 32.
 
-    A task of arXiv 2502.01628. Tokens are the `numbers` below 30, then `no` and `yes`: 30 and 31. Of the questions 52 %
-    are answered by no.
+    A task of arXiv 2502.01628. Tokens are the `numbers` below 30, then `no` and `yes`: 30 and 31. The answer is `no` in
+    52 % of the items.
 
     >>> questions, answers = GreaterThan().items()
     >>> questions[150].tolist(), answers[150].item()

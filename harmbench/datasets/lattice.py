@@ -14,9 +14,9 @@ from harmbench.results.records import Structure
 class Lattice(SampledTask):
     """In-context lattice: three corners of a parallelogram -> the fourth, 7,225 questions, 3 tokens, vocabulary 25.
 
-    A task of arXiv 2502.01628. Tokens are the points of a grid of `side` x `side`, row by row; the answer to (a, b, c)
-    is the point b + c - a, and only questions whose answer lies on the grid are asked. The paper trains on 800 draws;
-    `train_fraction=0.138` keeps as many questions.
+    A task of arXiv 2502.01628. Tokens are the points of a grid of `side` x `side`, row by row. The target of (a, b, c)
+    is the point b + c - a, and only items whose target lies on the grid exist. The paper trains on 800 draws.
+    `train_fraction=0.138` keeps as many items.
 
     >>> questions, answers = Lattice().items()
     >>> len(answers), questions[2015].tolist(), answers[2015].item()  # (1, 2), (1, 3), (2, 2) -> (2, 3)

@@ -33,7 +33,7 @@ class Permutation(TokenTask):
         return math.factorial(self.points)
 
     def labels(self) -> tuple[str, ...]:
-        """Where each goes, counted from 1."""
+        """Images of the points, counted from 1."""
         return tuple("".join(str(i + 1) for i in p) for p in itertools.permutations(range(self.points)))
 
     def structure(self) -> Structure:
