@@ -1,7 +1,7 @@
 """Any timm model by name.
 
 known_models      names, read from timm's source: planning must not wait seconds for timm and torch to load
-Timm.build        the network without its classifier, its stem fit for small images, behind a resize
+Timm.build        the network without its classifier, with a stem for small images, after a resize
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ Size = tuple[int, int]
 class Timm(Backbone):
     """Any timm model, `timm:MODEL`, such as `timm:resnet18` or `timm:vit_tiny_patch16_224`, without its classifier.
 
-    The features are what the model would hand to its classifier. Weights are fresh, or, with `pretrained=true`, those
-    that timm downloads. Inputs are resized, bilinearly, to the model's own size where that is fixed (ViT, Swin) or the
-    weights are pretrained; others are enlarged to at least 32 pixels. `size` overrides that. Networks with the stem of
+    The features are the inputs of the model's classifier. Weights are fresh, or, with `pretrained=true`, those that
+    timm downloads. Inputs are resized, bilinearly, to the model's own size where that is fixed (ViT, Swin) or the
+    weights are pretrained. Others are enlarged to at least 32 pixels. `size` overrides that. Networks with the stem of
     ResNet, fresh and on inputs up to 64 pixels, get a 3x3 first convolution of stride 1 and no max-pool, as in arXiv
     2603.10225. Names: `python -c "from harmbench.backbones.timm import known_models; print(*known_models())"`.
 
@@ -86,13 +86,13 @@ class Timm(Backbone):
         return _FEATURES.get(self.model.partition(".")[0])
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, (B, C, H, W) -> features (B, N), initialized from torch's global generator.
+        """Return a new module, (B, C, H, W) -> features (B, N), initialized from torch's global generator.
 
         Args:
             input_shape: (C, H, W) of one input.
 
         Raises:
-            UsageError: where timm cannot build the model, or the model cannot take such images.
+            UsageError: if timm cannot build the model, or the model cannot take such images.
         """
         channels, height, width = input_shape
         own_size, is_fixed = self._native()
