@@ -18,7 +18,7 @@ from harmbench.results.records import Inputs
 if TYPE_CHECKING:
     from torch import nn
 
-Size = Literal["tiny", "small", "paper"]
+ModelSize = Literal["tiny", "small", "paper"]
 
 
 class TransformersBackbone(Backbone):
@@ -70,7 +70,7 @@ class LanguageBackbone(TransformersBackbone):
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]]
     width_field: ClassVar[str] = "hidden_size"
 
-    size: Size = "tiny"
+    size: ModelSize = "tiny"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def known_features(self) -> int:

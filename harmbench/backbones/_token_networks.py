@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-Stack = Mapping[str, Tensor]  # parameters of S modules, by name, each (S, ...)
+StackedParameters = Mapping[str, Tensor]  # parameters of S modules, by name, each (S, ...)
 
 
 def embedding(vocabulary: int, width: int) -> nn.Embedding:
@@ -44,7 +44,7 @@ class TokenMlpNetwork(nn.Module):
         features: Tensor = self.layers(self.embedding(tokens).flatten(1))
         return features
 
-    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
+    def stacked(self, parameters: StackedParameters, tokens: Tensor) -> Tensor:
         """Features (S, B, N) of S such networks for tokens (S, B, T)."""
         x = looked_up(parameters["embedding.weight"], tokens.flatten(1)).view(*tokens.shape[:2], -1)
         for layer in ("layers.0", "layers.2"):
@@ -77,7 +77,7 @@ class TokenTransformerNetwork(nn.Module):
             x = x + layer(x)
         return x[:, -1]
 
-    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
+    def stacked(self, parameters: StackedParameters, tokens: Tensor) -> Tensor:
         """Features (S, B, N) of S such networks for tokens (S, B, T). Dropout masks of all networks are one draw.
 
         The batch is the last axis, not the features. Vectors are shorter than a register, so softmax and norm over rows
@@ -93,7 +93,7 @@ class TokenTransformerNetwork(nn.Module):
             x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks[4 * index : 4 * index + 4])
         return x[:, :, -1].transpose(1, 2).contiguous()
 
-    def _layer(self, p: Stack, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
+    def _layer(self, p: StackedParameters, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
         """One encoder layer for x (S, N, T, B), normalized after each residual connection."""
         heads = self._sizes[0]
         count, width, length, batch = x.shape
@@ -123,7 +123,7 @@ class TokenTransformerNetwork(nn.Module):
         return [mask.view(shape) for mask, shape in zip(torch.split(kept, sizes), shapes, strict=True)]
 
 
-def _within(parameters: Stack, prefix: str) -> Stack:
+def _within(parameters: StackedParameters, prefix: str) -> StackedParameters:
     """The parameters of a submodule, by their names in it."""
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 

@@ -52,8 +52,8 @@ class Hf(TransformersBackbone):
         config = self._folder() / "config.json"
         if not config.is_file():
             return None
-        said = json.loads(config.read_bytes())
-        return next((int(said[name]) for name in _WIDTHS if name in said), None)
+        config_fields = json.loads(config.read_bytes())
+        return next((int(config_fields[name]) for name in _WIDTHS if name in config_fields), None)
 
     def content(self) -> str:
         """The library's version, and names, sizes and times of local files."""
@@ -135,13 +135,15 @@ class Hf(TransformersBackbone):
         changed = torch.cat([tokens[:, :half], (tokens[:, half:] + 1) % vocabulary], dim=1)
         try:
             with torch.no_grad():
-                one, other = (model.eval()(each).last_hidden_state[0, :half] for each in (tokens, changed))
+                features, changed_features = (
+                    model.eval()(window).last_hidden_state[0, :half] for window in (tokens, changed)
+                )
         except _FAILURES as error:
             raise UsageError(
                 f"backbone '{self}' does not take windows of {length} tokens ({_one_line(error)}); if they are too "
                 "long for it, give the data set a shorter length"
             ) from error
-        if not self.masked and (one - other).abs().max() > 1e-5 * one.abs().max():
+        if not self.masked and (features - changed_features).abs().max() > 1e-5 * features.abs().max():
             raise UsageError(
                 f"backbone '{self}' looks ahead, so it cannot predict the next token; write "
                 f"hf:{self.path}[{'pretrained=true,' if self.pretrained else ''}masked=true]"

@@ -42,7 +42,7 @@ _FEATURES = {
     **dict.fromkeys(("pvt_v2_b0",), 256),
 }
 
-Size = tuple[int, int]
+ImageSize = tuple[int, int]
 
 
 class Timm(Backbone):
@@ -104,12 +104,12 @@ class Timm(Backbone):
         self._try_out(module, input_shape)
         return module
 
-    def _native(self) -> tuple[Size, bool]:
+    def _native(self) -> tuple[ImageSize, bool]:
         """The (H, W) that timm's configuration of the model gives, and whether the model takes no other."""
         facts = _import_timm().models.get_pretrained_cfg(self.model.partition(".")[0])
         return facts.input_size[-2:], facts.fixed_input_size
 
-    def _input_size(self, image: Size, own_size: Size, is_fixed: bool) -> Size:
+    def _input_size(self, image: ImageSize, own_size: ImageSize, is_fixed: bool) -> ImageSize:
         if isinstance(self.size, int):
             return self.size, self.size
         if is_fixed or self.pretrained:
@@ -174,7 +174,7 @@ def _open_stem(network: nn.Module) -> None:
     network.maxpool = torch.nn.Identity()
 
 
-def _resize(image: Size, size: Size) -> nn.Module:
+def _resize(image: ImageSize, size: ImageSize) -> nn.Module:
     """A module without parameters, (B, C, *image) -> (B, C, *size), bilinear, antialiased where it shrinks."""
     if size[0] < image[0] or size[1] < image[1]:
         shrink: nn.Module = import_torchvision().transforms.Resize(size)

@@ -94,7 +94,7 @@ class Dataset(Component):
         """
         return None
 
-    def questions(self, objective: ObjectiveKind) -> int:
+    def targets_per_sample(self, objective: ObjectiveKind) -> int:
         """Return the number of targets of one sample: one, except for text."""
         return 1
 
@@ -152,8 +152,8 @@ def leaked_share(splits: Splits) -> float:
     >>> leaked_share(Splits(inputs, targets, inputs, targets, inputs[1:].flip(1), targets[1:], num_classes=2))
     1.0
     """
-    known = {sample.numpy().tobytes() for sample in splits.train_inputs}
-    return sum(sample.numpy().tobytes() in known for sample in splits.test_inputs) / len(splits.test_inputs)
+    training = {sample.numpy().tobytes() for sample in splits.train_inputs}
+    return sum(sample.numpy().tobytes() in training for sample in splits.test_inputs) / len(splits.test_inputs)
 
 
 def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:

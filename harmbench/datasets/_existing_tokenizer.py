@@ -39,11 +39,11 @@ def load(source: str, download: bool) -> tuple[Any, int, int | None]:
     file = path if path.is_file() else _folder(source, download) / FILES[0]
     if not file.is_file():
         raise UsageError(f"tokenizer {source}: {file.parent} holds no {FILES[0]}; name one of the tokenizers library")
-    tokenizer, said = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
+    tokenizer, special = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
     tokenizer.no_truncation()
     tokenizer.no_padding()
     numbers = tokenizer.get_vocab()
-    ends, masks = (said.get("eos_token"), said.get("sep_token"), *_ENDS), (said.get("mask_token"), *_MASKS)
+    ends, masks = (special.get("eos_token"), special.get("sep_token"), *_ENDS), (special.get("mask_token"), *_MASKS)
     end = next((numbers[name] for name in ends if name in numbers), None)
     if end is None:
         raise UsageError(f"tokenizer {source}: no token for the end of a document (looked for {', '.join(_ENDS)})")
@@ -70,16 +70,16 @@ def _folder(source: str, download: bool) -> Path:
 
 def _special(folder: Path) -> dict[str, str]:
     """Names of the special tokens, from the files of a folder."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in FILES[1:]:
-        said = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
+        settings = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
         texts = {
             key: token["content"] if isinstance(token, dict) else token
-            for key, token in said.items()
+            for key, token in settings.items()
             if key in ("eos_token", "sep_token", "mask_token") and token
         }
-        found |= texts
-    return found
+        names |= texts
+    return names
 
 
 def content(source: str) -> str:
@@ -97,9 +97,9 @@ def known_size(source: str) -> int | None:
     if not file.is_file():
         return None
     try:
-        said = json.loads(file.read_bytes())
-        vocabulary = said["model"]["vocab"]
+        settings = json.loads(file.read_bytes())
+        vocabulary = settings["model"]["vocab"]
         pieces = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-        return int(max([*pieces, *(token["id"] for token in said.get("added_tokens", ()))])) + 1
+        return int(max([*pieces, *(token["id"] for token in settings.get("added_tokens", ()))])) + 1
     except (ValueError, KeyError, TypeError):
         return None

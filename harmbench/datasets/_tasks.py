@@ -25,12 +25,12 @@ RELEASED_TRAIN, RELEASED_TEST = 800, 200  # samples of the released experiments
 class Items(NamedTuple):
     """Inputs, int64 (M, T), and targets, int64 (M,), as tokens of one vocabulary."""
 
-    questions: Tensor
-    answers: Tensor
+    inputs: Tensor
+    targets: Tensor
 
     def at(self, indices: Tensor) -> Items:
         """The items at some indices, in that order."""
-        return Items(self.questions[indices], self.answers[indices])
+        return Items(self.inputs[indices], self.targets[indices])
 
 
 class TokenTask(Dataset):
@@ -68,7 +68,7 @@ class TokenTask(Dataset):
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         everything = self.items()
-        order = torch.randperm(len(everything.answers), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        order = torch.randperm(len(everything.targets), generator=torch.Generator().manual_seed(SPLIT_SEED))
         tenth = round(len(order) / 10)
         train, validation, test = order[2 * tenth :], order[tenth : 2 * tenth], order[:tenth]
         return Splits(
@@ -83,7 +83,7 @@ class SampledTask(TokenTask):
     """Base class of tasks that the released code samples.
 
     `sampling=as_released` is for measuring what its sampling does: 1,000 draws with replacement, of which 800 train
-    and 200 test, so that questions of the test part are in the training part too. Another 200 draws validate.
+    and 200 test, so that items of the test part are in the training part too. Another 200 draws validate.
     """
 
     sampling: Literal["unique", "as_released"] = "unique"
@@ -109,7 +109,7 @@ def drawn(items: Items, vocabulary: int, generator: torch.Generator) -> Splits:
         generator: generator of the draws.
     """
     parts = [
-        items.at(torch.randint(len(items.answers), (size,), generator=generator))
+        items.at(torch.randint(len(items.targets), (size,), generator=generator))
         for size in (RELEASED_TRAIN, RELEASED_TEST, RELEASED_TEST)
     ]
     return Splits(*parts[0], *parts[1], *parts[2], num_classes=vocabulary)

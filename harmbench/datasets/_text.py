@@ -42,7 +42,7 @@ class TokenWindows(Dataset):
     length: int = Field(default=128, ge=2)
     held_out: int = Field(default=512, ge=1)
 
-    def questions(self, objective: ObjectiveKind) -> int:
+    def targets_per_sample(self, objective: ObjectiveKind) -> int:
         return asked_of(self.length, objective)
 
     def strata(self, splits: Splits) -> Tensor:

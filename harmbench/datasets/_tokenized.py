@@ -88,14 +88,14 @@ def windows(tokens: Tensor, length: int) -> Tensor:
     return tokens.unfold(0, length + 1, length)
 
 
-def unseen(inputs: Tensor, known: Tensor) -> Tensor:
+def unseen(inputs: Tensor, training: Tensor) -> Tensor:
     """Inputs that are not in the training inputs.
 
     >>> unseen(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[3, 4]])).tolist()
     [[1, 2]]
     """
-    there = {row.tobytes() for row in known.numpy()}
-    return inputs[torch.tensor([row.tobytes() not in there for row in inputs.numpy()], dtype=torch.bool)]
+    training_rows = {row.tobytes() for row in training.numpy()}
+    return inputs[torch.tensor([row.tobytes() not in training_rows for row in inputs.numpy()], dtype=torch.bool)]
 
 
 def spread(inputs: Tensor, count: int) -> Tensor:
@@ -134,8 +134,8 @@ def encoder(tokenizer: str) -> Callable[[str], list[int]]:
     """Return a function from a text to token numbers, given a tokenizer as JSON."""
     from tokenizers import Tokenizer
 
-    known = Tokenizer.from_str(tokenizer)
-    return lambda text: list(known.encode(text, add_special_tokens=False).ids)
+    loaded = Tokenizer.from_str(tokenizer)
+    return lambda text: list(loaded.encode(text, add_special_tokens=False).ids)
 
 
 def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
@@ -145,12 +145,12 @@ def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
     """
     numbers = tokenizer.get_vocab()
     lengths = np.zeros(max(numbers.values()) + 1, dtype=np.uint32)
-    said = json.loads(tokenizer.to_str())
-    if (said.get("decoder") or {}).get("type") != "ByteLevel":
+    settings = json.loads(tokenizer.to_str())
+    if (settings.get("decoder") or {}).get("type") != "ByteLevel":
         return lengths
     for token, number in numbers.items():
         lengths[number] = len(token)
-    for token in said["added_tokens"]:  # these are written as they are
+    for token in settings["added_tokens"]:  # these are written as they are
         lengths[token["id"]] = 0 if token["special"] else len(token["content"].encode())
     return lengths
 
@@ -166,8 +166,8 @@ def _write(path: Path, text: Text) -> None:
 def _is_whole(path: Path) -> bool:
     if not path.exists():
         return False
-    said = _checksum_file(path)
-    if said.exists() and said.read_text() == _checksum(path):
+    checksum_file = _checksum_file(path)
+    if checksum_file.exists() and checksum_file.read_text() == _checksum(path):
         return True
     _say(f"{path} fails its checksum and is made again")
     return False

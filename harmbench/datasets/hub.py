@@ -64,7 +64,7 @@ class Hub(TextDataset):
         try:
             loaded = load_dataset(self.path, self.config or None, cache_dir=str(data_dir / "hub"))
         except (OSError, ValueError, ConnectionError) as error:
-            said = " ".join(str(error).split())
-            raise DatasetUnavailableError(f"data set '{self}' could not be loaded: {said}") from None
+            message = " ".join(str(error).split())
+            raise DatasetUnavailableError(f"data set '{self}' could not be loaded: {message}") from None
         assert isinstance(loaded, DatasetDict)
         return loaded

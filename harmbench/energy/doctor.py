@@ -16,7 +16,7 @@ from harmbench.energy.codecarbon import processor_times
 from harmbench.energy.instruments import Instruments
 from harmbench.energy.selftest import SelfTest, agreement, self_test
 from harmbench.energy.source import EnergySource
-from harmbench.energy.traps import Facts, Trap, find
+from harmbench.energy.traps import MachineFacts, Trap, find
 from harmbench.results.records import CHARGED, Component, EnergyOrigin, Record
 
 
@@ -54,8 +54,8 @@ def not_measured(origins: Mapping[Component, EnergyOrigin], devices: Sequence[st
     {'cpu': 'model: cpu_load, TDP 8 W'}
     """
     missing = EnergyOrigin(method="missing", detail="no source")
-    found = {c: origins.get(c, missing) for c in charged(devices)}
-    return {c: f"{o.method}: {o.detail}" for c, o in found.items() if o.method in ("model", "missing")}
+    component_origins = {c: origins.get(c, missing) for c in charged(devices)}
+    return {c: f"{o.method}: {o.detail}" for c, o in component_origins.items() if o.method in ("model", "missing")}
 
 
 def charged(devices: Sequence[str]) -> tuple[Component, ...]:
@@ -98,7 +98,7 @@ def diagnose(
     busy = _share(before, processor_times()) if seconds else None
     compared = {c: ratio for test in tests[1:] for c, ratio in agreement(tests[0], test).items()}
     comparable = {c: ratio for c, ratio in compared.items() if origins[c].method == "counter"}
-    facts = Facts(
+    facts = MachineFacts(
         origins=origins,
         direct_origins=direct_origins,
         codecarbon={**instruments.codecarbon.describe(), "threads": os.cpu_count()},

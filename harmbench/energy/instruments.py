@@ -43,8 +43,8 @@ class Instruments:
         gpu_scope: str = "board",
         direct: Sequence[DirectSource] | None = None,
     ) -> None:
-        own: list[DirectSource] = [RaplSource(), NvmlSource(gpu_indices, gpu_scope)]
-        self.direct = own if direct is None else list(direct)
+        default_sources: list[DirectSource] = [RaplSource(), NvmlSource(gpu_indices, gpu_scope)]
+        self.direct = default_sources if direct is None else list(direct)
         self.codecarbon: EnergySource = CodeCarbonSource(gpu_indices, gpu_scope, beside=self._advance)
         self._watched: set[Component] = set()
         self._stack = ExitStack()
@@ -111,7 +111,7 @@ class Instruments:
 
 
 def _failed(name: str, error: Exception) -> EnergyReading:
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    message = " ".join(f"{type(error).__name__}: {error}".split())
     return EnergyReading(
-        joules=dict.fromkeys(COMPONENTS, None), gaps=dict.fromkeys(COMPONENTS, f"{name} failed: {said}")
+        joules=dict.fromkeys(COMPONENTS, None), gaps=dict.fromkeys(COMPONENTS, f"{name} failed: {message}")
     )

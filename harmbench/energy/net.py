@@ -44,9 +44,9 @@ def _idle(component: Component, ends: Mapping[str, IdleWindow]) -> Idle:
     if not watts:
         reasons = (window.reasons.get(component, "") for window in ends.values())
         return Idle(None, f"idle power: {next(filter(None, reasons), 'not measured')}")
-    told = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
+    values = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
     unsteady = "; unsteady" if _drifted(list(watts.values())) else ""
-    return Idle(sum(watts.values()) / len(watts), f"gross less idle: {told}{unsteady}")
+    return Idle(sum(watts.values()) / len(watts), f"gross less idle: {values}{unsteady}")
 
 
 def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
@@ -62,12 +62,12 @@ def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
     if train is None or around is None:
         return ()
-    found = []
+    measurements = []
     for component in COMPONENTS:
         gross = trial.measurement(f"{component}_joules")
         if gross is not None and not (component == "ram" and gross.origin == "modelled"):  # a constant has no idle
-            found.append(_net(component, gross, train.seconds, around[component]))
-    return tuple(found)
+            measurements.append(_net(component, gross, train.seconds, around[component]))
+    return tuple(measurements)
 
 
 def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -> Measurement:

@@ -86,8 +86,8 @@ class RaplSource:
         for component, counters in self._counters.items():
             taken = [counter.take() for counter in counters]
             joules[component] = sum(value for value, _ in taken)
-            if found := [gap for _, gap in taken if gap]:
-                gaps[component] = f"RAPL: {found[0]}"
+            if failures := [gap for _, gap in taken if gap]:
+                gaps[component] = f"RAPL: {failures[0]}"
         return EnergyReading(joules=joules, gaps=gaps)
 
     def advance(self) -> None:
@@ -97,13 +97,13 @@ class RaplSource:
                 counter.advance()
 
     def origins(self) -> dict[Component, EnergyOrigin]:
-        found: dict[Component, EnergyOrigin] = {
+        origins: dict[Component, EnergyOrigin] = {
             component: EnergyOrigin(method="missing", detail=reason) for component, reason in self._missing.items()
         }
         for component, counters in self._counters.items():
             detail = f"RAPL, {len(counters)} domain(s)"
-            found[component] = EnergyOrigin(method="counter", scope="package", detail=detail, period_s=UPDATE_S)
-        return found
+            origins[component] = EnergyOrigin(method="counter", scope="package", detail=detail, period_s=UPDATE_S)
+        return origins
 
     def describe(self) -> dict[str, Any]:
         return {"source": "RAPL", "root": str(self._root), "domains": self._domains, "missing": dict(self._missing)}

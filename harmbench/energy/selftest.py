@@ -81,23 +81,23 @@ class _Seen:
 
     def known(self) -> dict[Component, list[float]]:
         """Joules of the components that every reading had."""
-        found = {c: [value for value in values if value is not None] for c, values in self.joules.items()}
-        return {c: values for c, values in found.items() if len(values) == len(self.times) > 1}
+        complete = {c: [value for value in values if value is not None] for c, values in self.joules.items()}
+        return {c: values for c, values in complete.items() if len(values) == len(self.times) > 1}
 
 
 def _result(name: str, costs: Sequence[float], seen: _Seen) -> SelfTest:
-    known, times = seen.known(), seen.times
+    joules, times = seen.known(), seen.times
     span = times[-1] - times[0] if times else 0.0
-    steps = {c: _steps(times, values) for c, values in known.items()}
+    steps = {c: _steps(times, values) for c, values in joules.items()}
     return SelfTest(
         name=name,
         seconds=span,
         read_microseconds=1e6 * statistics.median(costs),
         read_microseconds_worst=1e6 * max(costs),
-        watts={c: (values[-1] - values[0]) / span for c, values in known.items()},
-        noise={c: noise for c, values in known.items() if (noise := _noise(times, values)) is not None},
-        step_joules={c: statistics.median(size for _, size in found) for c, found in steps.items() if found},
-        renewal_s={c: _renewal(found) for c, found in steps.items() if len(found) > 1},
+        watts={c: (values[-1] - values[0]) / span for c, values in joules.items()},
+        noise={c: noise for c, values in joules.items() if (noise := _noise(times, values)) is not None},
+        step_joules={c: statistics.median(size for _, size in moves) for c, moves in steps.items() if moves},
+        renewal_s={c: _renewal(moves) for c, moves in steps.items() if len(moves) > 1},
         gaps=seen.gaps,
     )
 

@@ -10,7 +10,8 @@ from harmbench.results.records import Component, EnergyOrigin, EnergyReading
 class EnergySource(Protocol):
     """A source of joules by component.
 
-    Components are "cpu", "gpu" and "ram". Readings are cumulative, so a window's joules are the difference of two readings.
+    Components are "cpu", "gpu" and "ram". Readings are cumulative:
+    a window's joules are the difference of two readings.
     """
 
     def read(self) -> EnergyReading:

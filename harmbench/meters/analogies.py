@@ -77,8 +77,8 @@ class Analogies(Meter):
 
 
 class _AnalogiesWatcher(Watcher):
-    def __init__(self, asked: Analogies, words: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        self._asked, self._words = asked, words
+    def __init__(self, meter: Analogies, words: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        self._meter, self._words = meter, words
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         encode = None if outcome.embedding is None else outcome.encoder()
@@ -86,18 +86,18 @@ class _AnalogiesWatcher(Watcher):
             no_table = outcome.embedding is None
             why = "the backbone embeds no tokens" if no_table else "the tokenizer of the data set is unknown"
             return _missing(why, None)
-        known = covered(self._words, encode, self._asked.tokens)
-        relations = {name: pairs for name, pairs in known.items() if len(pairs) >= MIN_PAIRS}
-        count, of = sum(map(len, relations.values())), sum(map(len, self._words.values()))
-        told = f"{count} of {of} pairs, in {len(relations)} of {len(self._words)} relations"
+        covered_pairs = covered(self._words, encode, self._meter.tokens)
+        relations = {name: pairs for name, pairs in covered_pairs.items() if len(pairs) >= MIN_PAIRS}
+        count, total = sum(map(len, relations.values())), sum(map(len, self._words.values()))
+        coverage = f"{count} of {total} pairs, in {len(relations)} of {len(self._words)} relations"
         if not relations:
             return _missing(f"the vocabulary has {MIN_PAIRS} pairs of no relation", count)
-        found = losses(outcome.embedding.detach().cpu().double(), relations, self._asked.tuples)
-        if isinstance(found, str):
-            return _missing(found, count)
+        values = losses(outcome.embedding.detach().cpu().double(), relations, self._meter.tuples)
+        if isinstance(values, str):
+            return _missing(values, count)
         return [
-            *(Measurement.of(name, value, "1", "lower", told) for name, value in found.items()),
-            Measurement.of("analogy_pairs", count, "pair", "neither", told),
+            *(Measurement.of(name, value, "1", "lower", coverage) for name, value in values.items()),
+            Measurement.of("analogy_pairs", count, "pair", "neither", coverage),
         ]
 
 
@@ -126,18 +126,18 @@ def read_pairs(path: Path) -> dict[str, list[tuple[str, str]]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"word pairs {path} cannot be read: {error}") from None
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    relations: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = [part.strip() for part in line.split("\t")]
         if len(parts) != 3 or not all(parts):
             raise UsageError(f"word pairs {path}, line {number}: not RELATION, A and B with tabs between: {line!r}")
-        if (pair := (parts[1], parts[2])) not in found[parts[0]]:
-            found[parts[0]].append(pair)
-    if not found:
+        if (pair := (parts[1], parts[2])) not in relations[parts[0]]:
+            relations[parts[0]].append(pair)
+    if not relations:
         raise UsageError(f"word pairs {path}: there are none in it")
-    return dict(found)
+    return dict(relations)
 
 
 def covered(
@@ -188,13 +188,13 @@ def losses(table: Tensor, relations: Relations, tuples: int = 10_000) -> dict[st
         return "no two pairs have four different tokens"
     # The directions of the components, most variance first; eigh gives the least first.
     directions = torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for k in COMPONENTS:
         e = centered @ directions[:, :k]
         scale = e.square().sum(1).mean()
-        each = [_losses(e, drawn, scale) for drawn in corners]
-        found |= dict(zip(_names(k), torch.tensor(each, dtype=torch.double).mean(0).tolist(), strict=True))
-    return found
+        relation_losses = [_losses(e, drawn, scale) for drawn in corners]
+        values |= dict(zip(_names(k), torch.tensor(relation_losses, dtype=torch.double).mean(0).tolist(), strict=True))
+    return values
 
 
 def _losses(e: Tensor, corners: Tensor, scale: Tensor) -> tuple[float, float]:
@@ -207,8 +207,8 @@ def _losses(e: Tensor, corners: Tensor, scale: Tensor) -> tuple[float, float]:
 
 def _tuples(pairs: Sequence[Pair], most: int) -> Tensor:
     """Corners a, b, c, d, (T, 4), of every two pairs with four different tokens, or of `most` of them."""
-    found = [(*one, *other) for one, other in itertools.combinations(pairs, 2) if len({*one, *other}) == 4]
-    corners = torch.tensor(found, dtype=torch.long).reshape(-1, 4)
+    quadruples = [(*one, *other) for one, other in itertools.combinations(pairs, 2) if len({*one, *other}) == 4]
+    corners = torch.tensor(quadruples, dtype=torch.long).reshape(-1, 4)
     if len(corners) <= most:
         return corners
     return corners[torch.randperm(len(corners), generator=torch.Generator().manual_seed(SEED))[:most]]

@@ -34,9 +34,11 @@ class Target(NamedTuple):
         return None if protocol.target is None else cls("accuracy", protocol.target)
 
     def is_met(self, point: CurvePoint) -> bool:
-        """Whether a validation is there."""
-        found = self.at(point)
-        return found is not None and (found >= self.value if self.measure == "accuracy" else found <= self.value)
+        """Whether a validation reaches the target."""
+        value = self.at(point)
+        if value is None:
+            return False
+        return value >= self.value if self.measure == "accuracy" else value <= self.value
 
     def at(self, point: CurvePoint) -> float | None:
         """Value of the measure at one validation."""
@@ -44,8 +46,8 @@ class Target(NamedTuple):
 
     def best(self, curve: Sequence[CurvePoint]) -> float | None:
         """Best value over all validations, or None if no validation has a finite value."""
-        known = [found for point in curve if (found := self.at(point)) is not None]
-        return (max if self.measure == "accuracy" else min)(known, default=None)
+        values = [value for point in curve if (value := self.at(point)) is not None]
+        return max(values, default=None) if self.measure == "accuracy" else min(values, default=None)
 
     def __str__(self) -> str:
         return f"{100 * self.value:.4g} % accuracy" if self.measure == "accuracy" else f"a loss of {self.value:.4g} nat"
@@ -56,7 +58,7 @@ class Convergence(Meter):
 
     The target is the protocol's (`target`, an accuracy, or `target_nll`, a loss), or else the median of what the
     baseline's seeds end with, which is known only when reporting: then the values are made there, from the recorded
-    curve. Read off that curve, so the resolution is the distance between validations. A trial that never gets there is
+    curve. Read off that curve, so the resolution is the distance between validations. A trial that never reaches it is
     censored: no value, and the reason says how far it went.
     """
 
@@ -102,8 +104,8 @@ def to_target(
 
 def _missed(curve: Sequence[CurvePoint], target: Target) -> str:
     best = target.best(curve)
-    said = "not finite" if best is None else f"{best:.3f}"
-    return f"not reached in {curve[-1].step} steps: best {said}, target {target.value:g}"
+    shown = "not finite" if best is None else f"{best:.3f}"
+    return f"not reached in {curve[-1].step} steps: best {shown}, target {target.value:g}"
 
 
 def _joules(

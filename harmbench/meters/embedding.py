@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.meters.representation import Value, mean_cosine
+from harmbench.meters.representation import ScoreOrReason, mean_cosine
 from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class EmbeddingGeometry(Meter):
 class _EmbeddingWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         table = outcome.embedding
-        found = "the backbone embeds no tokens" if table is None else geometry(table.detach().cpu().double())
-        values = dict.fromkeys(NAMES, found) if isinstance(found, str) else found
+        result = "the backbone embeds no tokens" if table is None else geometry(table.detach().cpu().double())
+        values = dict.fromkeys(NAMES, result) if isinstance(result, str) else result
         return [
             Measurement.of(name, None, "1", "neither", value)
             if isinstance(value, str)
@@ -57,11 +57,11 @@ NAMES = (
 )
 
 
-def geometry(table: Tensor) -> dict[str, Value] | str:
+def geometry(table: Tensor) -> dict[str, ScoreOrReason] | str:
     """Return the measures of an embedding (V, N), float64, by name, or the reason why there are none.
 
-    >>> found = geometry(torch.eye(3).double() + 1)
-    >>> round(found["embedding_effective_rank"], 6), round(found["embedding_anisotropy"], 6)
+    >>> scores = geometry(torch.eye(3).double() + 1)
+    >>> round(scores["embedding_effective_rank"], 6), round(scores["embedding_anisotropy"], 6)
     (2.0, 0.833333)
     """
     if not table.isfinite().all():

@@ -27,8 +27,8 @@ MOST_WAITING = 512  # steps that may wait for an update if no validation comes
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
 FEW = 10  # looks that a spike is compared with, at least
 
-Group = Literal["", "_head", "_backbone"]
-GROUPS: tuple[Group, ...] = ("", "_head", "_backbone")
+ParameterGroup = Literal["", "_head", "_backbone"]
+GROUPS: tuple[ParameterGroup, ...] = ("", "_head", "_backbone")
 
 
 class GradientStability(Meter):
@@ -107,10 +107,10 @@ class _GradientSample(NamedTuple):
     head_product: float
     clip_norm: float
 
-    def squared(self, group: Group) -> float:
+    def squared(self, group: ParameterGroup) -> float:
         return {"": self.backbone + self.head, "_head": self.head, "_backbone": self.backbone}[group]
 
-    def product(self, group: Group) -> float:
+    def product(self, group: ParameterGroup) -> float:
         both = self.backbone_product + self.head_product
         return {"": both, "_head": self.head_product, "_backbone": self.backbone_product}[group]
 
@@ -118,7 +118,7 @@ class _GradientSample(NamedTuple):
 class _GroupStatistics:
     """Running statistics of one group of parameters."""
 
-    def __init__(self, group: Group, meter: GradientStability) -> None:
+    def __init__(self, group: ParameterGroup, meter: GradientStability) -> None:
         self._spike = meter.spike
         self._recent: deque[float] = deque(maxlen=meter.window)
         self.norms, self.cosines = _Moments(), _Moments()
@@ -229,32 +229,32 @@ class _GradientWatcher(Watcher):
         self._folded += len(self._losses)
         self._losses.clear()
 
-    def _add(self, step: int, loss: float, look: _GradientSample | None) -> None:
+    def _add(self, step: int, loss: float, sample: _GradientSample | None) -> None:
         self._steps += 1
         self._is_over = not math.isfinite(loss)
-        if self._is_over or (look is not None and not math.isfinite(look.squared(""))):
+        if self._is_over or (sample is not None and not math.isfinite(sample.squared(""))):
             self._nonfinite += 1
             return
-        if look is not None:
-            self._add_look(step, look)
+        if sample is not None:
+            self._add_look(step, sample)
         if self._last_loss is not None:
             self._differences.add(loss - self._last_loss)
         self._last_loss = loss
         self._smooth = loss if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * loss
         self._smoothed.add(self._smooth)
 
-    def _add_look(self, step: int, look: _GradientSample) -> None:
-        norm = math.sqrt(look.squared(""))
-        scale = 1.0 if math.isnan(look.clip_norm) or norm == 0 else look.clip_norm / norm
+    def _add_look(self, step: int, sample: _GradientSample) -> None:
+        norm = math.sqrt(sample.squared(""))
+        scale = 1.0 if math.isnan(sample.clip_norm) or norm == 0 else sample.clip_norm / norm
         self._finite_looks += 1
         self._clipped += scale > 1 + 1e-4
-        before = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
+        previous = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
         for group, statistics in self._groups.items():
             # The cosine does not see clipping, which only scales.
-            lengths = math.sqrt(look.squared(group) * before.squared(group)) if before else 0.0
-            cosine = look.product(group) / lengths if lengths else math.nan
-            statistics.add(step, scale * math.sqrt(look.squared(group)), cosine)
-        self._before = step, look
+            lengths = math.sqrt(sample.squared(group) * previous.squared(group)) if previous else 0.0
+            cosine = sample.product(group) / lengths if lengths else math.nan
+            statistics.add(step, scale * math.sqrt(sample.squared(group)), cosine)
+        self._before = step, sample
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         return self.partial()
@@ -263,33 +263,33 @@ class _GradientWatcher(Watcher):
         self._fold()
         sampling, looks = self._meter.sampling, self._groups[""].norms.count
         few = f"too few steps ({self._steps}, looked {sampling})" if looks <= FEW else ""
-        found = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
+        by_group = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
         clipped = _share(self._clipped, self._finite_looks) if self._clips else None
         unclipped = "" if self._clips else "the protocol does not clip"
         smooth = self._smoothed.std if self._differences.count > 1 else 0.0
         roughness = self._differences.std / smooth if smooth else None
         return [
-            *found,
+            *by_group,
             Measurement.of("clipped_step_share", clipped, "1", "neither", unclipped or sampling),
             Measurement.of("nonfinite_step_share", _share(self._nonfinite, self._steps), "1", "lower"),
             Measurement.of("loss_roughness", roughness, "1", "lower", few if roughness is None else ""),
         ]
 
-    def _of_group(self, group: Group, few: str) -> list[Measurement]:
-        own, sampling = self._groups[group], self._meter.sampling
+    def _of_group(self, group: ParameterGroup, few: str) -> list[Measurement]:
+        statistics, sampling = self._groups[group], self._meter.sampling
         spike = f"above {self._meter.spike:g} times the median of up to {self._meter.window} looks before; {sampling}"
         values: dict[str, tuple[float | None, Direction, str]] = {
-            "gradient_norm_cv": (own.norms.variation, "lower", sampling),
-            "gradient_spike_rate": (_share(own.spikes, own.chances), "lower", spike),
-            "gradient_cosine": (own.cosines.mean if own.cosines.count else None, "neither", sampling),
+            "gradient_norm_cv": (statistics.norms.variation, "lower", sampling),
+            "gradient_spike_rate": (_share(statistics.spikes, statistics.chances), "lower", spike),
+            "gradient_cosine": (statistics.cosines.mean if statistics.cosines.count else None, "neither", sampling),
         }
-        found = []
+        measurements = []
         for name, (value, better, note) in values.items():
             is_missing = value is None or not math.isfinite(value) or (bool(group) and not self._has_head)
             why = "the head is not told apart" if group and not self._has_head else few or "undefined"
             shown = None if is_missing else value
-            found.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
-        return found
+            measurements.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
+        return measurements
 
     def curves(self) -> list[Curve]:
         self._fold()
@@ -330,15 +330,15 @@ class _Gradients:
             clip_norm: norm before clipping, if the protocol clips.
             keep: whether the next step is looked at too.
         """
-        now = {place: p.grad.reshape(-1) for place, p in enumerate(self._parameters) if p.grad is not None}
-        shared = [place for place in now if place in self._copied]
-        squares = [torch.dot(gradient, gradient) for gradient in now.values()]
-        products = [torch.dot(now[place], self._copies[place]) for place in shared]
+        gradients = {index: p.grad.reshape(-1) for index, p in enumerate(self._parameters) if p.grad is not None}
+        shared = [index for index in gradients if index in self._copied]
+        squares = [torch.dot(gradient, gradient) for gradient in gradients.values()]
+        products = [torch.dot(gradients[index], self._copies[index]) for index in shared]
         numbers = [*squares, *products, *([] if clip_norm is None else [clip_norm])]
-        self._pending.append(_Pending(step, list(now), shared, bool(self._copied), numbers))
-        self._copied = set(now) if keep else set()
+        self._pending.append(_Pending(step, list(gradients), shared, bool(self._copied), numbers))
+        self._copied = set(gradients) if keep else set()
         if self._copied:
-            torch._foreach_copy_([self._copies[place] for place in now], list(now.values()))
+            torch._foreach_copy_([self._copies[index] for index in gradients], list(gradients.values()))
 
     def fetch(self) -> dict[int, _GradientSample]:
         """The looks since the last transfer, by step."""

@@ -29,15 +29,15 @@ class Quality(Meter):
 
 class _QualityWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        found = [
+        measurements = [
             Measurement.of("test_accuracy", outcome.test_hits.double().mean().item(), "1", "higher"),
             Measurement.of("test_nll", outcome.test_nll.mean().item(), "nat", "lower"),
             Measurement.of("validation_accuracy", outcome.best.validation_accuracy, "1", "higher"),
             Measurement.of("final_train_loss", outcome.curve[-1].train_loss, "nat", "lower"),
         ]
         if outcome.test_logits is not None:
-            found += by_class(outcome.test_logits.double(), outcome.test_targets)
-        return found
+            measurements += by_class(outcome.test_logits.double(), outcome.test_targets)
+        return measurements
 
 
 def by_class(logits: Tensor, targets: Tensor) -> list[Measurement]:

@@ -27,7 +27,7 @@ CHANCE_ERRORS = 3  # standard errors above chance that an accuracy must reach
 MIN_RANK = 1.5  # effective rank below which the features lie on a line
 MIN_PREDICTED = 0.5  # share of the classes that must be predicted at least once
 
-Value = float | str  # a number, or why there is none
+ScoreOrReason = float | str  # a number, or why there is none
 
 
 class Representation(Meter):
@@ -70,29 +70,29 @@ class Representation(Meter):
 
 class _RepresentationWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        seen = Geometry(outcome.held_out())
-        found = [_measurement(f"pca_variance_{k}", seen, lambda k=k: seen.explained(k)) for k in SHARES]  # type: ignore[misc]
-        found += [
-            _measurement("pca_components_90", seen, lambda: seen.components(0.90)),
-            _measurement("pca_components_95", seen, lambda: seen.components(0.95)),
-            _measurement("effective_rank", seen, seen.effective_rank),
-            _measurement("participation_ratio", seen, seen.participation_ratio),
-            _measurement("anisotropy", seen, seen.anisotropy),
-            _measurement("nc1", seen, seen.nc1),
-            _measurement("nc2_norm_cv", seen, seen.nc2_norm_cv),
-            _measurement("nc2_angle", seen, seen.nc2_angle),
-            _measurement("nc3", seen, seen.nc3),
-            _measurement("nc4", seen, seen.nc4),
-            _measurement("weight_mean_cosine", seen, seen.weight_mean_cosine),
-            _measurement("center_mean_distance", seen, seen.center_mean_distance),
-            _measurement("class_separation", seen, seen.class_separation),
-            _measurement("near_zero_weight_share", seen, seen.near_zero_weight_share),
+        geometry = Geometry(outcome.held_out())
+        measurements = [_measurement(f"pca_variance_{k}", geometry, lambda k=k: geometry.explained(k)) for k in SHARES]  # type: ignore[misc]
+        measurements += [
+            _measurement("pca_components_90", geometry, lambda: geometry.components(0.90)),
+            _measurement("pca_components_95", geometry, lambda: geometry.components(0.95)),
+            _measurement("effective_rank", geometry, geometry.effective_rank),
+            _measurement("participation_ratio", geometry, geometry.participation_ratio),
+            _measurement("anisotropy", geometry, geometry.anisotropy),
+            _measurement("nc1", geometry, geometry.nc1),
+            _measurement("nc2_norm_cv", geometry, geometry.nc2_norm_cv),
+            _measurement("nc2_angle", geometry, geometry.nc2_angle),
+            _measurement("nc3", geometry, geometry.nc3),
+            _measurement("nc4", geometry, geometry.nc4),
+            _measurement("weight_mean_cosine", geometry, geometry.weight_mean_cosine),
+            _measurement("center_mean_distance", geometry, geometry.center_mean_distance),
+            _measurement("class_separation", geometry, geometry.class_separation),
+            _measurement("near_zero_weight_share", geometry, geometry.near_zero_weight_share),
         ]
-        signs = seen.signs_of_collapse()
-        return [*found, Measurement.of("collapsed", float(bool(signs)), "1", "neither", "; ".join(signs))]
+        signs = geometry.signs_of_collapse()
+        return [*measurements, Measurement.of("collapsed", float(bool(signs)), "1", "neither", "; ".join(signs))]
 
 
-def _measurement(name: str, seen: Geometry, of: Callable[[], Value]) -> Measurement:
+def _measurement(name: str, seen: Geometry, of: Callable[[], ScoreOrReason]) -> Measurement:
     value = seen.problem or of()
     missing = isinstance(value, str)
     return Measurement.of(name, None if missing else value, "1", "neither", str(value) if missing else "")  # type: ignore[arg-type]
@@ -137,28 +137,28 @@ class Geometry:
         squares = self._singular_values.square()
         return squares / squares.sum()
 
-    def explained(self, k: int) -> Value:
+    def explained(self, k: int) -> ScoreOrReason:
         """Share of the variance on the first k principal components."""
         return self._shares()[:k].sum().item() if len(self._singular_values) else "the features do not vary"
 
-    def components(self, share: float) -> Value:
+    def components(self, share: float) -> ScoreOrReason:
         """Least number of principal components with this share of the variance."""
         if not len(self._singular_values):
             return "the features do not vary"
         return float((self._shares().cumsum(0) < share).sum().item() + 1)
 
-    def effective_rank(self) -> Value:
+    def effective_rank(self) -> ScoreOrReason:
         """exp of the entropy of the normalized singular values."""
         if not len(self._singular_values):
             return "the features do not vary"
         p = self._singular_values / self._singular_values.sum()
         return float(torch.special.entr(p).sum().exp())
 
-    def participation_ratio(self) -> Value:
+    def participation_ratio(self) -> ScoreOrReason:
         """Squared sum of the covariance's eigenvalues over the sum of their squares."""
         return 1 / self._shares().square().sum().item() if len(self._singular_values) else "the features do not vary"
 
-    def anisotropy(self) -> Value:
+    def anisotropy(self) -> ScoreOrReason:
         """Mean cosine of two different samples' features, over all pairs."""
         return mean_cosine(self._held_out.features)
 
@@ -201,7 +201,7 @@ class Geometry:
         lengths: Tensor = self._centered.norm(dim=1)
         return lengths
 
-    def nc1(self) -> Value:
+    def nc1(self) -> ScoreOrReason:
         """Variance within classes, measured by that between them."""
         if self._class_problem:
             return self._class_problem
@@ -211,11 +211,11 @@ class Geometry:
         # S_B = D^T diag(scales^2) D / K, so tr(S_W pinv(S_B)) / K is a sum over the directions D, without any (N, N).
         return float((spread / scales[is_real].square()).sum())
 
-    def nc2_norm_cv(self) -> Value:
+    def nc2_norm_cv(self) -> ScoreOrReason:
         """Coefficient of variation of the lengths of the class means."""
         return self._class_problem or (self._lengths.std() / self._lengths.mean()).item()
 
-    def nc2_angle(self) -> Value:
+    def nc2_angle(self) -> ScoreOrReason:
         """Mean deviation of the angles between class means from those of a simplex."""
         if self._class_problem:
             return self._class_problem
@@ -225,14 +225,14 @@ class Geometry:
         gaps = (directions @ directions.T + 1 / (self._classes - 1)).abs()
         return ((gaps.sum() - gaps.diagonal().sum()) / (self._classes * (self._classes - 1))).item()
 
-    def nc4(self) -> Value:
+    def nc4(self) -> ScoreOrReason:
         """Agreement of the prediction with the nearest class mean."""
         if self._class_problem:
             return self._class_problem
         nearest = torch.cdist(self._held_out.features, self._means).argmin(1)
         return (nearest == self._held_out.predicted).double().mean().item()
 
-    def class_separation(self) -> Value:
+    def class_separation(self) -> ScoreOrReason:
         """Share of the variance between classes, the R^2 of the class means."""
         if self._class_problem:
             return self._class_problem
@@ -247,7 +247,7 @@ class Geometry:
         weights = self._held_out.weights
         return weights - weights.mean(0) if self._held_out.has_centers else weights
 
-    def nc3(self) -> Value:
+    def nc3(self) -> ScoreOrReason:
         """Squared distance of weights and class means, both of unit norm."""
         if self._class_problem:
             return self._class_problem
@@ -256,7 +256,7 @@ class Geometry:
             return "all weights are equal"
         return float((self._weights / size - self._centered / self._centered.norm()).square().sum())
 
-    def weight_mean_cosine(self) -> Value:
+    def weight_mean_cosine(self) -> ScoreOrReason:
         """Mean cosine of the weights of a class with its mean."""
         if self._class_problem:
             return self._class_problem
@@ -264,7 +264,7 @@ class Geometry:
             return "a class mean or weight has no direction"
         return torch.cosine_similarity(self._weights, self._centered, eps=0).mean().item()
 
-    def center_mean_distance(self) -> Value:
+    def center_mean_distance(self) -> ScoreOrReason:
         """Distance of a center from the mean of its class, relative to that of the means from each other's mean."""
         if not self._held_out.has_centers:
             return "a linear head has no centers"
@@ -273,7 +273,7 @@ class Geometry:
         offset = (self._held_out.weights - self._means).norm(dim=1).mean()
         return float(offset / self._lengths.mean())
 
-    def near_zero_weight_share(self) -> Value:
+    def near_zero_weight_share(self) -> ScoreOrReason:
         """Share of the head's weights that are nearly zero."""
         size = self._held_out.weights.square().mean().sqrt()
         return (self._held_out.weights.abs() < NEAR_ZERO * size).double().mean().item() if size else "all weights are 0"
@@ -297,7 +297,7 @@ class Geometry:
         return [sign for sign, shows in signs.items() if shows]
 
 
-def mean_cosine(rows: Tensor) -> Value:
+def mean_cosine(rows: Tensor) -> ScoreOrReason:
     """Mean cosine of two different rows of (M, N), over all M (M - 1) ordered pairs, from the sum of the directions.
 
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]).double())  # 0, 1 and 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MIN_GENERATION = 5  # people of a generation that must lie on a line; fewer are near one by chance
 
-Value = float | str  # a number, or why there is none
+ScoreOrReason = float | str  # a number, or why there is none
 
 
 class EmbeddingStructure(Meter):
@@ -53,22 +53,23 @@ class _StructureWatcher(Watcher):
         table, structure = outcome.embedding, outcome.structure
         if table is None:
             missing = "the backbone embeds no tokens"
-            everywhere: dict[str, Value] = dict.fromkeys(("embedding_variance_1", "embedding_variance_2"), missing)
+            names = ("embedding_variance_1", "embedding_variance_2")
+            variances: dict[str, ScoreOrReason] = dict.fromkeys(names, missing)
         else:
             table = table.detach().double().cpu()
-            everywhere = {f"embedding_variance_{k}": explained(table, k) for k in (1, 2)}
-        found = {**everywhere, **scores(table, structure)}
-        return [_measurement(name, value) for name, value in found.items()]
+            variances = {f"embedding_variance_{k}": explained(table, k) for k in (1, 2)}
+        values = {**variances, **scores(table, structure)}
+        return [_measurement(name, value) for name, value in values.items()]
 
 
-def _measurement(name: str, value: Value) -> Measurement:
+def _measurement(name: str, value: ScoreOrReason) -> Measurement:
     better = BETTER.get(name, "neither")
     if isinstance(value, str):
         return Measurement.of(name, None, "1", better, value)
     return Measurement.of(name, value, "1", better)
 
 
-def scores(table: Tensor | None, structure: Structure | None) -> dict[str, Value]:
+def scores(table: Tensor | None, structure: Structure | None) -> dict[str, ScoreOrReason]:
     """Every score of a table of embeddings (V, N), by name: the one of its structure's shape, and why not the others.
 
     >>> circle = torch.arange(7) * 2 * math.pi / 7
@@ -81,14 +82,14 @@ def scores(table: Tensor | None, structure: Structure | None) -> dict[str, Value
         return dict.fromkeys(("structure_variance_2", "structure_correlation", *SCORES), why)
     rows = table[structure.first : structure.first + structure.tokens]
     problem = _problem(rows)
-    own: dict[str, Value] = {
+    values: dict[str, ScoreOrReason] = {
         "structure_variance_2": problem or explained(rows, 2),
         "structure_correlation": problem or structure_correlation(rows, structure),
     }
     for name, (shape, score) in SCORES.items():
         applies = shape == structure.shape
-        own[name] = (problem or score(rows, structure.size)) if applies else f"the tokens are no {shape}"
-    return own
+        values[name] = (problem or score(rows, structure.size)) if applies else f"the tokens are no {shape}"
+    return values
 
 
 def _problem(rows: Tensor) -> str:
@@ -102,7 +103,7 @@ def _problem(rows: Tensor) -> str:
 # --- variance --------------------------------------------------------------------------------------------------
 
 
-def explained(rows: Tensor, k: int) -> Value:
+def explained(rows: Tensor, k: int) -> ScoreOrReason:
     """Share of the variance of rows (V, N) on their first k principal components.
 
     >>> explained(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 1)
@@ -124,7 +125,7 @@ def plane(rows: Tensor) -> Tensor:
 # --- one score for each shape ----------------------------------------------------------------------------------
 
 
-def lattice_defect(rows: Tensor, side: int) -> Value:
+def lattice_defect(rows: Tensor, side: int) -> ScoreOrReason:
     """Deviation from a parallelogram of four grid points that should be one: 0 for a lattice, 1 for noise.
 
     sqrt(2 sum |a - b - c + d|^2 / sum (|a - b|^2 + |b - d|^2 + |d - c|^2 + |c - a|^2)), over all a, b, c not on a line
@@ -151,7 +152,7 @@ def lattice_defect(rows: Tensor, side: int) -> Value:
     return math.sqrt(2 * defect / sides) if sides else "the embeddings do not differ"
 
 
-def circle_radius_cv(rows: Tensor) -> Value:
+def circle_radius_cv(rows: Tensor) -> ScoreOrReason:
     """Standard deviation over mean of the distances to the centroid, on two principal components: 0 for a circle.
 
     Noise gives about 0.5. The released code first stretches both components to the same range, which makes a circle of
@@ -161,7 +162,7 @@ def circle_radius_cv(rows: Tensor) -> Value:
     return float(radii.std(correction=0) / radii.mean())
 
 
-def equivalence_ratio(rows: Tensor, classes: int) -> Value:
+def equivalence_ratio(rows: Tensor, classes: int) -> ScoreOrReason:
     """Mean distance of two tokens of one class over that of two of different classes: 0 for collapsed classes.
 
     Noise gives 1. Token i is of class i mod `classes`. The released code counts a token's distance of 0 to itself among
@@ -175,7 +176,7 @@ def equivalence_ratio(rows: Tensor, classes: int) -> Value:
     return float(distances[same].mean() / between) if between else "the classes do not differ"
 
 
-def order_spacing_cv(rows: Tensor) -> Value:
+def order_spacing_cv(rows: Tensor) -> ScoreOrReason:
     """Standard deviation over mean of the distances of successive tokens: 0 for even steps.
 
     The released code takes in the two answers as if they went on with the order. The score does not tell an order from
@@ -185,7 +186,7 @@ def order_spacing_cv(rows: Tensor) -> Value:
     return float(steps.std(correction=0) / steps.mean()) if steps.any() else "the embeddings do not differ"
 
 
-def tree_line_defect(rows: Tensor, generations: int) -> Value:
+def tree_line_defect(rows: Tensor, generations: int) -> ScoreOrReason:
     """Share of a generation's variance off its first principal component: 0 for generations on lines.
 
     The score is the mean over generations of 5 people or more.
@@ -198,14 +199,14 @@ def tree_line_defect(rows: Tensor, generations: int) -> Value:
         generations: number of generations of the tree.
     """
     people = [rows[2**g - 1 : 2 ** (g + 1) - 1] for g in range(generations)]
-    shares = [explained(each, 1) for each in people if len(each) >= MIN_GENERATION]
-    known = [share for share in shares if not isinstance(share, str)]
-    if not shares or len(known) < len(shares):
+    shares = [explained(generation, 1) for generation in people if len(generation) >= MIN_GENERATION]
+    defined = [share for share in shares if not isinstance(share, str)]
+    if not shares or len(defined) < len(shares):
         return "a generation does not vary" if shares else f"no generation has {MIN_GENERATION} people"
-    return 1 - sum(known) / len(known)
+    return 1 - sum(defined) / len(defined)
 
 
-def permutation_symmetry(rows: Tensor) -> Value:
+def permutation_symmetry(rows: Tensor) -> ScoreOrReason:
     """1 / (1 + m), with m the mean distance of rotated embeddings to the nearest one: 1 for a fourfold symmetry.
 
     Embeddings are rotated by 90, 180 and 270 degrees on two principal components. The unit is their root mean square
@@ -220,7 +221,7 @@ def permutation_symmetry(rows: Tensor) -> Value:
     return 1 / (1 + float(torch.cdist(torch.cat(turned), flat).amin(1).mean()))
 
 
-SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], Value]]] = {
+SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], ScoreOrReason]]] = {
     "lattice_defect": ("lattice", lattice_defect),
     "circle_radius_cv": ("circle", lambda rows, _: circle_radius_cv(rows)),
     "equivalence_ratio": ("equivalence", equivalence_ratio),
@@ -238,7 +239,7 @@ BETTER: dict[str, Direction] = {
 # --- one score for all shapes ----------------------------------------------------------------------------------
 
 
-def structure_correlation(rows: Tensor, structure: Structure) -> Value:
+def structure_correlation(rows: Tensor, structure: Structure) -> ScoreOrReason:
     """Correlation of the distances of all pairs of embeddings with those of an ideal embedding of the structure.
 
     A score of harmbench, over all dimensions. It is 1 for the ideal embedding up to scale, rotation and shift, and 0
@@ -250,12 +251,14 @@ def structure_correlation(rows: Tensor, structure: Structure) -> Value:
     """
     points = ideal(structure, rows)
     # By matrix product: exact for whole numbers, and a large tree has as many dimensions as people.
-    apart = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
-    distances, wanted = torch.pdist(rows), apart[tuple(torch.triu_indices(len(apart), len(apart), offset=1))]
-    pair = torch.stack([distances - distances.mean(), wanted - wanted.mean()])
-    if float(pair[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
+    ideal_distances = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
+    distances = torch.pdist(rows)
+    upper = torch.triu_indices(len(ideal_distances), len(ideal_distances), offset=1)
+    expected = ideal_distances[tuple(upper)]
+    centered = torch.stack([distances - distances.mean(), expected - expected.mean()])
+    if float(centered[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
         return "all embeddings are equally far apart"
-    return float(torch.nn.functional.cosine_similarity(pair[0], pair[1], dim=0, eps=0))
+    return float(torch.nn.functional.cosine_similarity(centered[0], centered[1], dim=0, eps=0))
 
 
 def ideal(structure: Structure, rows: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def outcome(**more) -> Outcome:
         "token_bytes": None,
         "batch_tokens": None,
         "device_name": "NVIDIA H200",
-        "analyze": examined,
+        "held_out": examined,
         "count_flops": lambda: Flops(6_000_000, 3_000_000, "counted", is_counted=True),
         **more,
     }
@@ -112,7 +112,7 @@ def test_nothing_to_measure_is_missing_with_a_reason(meter):
         phases=[PhaseTotal(phase="train", seconds=6.0, joules=nothing, windows=2)],
         curve=[point(100, accuracy=0.1, nll=None, train_loss=None, train_joules=nothing)],
         test_logits=torch.full((40, 4), torch.nan),
-        examine=lambda: examined(features=torch.full((40, 6), torch.nan, dtype=torch.double)),
+        held_out=lambda: examined(features=torch.full((40, 6), torch.nan, dtype=torch.double)),
         count_flops=lambda: Flops(6_000_000, None, "no formula for a plugin's distance", is_counted=False),
         device_name="some processor",
     )

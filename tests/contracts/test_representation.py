@@ -37,7 +37,7 @@ def measured(examined: HeldOut):
     """The meter's measurements, by name."""
 
     class Outcome:
-        def examine(self):
+        def held_out(self):
             return examined
 
     return {m.name: m for m in METERS.parse("representation").watcher().measurements(Outcome())}
