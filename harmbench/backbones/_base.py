@@ -1,4 +1,4 @@
-"""What a backbone is: options, and a function that builds a module."""
+"""Base class of backbones: options, and a method that builds a module."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Backbone(Component):
-    """Base of all backbones; not itself a backbone.
+    """Base class of all backbones.
 
     Class attributes:
-        takes: images, tokens or text; a plan pairs the backbone with data sets that give them.
-        objective: what a model is asked for: the class of an input, or, of a text, each next token or the masked ones.
-        stacks: whether its modules can be run as a stack, one for each seed, as `batched_seeds` asks. A module with a
-            method `stacked` runs the stack itself; any other goes through torch.func.vmap. None may hold buffers, such
-            as the statistics of a batch normalization.
+        takes: images, tokens or text. A plan pairs the backbone with data sets that give them. objective: the targets:
+            the class of an input, or for text the next tokens or the masked tokens. stacks: whether modules of several
+            seeds can run as one stack, for `batched_seeds`. A module with a method `stacked` runs the stack itself.
+            Others go through torch.func.vmap. No module may hold buffers, such as the statistics of batch
+            normalization.
     """
 
     takes: ClassVar[Inputs] = "images"
@@ -29,11 +29,11 @@ class Backbone(Component):
     stacks: ClassVar[bool] = False
 
     def known_features(self) -> int | None:
-        """N, the length of the features, where it can be told without building the module (or importing torch)."""
+        """Return N, the length of the features, or None if it is unknown without building the module."""
         return None
 
     def content(self) -> str:
-        """Tells one content of the backbone from another; empty where its address says it all.
+        """Return a fingerprint of the backbone's content, such as its weights, or "" if its name is enough.
 
         Part of a trial's id, so that results of other weights are not taken for results of these.
         """
@@ -41,7 +41,7 @@ class Backbone(Component):
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, inputs -> features (B, N), or (B, T, N) of text, initialized from torch's global generator.
+        """Return a new module, inputs -> features (B, N), or (B, T, N) for text, initialized from torch's generator.
 
         Args:
             input_shape: (C, H, W) for images (B, C, H, W), float32; (T, V) for tokens and text (B, T), int64, all
@@ -49,18 +49,18 @@ class Backbone(Component):
         """
 
     def centers(self, module: nn.Module) -> nn.Parameter | None:
-        """The parameter (K, N) of a module built here that is to be the head's weight too.
+        """Return the parameter (K, N) of a built module that is also the head's weight.
 
-        None, the rule, leaves the head its own.
+        The default, None, leaves the head its own weight.
         """
         return None
 
     def embedding(self, module: nn.Module) -> nn.Parameter | None:
-        """The table (V, N) of a module built here that turns tokens into vectors; None where there is none."""
+        """Return the token embedding (V, N) of a built module, or None if it has none."""
         return None
 
     def blank(self, input_shape: tuple[int, ...]) -> Tensor:
-        """A batch of one input, all zeros."""
+        """Return a batch of one input, all zeros."""
         if self.takes != "images":
             return torch.zeros(1, input_shape[0], dtype=torch.long)
         return torch.zeros(1, *input_shape)

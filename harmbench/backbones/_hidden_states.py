@@ -1,4 +1,4 @@
-"""The module behind language models."""
+"""Module of language models: tokens -> last hidden states."""
 
 from __future__ import annotations
 

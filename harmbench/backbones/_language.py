@@ -1,4 +1,4 @@
-"""What language models share: the transformers library, an embedding that may be the class centers, and sizes."""
+"""Base classes of language models: the transformers library, tied embeddings, and sizes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from harmbench.results.records import Inputs
 if TYPE_CHECKING:
     from torch import nn
 
-Size = Literal["tiny", "small", "paper"]
+ModelSize = Literal["tiny", "small", "paper"]
 
 
 class TransformersBackbone(Backbone):
-    """Base of language models of the transformers library; not itself a backbone.
+    """Base class of language models of the transformers library.
 
     Features are the last hidden states (B, T, N). `tied` makes the rows of the input embedding the class centers.
     """
@@ -32,7 +32,7 @@ class TransformersBackbone(Backbone):
     tied: bool = False
 
     def unavailable(self) -> str | None:
-        """Why it cannot be built here, in one line; None where it can."""
+        """Return why it cannot be built here, in one line, or None if it can."""
         if importlib.util.find_spec("transformers") is None:
             return f"backbone '{self}' needs the package transformers: pip install 'harmbench[language]'"
         return None
@@ -60,17 +60,17 @@ class TransformersBackbone(Backbone):
 
 
 class LanguageBackbone(TransformersBackbone):
-    """Base of those in sizes of our own, trained from scratch; not itself a backbone.
+    """Base class of language models with predefined sizes, trained from scratch.
 
     Class attributes:
-        sizes: fields of the configuration by name of the size; `paper` is that of arXiv 2603.10225.
-        width_field: the one of them that is N.
+        sizes: fields of the configuration by name of the size. `paper` is the size of arXiv 2603.10225.
+        width_field: the field that is N.
     """
 
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]]
     width_field: ClassVar[str] = "hidden_size"
 
-    size: Size = "tiny"
+    size: ModelSize = "tiny"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def known_features(self) -> int:

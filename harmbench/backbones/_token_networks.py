@@ -1,8 +1,8 @@
-"""The modules behind `token_mlp` and `token_transformer`, one at a time and as a stack.
+"""The modules behind `token_mlp` and `token_transformer`, alone and as a stack.
 
-`forward` is the model. `stacked` is the same of S models at once, from their stacked parameters (S, ...) and tokens of
-each, (S, B, T): these networks are so small that what counts is the number of calls, and of passes over short rows. A
-test holds the two against each other.
+`forward` is the model. `stacked` computes S models at once, from their stacked parameters (S, ...) and tokens (S, B,
+T). These networks are so small that the number of calls and of passes over short rows dominates. A test compares the
+two.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-Stack = Mapping[str, Tensor]  # parameters of S modules, by name, each (S, ...)
+StackedParameters = Mapping[str, Tensor]  # parameters of S modules, by name, each (S, ...)
 
 
 def embedding(vocabulary: int, width: int) -> nn.Embedding:
-    """A table (V, N) of normal entries, so that rows have length 1 or so."""
+    """An embedding (V, N) with normal entries, whose rows have a length of about 1."""
     table = nn.Embedding(vocabulary, width)
     nn.init.normal_(table.weight, std=width**-0.5)
     return table
@@ -44,8 +44,8 @@ class TokenMlpNetwork(nn.Module):
         features: Tensor = self.layers(self.embedding(tokens).flatten(1))
         return features
 
-    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
-        """Features (S, B, N) of S such networks for tokens (S, B, T) of each."""
+    def stacked(self, parameters: StackedParameters, tokens: Tensor) -> Tensor:
+        """Features (S, B, N) of S such networks for tokens (S, B, T)."""
         x = looked_up(parameters["embedding.weight"], tokens.flatten(1)).view(*tokens.shape[:2], -1)
         for layer in ("layers.0", "layers.2"):
             x = F.silu(x) if layer == "layers.2" else x
@@ -77,11 +77,11 @@ class TokenTransformerNetwork(nn.Module):
             x = x + layer(x)
         return x[:, -1]
 
-    def stacked(self, parameters: Stack, tokens: Tensor) -> Tensor:
-        """Features (S, B, N) of S such networks for tokens (S, B, T) of each; what dropout draws, it draws for all.
+    def stacked(self, parameters: StackedParameters, tokens: Tensor) -> Tensor:
+        """Features (S, B, N) of S such networks for tokens (S, B, T). Dropout masks of all networks are one draw.
 
-        The samples of a batch lie side by side in memory, and not the numbers of a vector: vectors are shorter than a
-        register, and softmax and norm of three or of sixteen numbers in a row take longer than the rest.
+        The batch is the last axis, not the features. Vectors are shorter than a register, so softmax and norm over rows
+        of three or sixteen numbers would take longer than the rest.
         """
         table, positions = parameters["embedding.weight"], parameters["positions"]
         (count, batch, length), width = tokens.shape, table.shape[-1]
@@ -93,8 +93,8 @@ class TokenTransformerNetwork(nn.Module):
             x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks[4 * index : 4 * index + 4])
         return x[:, :, -1].transpose(1, 2).contiguous()
 
-    def _layer(self, p: Stack, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
-        """One encoder layer, normalized after each residual connection; x is (S, N, T, B)."""
+    def _layer(self, p: StackedParameters, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
+        """One encoder layer for x (S, N, T, B), normalized after each residual connection."""
         heads = self._sizes[0]
         count, width, length, batch = x.shape
         qkv = _linear(p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"], x)
@@ -109,9 +109,9 @@ class TokenTransformerNetwork(nn.Module):
         return _normed(x + _dropped(outer, masks[3]), p["norm2.weight"], p["norm2.bias"])
 
     def _masks(self, count: int, length: int, batch: int, width: int, like: Tensor) -> Sequence[Tensor | None]:
-        """What each dropout of a step multiplies with, in their order: 0, or 1 over the share that is kept.
+        """Masks of all dropouts of a step, in their order: 0, or 1 over the share that is kept.
 
-        Of one draw of 16 bits each, so that the dropout is that asked for within 1e-5.
+        An entry is drawn from 16 bits, so its probability is exact within 1e-5.
         """
         heads, feedforward = self._sizes
         shapes = [(count, rows, length, batch) for rows in (width, feedforward, width)]
@@ -123,7 +123,7 @@ class TokenTransformerNetwork(nn.Module):
         return [mask.view(shape) for mask, shape in zip(torch.split(kept, sizes), shapes, strict=True)]
 
 
-def _within(parameters: Stack, prefix: str) -> Stack:
+def _within(parameters: StackedParameters, prefix: str) -> StackedParameters:
     """The parameters of a submodule, by their names in it."""
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 

@@ -1,4 +1,4 @@
-"""What backbones over tokens share: an embedding, which may be the class centers too."""
+"""Base class of backbones over tokens: an embedding that may also be the class centers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TokenBackbone(Backbone):
-    """Base of backbones over tokens; not itself a backbone. Its modules hold their table as `embedding`, (V, N).
+    """Base class of backbones over tokens. Its modules have an `embedding` (V, N).
 
     `tied` makes the rows of the table the class centers, so that the head has no weight of its own.
     """

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Bert(LanguageBackbone):
     """BERT, masked, from scratch: `size` tiny (2 layers of 128), small (6 of 384) or paper (12 of 768).
 
-    Features (B, T, N) of the last layer; no pooler, no next-sentence task. Of every window, 15 % of the tokens are
-    asked for: 80 % of them masked, 10 % another token, 10 % as they were. Needs `pip install 'harmbench[language]'`.
+    Features (B, T, N) of the last layer, without pooler and next-sentence task. In every window 15 % of the tokens are
+    predicted: 80 % of them masked, 10 % replaced, 10 % unchanged. Needs `pip install 'harmbench[language]'`.
 
     >>> Bert().known_features()
     128

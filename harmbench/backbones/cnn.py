@@ -20,7 +20,7 @@ class Cnn(Backbone):
     """Convolutional network: two of (3x3 convolution, ReLU, 2x2 max-pool), 32 and 64 channels, then 128 ReLU.
 
     The CNN of arXiv 2603.10225: features (B, 128), none negative. `channels` gives one such block for each number,
-    such as `cnn[channels=32-64-128]`; every block halves the image. `width` is the length of the features.
+    such as `cnn[channels=32-64-128]`. Every block halves the image. `width` is the length of the features.
 
     >>> import torch
     >>> Cnn(channels=(4, 8), width=16).build((3, 32, 32))(torch.zeros(5, 3, 32, 32)).shape

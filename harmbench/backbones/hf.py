@@ -1,8 +1,7 @@
 """Any language model of the transformers library by name.
 
-Hf.model      from its configuration with fresh weights, or with its own
-fits          whether its vocabulary is the data set's
-_try_out      refuses what gives no hidden states, or looks ahead where it is asked for what follows
+Hf.model      from its configuration with new weights, or with pretrained ones
+_try_out      rejects models without hidden states, and models that look ahead at tokens to be predicted
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _FAILURES = (OSError, ValueError, KeyError, ImportError, RuntimeError, Attribute
 
 class Hf(TransformersBackbone):
     """Any language model of the transformers library, `hf:NAME`: a name of the Hugging Face hub, or a folder that
-    `save_pretrained` wrote. The model is what `AutoModel` makes of it, without its head.
+    `save_pretrained` wrote. The model is that of `AutoModel`, without its head.
 
-    Nothing is fetched in a trial: `hf download NAME` does it before. Weights are fresh, of its configuration, or with
-    `pretrained=true` its own: then the data set needs the model's own tokenizer, such as `stdlib[tokenizer=NAME]`, and
-    windows no longer than the model reads. `masked=true` asks for masked tokens, as of BERT; else for each next one,
-    and a model that looks ahead is refused. Code of the hub's is never run. Needs `pip install 'harmbench[language]'`.
+    Trials download nothing, so run `hf download NAME` before. Weights are new, or pretrained with `pretrained=true`:
+    then the data set needs the model's own tokenizer, such as `stdlib[tokenizer=NAME]`, and windows no longer than the
+    model reads. `masked=true` predicts masked tokens, as BERT does. Otherwise the model predicts the next tokens, and a
+    model that looks ahead is rejected. Code from the hub is never run. Needs `pip install 'harmbench[language]'`.
 
     >>> str(Hf(path="gpt2", pretrained=True))
     'hf:gpt2[pretrained=True]'
@@ -53,8 +52,8 @@ class Hf(TransformersBackbone):
         config = self._folder() / "config.json"
         if not config.is_file():
             return None
-        said = json.loads(config.read_bytes())
-        return next((int(said[name]) for name in _WIDTHS if name in said), None)
+        config_fields = json.loads(config.read_bytes())
+        return next((int(config_fields[name]) for name in _WIDTHS if name in config_fields), None)
 
     def content(self) -> str:
         """The library's version, and names, sizes and times of local files."""
@@ -73,10 +72,10 @@ class Hf(TransformersBackbone):
         return Path(self.path).expanduser()
 
     def _loaded(self, kind: Any) -> Any:
-        """What the library's `kind` loads of the name."""
+        """Return what the class `kind` of the library loads for this name."""
         from transformers.utils import logging
 
-        # Its bars and remarks would run through the display of the run.
+        # Its progress bars and messages would disturb the display of the run.
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
@@ -111,7 +110,7 @@ class Hf(TransformersBackbone):
         if vocabulary not in (rows, self._tokens()):
             raise UsageError(
                 f"backbone '{self}' has weights for the {self._tokens() or rows} tokens of its own tokenizer, and the "
-                f"data set has {vocabulary}; give the data set that one, such as stdlib[tokenizer={self.path}]"
+                f"data set has {vocabulary}; give the data set that tokenizer, such as stdlib[tokenizer={self.path}]"
             )
         if vocabulary < rows:  # tables are filled up to round numbers, with rows that no token has
             table.weight = torch.nn.Parameter(table.weight[:vocabulary].detach().clone())
@@ -119,32 +118,34 @@ class Hf(TransformersBackbone):
         return model
 
     def _tokens(self) -> int | None:
-        """Size of the model's own vocabulary; None where no tokenizer comes with it."""
+        """Size of the model's own vocabulary, or None if it has no tokenizer."""
         from tokenizers import Tokenizer
 
         file = found_here(self.path) / "tokenizer.json"
         return max(Tokenizer.from_file(str(file)).get_vocab().values()) + 1 if file.is_file() else None
 
     def _try_out(self, model: Any, length: int, vocabulary: int) -> None:
-        """Run it on a window, and once more with another second half.
+        """Run the model on a window, and again with a changed second half.
 
         Raises:
-            UsageError: where it cannot be run so, or the first half's features differ though what follows is asked for.
+            UsageError: if it cannot run, or if features of the first half change in a model of next tokens.
         """
         generator = torch.Generator().manual_seed(0)
         tokens, half = torch.randint(vocabulary, (1, length), generator=generator), length // 2
         changed = torch.cat([tokens[:, :half], (tokens[:, half:] + 1) % vocabulary], dim=1)
         try:
             with torch.no_grad():
-                one, other = (model.eval()(each).last_hidden_state[0, :half] for each in (tokens, changed))
+                features, changed_features = (
+                    model.eval()(window).last_hidden_state[0, :half] for window in (tokens, changed)
+                )
         except _FAILURES as error:
             raise UsageError(
                 f"backbone '{self}' does not take windows of {length} tokens ({_one_line(error)}); if they are too "
                 "long for it, give the data set a shorter length"
             ) from error
-        if not self.masked and (one - other).abs().max() > 1e-5 * one.abs().max():
+        if not self.masked and (features - changed_features).abs().max() > 1e-5 * features.abs().max():
             raise UsageError(
-                f"backbone '{self}' looks ahead, so the next token is no question for it; write "
+                f"backbone '{self}' looks ahead, so it cannot predict the next token; write "
                 f"hf:{self.path}[{'pretrained=true,' if self.pretrained else ''}masked=true]"
             )
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Mlp(Backbone):
-    """Multi-layer perceptron: pixels -> 512 ReLU -> 256 ReLU; features (B, 256), none negative.
+    """Multi-layer perceptron: pixels -> 512 ReLU -> 256 ReLU, with features (B, 256), all non-negative.
 
-    The MLP of arXiv 2603.10225. `hidden` gives the widths, such as `mlp[hidden=128]` or `mlp[hidden=512-256-64]`; the
+    The MLP of arXiv 2603.10225. `hidden` gives the widths, such as `mlp[hidden=128]` or `mlp[hidden=512-256-64]`. The
     last is the length of the features.
 
     >>> import torch

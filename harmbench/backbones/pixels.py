@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Pixels(Backbone):
     """No layers at all: the pixels (B, C * H * W) are the features, so a head on them is a model of a single layer.
 
-    The weight-visualization experiments of both papers; each class's weights are an image (`harmbench plot --kind
-    class_weights`).
+    Used by the weight-visualization experiments of both papers. Each class's weights are an image (`harmbench plot
+    --kind class_weights`).
 
     >>> import torch
     >>> Pixels().build((1, 8, 8))(torch.zeros(5, 1, 8, 8)).shape

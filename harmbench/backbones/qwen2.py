@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Qwen2(LanguageBackbone):
     """Qwen2, causal, from scratch: `size` tiny (2 layers of 128), small (6 of 384) or paper (24 of 896, 0.5 B).
 
-    Features (B, T, N) after the final RMS norm; rotary positions, grouped key-value heads, SwiGLU. Needs
+    Features (B, T, N) after the final RMS norm. It has rotary positions, grouped key-value heads, SwiGLU. Needs
     `pip install 'harmbench[language]'`.
 
     >>> Qwen2(size="paper").known_features()

@@ -1,7 +1,7 @@
 """Any timm model by name.
 
 known_models      names, read from timm's source: planning must not wait seconds for timm and torch to load
-Timm.build        the network without its classifier, its stem fit for small images, behind a resize
+Timm.build        the network without its classifier, with a stem for small images, after a resize
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _FEATURES = {
     **dict.fromkeys(("pvt_v2_b0",), 256),
 }
 
-Size = tuple[int, int]
+ImageSize = tuple[int, int]
 
 
 class Timm(Backbone):
     """Any timm model, `timm:MODEL`, such as `timm:resnet18` or `timm:vit_tiny_patch16_224`, without its classifier.
 
-    The features are what the model would hand to its classifier. Weights are fresh, or, with `pretrained=true`, those
-    that timm downloads. Inputs are resized, bilinearly, to the model's own size where that is fixed (ViT, Swin) or the
-    weights are pretrained; others are enlarged to at least 32 pixels. `size` overrides that. Networks with the stem of
+    The features are the inputs of the model's classifier. Weights are fresh, or, with `pretrained=true`, those that
+    timm downloads. Inputs are resized, bilinearly, to the model's own size where that is fixed (ViT, Swin) or the
+    weights are pretrained. Others are enlarged to at least 32 pixels. `size` overrides that. Networks with the stem of
     ResNet, fresh and on inputs up to 64 pixels, get a 3x3 first convolution of stride 1 and no max-pool, as in arXiv
     2603.10225. Names: `python -c "from harmbench.backbones.timm import known_models; print(*known_models())"`.
 
@@ -86,13 +86,13 @@ class Timm(Backbone):
         return _FEATURES.get(self.model.partition(".")[0])
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        """A fresh module, (B, C, H, W) -> features (B, N), initialized from torch's global generator.
+        """Return a new module, (B, C, H, W) -> features (B, N), initialized from torch's global generator.
 
         Args:
             input_shape: (C, H, W) of one input.
 
         Raises:
-            UsageError: where timm cannot build the model, or the model cannot take such images.
+            UsageError: if timm cannot build the model, or the model cannot take such images.
         """
         channels, height, width = input_shape
         own_size, is_fixed = self._native()
@@ -104,12 +104,12 @@ class Timm(Backbone):
         self._try_out(module, input_shape)
         return module
 
-    def _native(self) -> tuple[Size, bool]:
+    def _native(self) -> tuple[ImageSize, bool]:
         """The (H, W) that timm's configuration of the model gives, and whether the model takes no other."""
         facts = _import_timm().models.get_pretrained_cfg(self.model.partition(".")[0])
         return facts.input_size[-2:], facts.fixed_input_size
 
-    def _input_size(self, image: Size, own_size: Size, is_fixed: bool) -> Size:
+    def _input_size(self, image: ImageSize, own_size: ImageSize, is_fixed: bool) -> ImageSize:
         if isinstance(self.size, int):
             return self.size, self.size
         if is_fixed or self.pretrained:
@@ -174,7 +174,7 @@ def _open_stem(network: nn.Module) -> None:
     network.maxpool = torch.nn.Identity()
 
 
-def _resize(image: Size, size: Size) -> nn.Module:
+def _resize(image: ImageSize, size: ImageSize) -> nn.Module:
     """A module without parameters, (B, C, *image) -> (B, C, *size), bilinear, antialiased where it shrinks."""
     if size[0] < image[0] or size[1] < image[1]:
         shrink: nn.Module = import_torchvision().transforms.Resize(size)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class TokenMlp(TokenBackbone):
-    """MLP over tokens: embeddings of 16, side by side -> 100 SiLU -> 16; features (B, 16), class centers tied.
+    """MLP over tokens: embeddings of 16, concatenated -> 100 SiLU -> 16, with features (B, 16), class centers tied.
 
     The MLP of arXiv 2502.01628 for its algorithmic tasks. `width` is the length of embeddings and features, `hidden`
-    that of the layer between. The class centers are the rows of the embedding; with `tied=false` the head has its own.
+    that of the layer between. The class centers are the rows of the embedding. With `tied=false` the head has its own.
 
     >>> import torch
     >>> TokenMlp(width=8).build((2, 31))(torch.tensor([[3, 30], [0, 1]])).shape

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 class TokenTransformer(TokenBackbone):
-    """Transformer over tokens: 2 encoder layers of width 16, 2 attention heads; features (B, 16), class centers tied.
+    """Transformer over tokens: 2 encoder layers of width 16, 2 attention heads, with features (B, 16), class centers
+    tied.
 
     The transformer of arXiv 2502.01628 for its algorithmic tasks: learned positions, layers normalized after each
     residual connection, ReLU, no mask, one more residual connection around each layer, the last position read out.
-    `width`, `heads`, `layers`, `feedforward` are its sizes. `dropout` acts in training only; the released code left it
-    on when it evaluated. The class centers are the rows of the embedding; with `tied=false`, as in the paper's harmonic
-    transformer, the head has its own.
+    `width`, `heads`, `layers`, `feedforward` are its sizes. `dropout` acts in training only. The released code also
+    applied it in evaluation. The class centers are the rows of the embedding. With `tied=false`, as in the paper's
+    harmonic transformer, the head has its own.
 
     >>> import torch
     >>> TokenTransformer(layers=1).build((3, 25))(torch.tensor([[3, 24, 0], [0, 1, 2]])).shape

@@ -1,4 +1,4 @@
-"""What a data set is: a name, options, and a way to load fixed splits."""
+"""Base class of data sets: options, and methods to load fixed splits."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Splits(NamedTuple):
     Inputs are images, float32 (M, C, H, W), or tokens, int64 (M, T). Tokens are numbered as the classes are: a class is
     a token that may be the answer, and `num_classes` is the size of the vocabulary.
 
-    Of a text, inputs and targets are the same windows (M, T + 1) until a backbone's `objective` makes questions of
-    them, (M, T) each; `token_bytes` (V,) is the length of each token, all 0 where nobody knows, and `mask_token` is
-    what stands in a masked one's place.
+    For text, inputs and targets are the same windows (M, T + 1). A backbone's `objective` then makes inputs and targets
+    (M, T) from them. `token_bytes` (V,) is the length of each token in bytes, all 0 if unknown. `mask_token` is the
+    number of the mask token.
     """
 
     train_inputs: Tensor
@@ -51,13 +51,13 @@ class Splits(NamedTuple):
 
 
 class Dataset(Component):
-    """Base of all data sets; not itself a data set.
+    """Base class of all data sets.
 
     The split is fixed by the data set. `train_fraction` keeps a stratified share of the training part, drawn with
-    the trial's seed, so that the spread over seeds includes the draw of the data; validation and test stay whole.
+    the trial's seed, so the spread over seeds includes the draw of the data. Validation and test stay whole.
 
     Class attributes:
-        gives: images or tokens; a plan pairs the data set with backbones that take them.
+        gives: images, tokens or text. A plan pairs the data set with backbones that take them.
     """
 
     gives: ClassVar[Inputs] = "images"
@@ -65,10 +65,11 @@ class Dataset(Component):
     train_fraction: float = Field(default=1.0, gt=0, le=1)
 
     def available(self, data_dir: Path) -> str | None:
-        """Why the data set cannot be loaded now, in one line that says how to get it; None if it can.
+        """Return why the data set cannot be loaded, in one line that says how to get it, or None if it can.
 
-        Looks for files by name only: no torch, nothing read, so it suits listing and planning. Data sets that come
-        with a package are always available.
+        Checks file names only, without torch and without reading files, so it suits listing and planning.
+
+        Data sets that come with a package are always available.
 
         Args:
             data_dir: folder of data sets.
@@ -76,7 +77,7 @@ class Dataset(Component):
         return None
 
     def content(self, data_dir: Path) -> str:
-        """Tells one content of the data set from another; empty where its name says it all.
+        """Return a fingerprint of the data set's content, or "" if the name is enough.
 
         Part of a trial's id, so that results of changed files are not taken for results of these.
 
@@ -86,23 +87,23 @@ class Dataset(Component):
         return ""
 
     def known_classes(self, data_dir: Path) -> int | None:
-        """K, where it can be told without loading (or importing torch).
+        """Return K, the number of classes, or None if it is unknown without loading the data or torch.
 
         Args:
             data_dir: folder of data sets.
         """
         return None
 
-    def questions(self, objective: ObjectiveKind) -> int:
-        """How many rows of features a head gets of one sample: one, but for text."""
+    def targets_per_sample(self, objective: ObjectiveKind) -> int:
+        """Return the number of targets of one sample: one, except for text."""
         return 1
 
     def structure(self) -> Structure | None:
-        """What its tokens are to each other; None where that is nothing in particular."""
+        """Return the structure of its tokens, such as a circle, or None if there is none."""
         return None
 
     def encoder(self, data_dir: Path) -> Callable[[str], list[int]] | None:
-        """What turns a text into the numbers of its tokens, as the data set's own text was; None where nobody knows.
+        """Return the data set's tokenizer, a function from a text to token numbers, or None if it has none.
 
         Args:
             data_dir: folder of data sets.
@@ -111,26 +112,26 @@ class Dataset(Component):
 
     @abstractmethod
     def splits(self, data_dir: Path, download: bool) -> Splits:
-        """The whole data set in its fixed splits; images standardized with the training part's statistics.
+        """Return the whole data set in its fixed splits, images standardized with the training part's statistics.
 
         Args:
             data_dir: folder of data sets.
             download: whether missing files may be fetched.
 
         Raises:
-            DatasetUnavailableError: where the files are missing and may not be, or cannot be, fetched.
+            DatasetUnavailableError: if files are missing and may not or cannot be fetched.
         """
 
     def load(self, data_dir: Path, download: bool, seed: int) -> Splits:
-        """The splits, with `train_fraction` of the training part.
+        """Return the splits, with `train_fraction` of the training part.
 
         Args:
             data_dir: folder of data sets.
             download: whether missing files may be fetched.
-            seed: draws the share; the same for every head at one seed.
+            seed: seed of the draw, so all heads get the same share.
 
         Raises:
-            DatasetUnavailableError: where the data are not there.
+            DatasetUnavailableError: if the data are not on this machine.
         """
         splits = self.splits(data_dir, download)
         if self.train_fraction == 1:
@@ -139,7 +140,7 @@ class Dataset(Component):
         return splits._replace(train_inputs=splits.train_inputs[kept], train_targets=splits.train_targets[kept])
 
     def strata(self, splits: Splits) -> Tensor:
-        """The stratum, int64 (M,), of each training sample, of which `train_fraction` keeps equal shares: its class."""
+        """Return the stratum of each training sample, int64 (M,). `train_fraction` keeps equal shares of strata."""
         return splits.train_targets
 
 
@@ -151,8 +152,8 @@ def leaked_share(splits: Splits) -> float:
     >>> leaked_share(Splits(inputs, targets, inputs, targets, inputs[1:].flip(1), targets[1:], num_classes=2))
     1.0
     """
-    known = {sample.numpy().tobytes() for sample in splits.train_inputs}
-    return sum(sample.numpy().tobytes() in known for sample in splits.test_inputs) / len(splits.test_inputs)
+    training = {sample.numpy().tobytes() for sample in splits.train_inputs}
+    return sum(sample.numpy().tobytes() in training for sample in splits.test_inputs) / len(splits.test_inputs)
 
 
 def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:
@@ -161,7 +162,7 @@ def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:
     Args:
         targets: class indices, or those of other strata, (M,).
         share: between 0 and 1.
-        seed: of the draw.
+        seed: seed of the draw.
 
     >>> import torch
     >>> len(stratified_share(torch.tensor([0] * 10 + [1] * 20), 0.1, seed=0))

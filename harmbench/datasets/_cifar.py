@@ -1,4 +1,4 @@
-"""What the two CIFAR sets share."""
+"""Base class of the two CIFAR data sets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A tokenizer that exists already: a folder that `save_pretrained` wrote, a `tokenizer.json`, or a name of the hub.
 
 load         the tokenizer, and its tokens for the end of a document and for masks
-content      tells one content of local files from another
-known_size   size of the vocabulary, where local files say it
+content      fingerprint of local files
+known_size   size of the vocabulary, if local files have it
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MASKS = ("<|mask|>", "<mask>", "[MASK]")
 
 
 def load(source: str, download: bool) -> tuple[Any, int, int | None]:
-    """The tokenizer, the number of its end mark, and that of its mask, None where it has none.
+    """Return the tokenizer, the number of its end token, and that of its mask token or None.
 
     Args:
-        source: where it is.
-        download: whether the hub may be asked for it.
+        source: a folder, a file or a name of the hub.
+        download: whether it may be downloaded from the hub.
 
     Raises:
-        DatasetUnavailableError: where it is not there, or cannot be fetched.
-        UsageError: where it has no token to stand between documents.
+        DatasetUnavailableError: if it is missing or cannot be fetched.
+        UsageError: if it has no token to separate documents.
     """
     from tokenizers import Tokenizer
 
@@ -39,11 +39,11 @@ def load(source: str, download: bool) -> tuple[Any, int, int | None]:
     file = path if path.is_file() else _folder(source, download) / FILES[0]
     if not file.is_file():
         raise UsageError(f"tokenizer {source}: {file.parent} holds no {FILES[0]}; name one of the tokenizers library")
-    tokenizer, said = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
+    tokenizer, special = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
     tokenizer.no_truncation()
     tokenizer.no_padding()
     numbers = tokenizer.get_vocab()
-    ends, masks = (said.get("eos_token"), said.get("sep_token"), *_ENDS), (said.get("mask_token"), *_MASKS)
+    ends, masks = (special.get("eos_token"), special.get("sep_token"), *_ENDS), (special.get("mask_token"), *_MASKS)
     end = next((numbers[name] for name in ends if name in numbers), None)
     if end is None:
         raise UsageError(f"tokenizer {source}: no token for the end of a document (looked for {', '.join(_ENDS)})")
@@ -69,21 +69,21 @@ def _folder(source: str, download: bool) -> Path:
 
 
 def _special(folder: Path) -> dict[str, str]:
-    """What a folder says its special tokens are called."""
-    found: dict[str, str] = {}
+    """Names of the special tokens, from the files of a folder."""
+    names: dict[str, str] = {}
     for name in FILES[1:]:
-        said = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
+        settings = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
         texts = {
             key: token["content"] if isinstance(token, dict) else token
-            for key, token in said.items()
+            for key, token in settings.items()
             if key in ("eos_token", "sep_token", "mask_token") and token
         }
-        found |= texts
-    return found
+        names |= texts
+    return names
 
 
 def content(source: str) -> str:
-    """Names, sizes and times of local files; empty for a name of the hub."""
+    """Fingerprint of the names, sizes and times of local files, or "" for a name of the hub."""
     path = Path(source).expanduser()
     files = [path] if path.is_file() else [path / name for name in FILES if (path / name).is_file()]
     stats = ((file.name, file.stat()) for file in files)
@@ -91,15 +91,15 @@ def content(source: str) -> str:
 
 
 def known_size(source: str) -> int | None:
-    """Number of tokens; None where it is told only when the tokenizer is loaded."""
+    """Number of tokens, or None if it is unknown before the tokenizer is loaded."""
     path = Path(source).expanduser()
     file = path / FILES[0] if path.is_dir() else path
     if not file.is_file():
         return None
     try:
-        said = json.loads(file.read_bytes())
-        vocabulary = said["model"]["vocab"]
+        settings = json.loads(file.read_bytes())
+        vocabulary = settings["model"]["vocab"]
         pieces = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-        return int(max([*pieces, *(token["id"] for token in said.get("added_tokens", ()))])) + 1
+        return int(max([*pieces, *(token["id"] for token in settings.get("added_tokens", ()))])) + 1
     except (ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""What MNIST and the sets made to its pattern share."""
+"""Base class of MNIST and of data sets in its format."""
 
 from __future__ import annotations
 

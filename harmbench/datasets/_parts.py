@@ -57,17 +57,18 @@ def in_three(part: Part) -> tuple[Part, Part, Part]:
 
 
 def standardized(train: Part, validation: Part, test: Part, num_classes: int, source: str) -> Splits:
-    """Splits whose training part has mean 0 and deviation 1 in each channel; the others follow its statistics.
+    """Splits whose training part has mean 0 and deviation 1 in each channel. The other parts are scaled by the same
+    statistics.
 
     Args:
-        train: the only part that the statistics see.
+        train: the part that the statistics are computed from.
         validation: scaled by them.
         test: scaled by them.
-        num_classes: of the whole data set.
-        source: what to call the data set in an error.
+        num_classes: number of classes of the data set.
+        source: name of the data set for error messages.
 
     Raises:
-        UsageError: where a channel has one value throughout, which no scale can mend.
+        UsageError: if a channel is constant, so that it has no scale.
     """
     mean, deviation = channel_statistics(train.pixels)
     if not deviation.all():
@@ -81,7 +82,7 @@ def standardized(train: Part, validation: Part, test: Part, num_classes: int, so
 
 
 def in_unit_range(train: Part, validation: Part, test: Part, num_classes: int, brightest: int) -> Splits:
-    """Splits of pixels from 0 to 1; the background stays 0.
+    """Splits of pixels from 0 to 1. The background stays 0.
 
     >>> import torch
     >>> part = Part(torch.tensor([[[[0, 16]]]], dtype=torch.uint8), torch.tensor([1]))

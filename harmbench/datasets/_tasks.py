@@ -1,8 +1,8 @@
-"""What the algorithmic tasks of arXiv 2502.01628 share: every question once, split after, or drawn as its code does.
+"""Base classes of the algorithmic tasks of arXiv 2502.01628.
 
-Items           questions and their answers
-TokenTask       all questions of a task, 80 / 10 / 10 %
-SampledTask     the same, and `sampling=as_released`, whose test part leaks from the training part
+Items           inputs and their targets
+TokenTask       all items of a task, split 80 / 10 / 10 %
+SampledTask     in addition `sampling=as_released`, whose test part leaks from the training part
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ RELEASED_TRAIN, RELEASED_TEST = 800, 200  # samples of the released experiments
 
 
 class Items(NamedTuple):
-    """Questions, int64 (M, T), and their answers, int64 (M,): all tokens of one vocabulary."""
+    """Inputs, int64 (M, T), and targets, int64 (M,), as tokens of one vocabulary."""
 
-    questions: Tensor
-    answers: Tensor
+    inputs: Tensor
+    targets: Tensor
 
     def at(self, indices: Tensor) -> Items:
         """The items at some indices, in that order."""
-        return Items(self.questions[indices], self.answers[indices])
+        return Items(self.inputs[indices], self.targets[indices])
 
 
 class TokenTask(Dataset):
-    """Base of tasks whose questions can be counted through; not itself a data set.
+    """Base class of tasks whose items can be enumerated.
 
-    The split draws from all questions alike, whatever their answer: where an answer has one question only, a
-    stratified split could not keep it both in training and out of it. `train_fraction` likewise.
+    The split is not stratified by target, since a target with a single item cannot be in two parts. The same holds for
+    `train_fraction`.
     """
 
     gives: ClassVar[Inputs] = "tokens"
@@ -49,18 +49,18 @@ class TokenTask(Dataset):
 
     @abstractmethod
     def items(self) -> Items:
-        """Every question, once."""
+        """Return every item once."""
 
     def labels(self) -> tuple[str, ...]:
-        """What plots call the tokens; their numbers unless said otherwise."""
+        """Return the labels of the tokens in plots, by default their numbers."""
         return tuple(map(str, range(self.vocabulary)))
 
     def shades(self) -> tuple[int, ...]:
-        """A number for each token, by which plots color it; its own unless said otherwise."""
+        """Return a number for each token that sets its color in plots, by default its own number."""
         return tuple(range(self.vocabulary))
 
     def links(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of tokens that plots join by a line, to show the task's structure; none unless said otherwise."""
+        """Return pairs of tokens that plots join by a line, by default none."""
         return ()
 
     def known_classes(self, data_dir: Path) -> int:
@@ -68,7 +68,7 @@ class TokenTask(Dataset):
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         everything = self.items()
-        order = torch.randperm(len(everything.answers), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        order = torch.randperm(len(everything.targets), generator=torch.Generator().manual_seed(SPLIT_SEED))
         tenth = round(len(order) / 10)
         train, validation, test = order[2 * tenth :], order[tenth : 2 * tenth], order[:tenth]
         return Splits(
@@ -80,16 +80,16 @@ class TokenTask(Dataset):
 
 
 class SampledTask(TokenTask):
-    """Base of tasks that the released code samples; not itself a data set.
+    """Base class of tasks that the released code samples.
 
     `sampling=as_released` is for measuring what its sampling does: 1,000 draws with replacement, of which 800 train
-    and 200 test, so that questions of the test part are in the training part too. Another 200 draws validate.
+    and 200 test, so that items of the test part are in the training part too. Another 200 draws validate.
     """
 
     sampling: Literal["unique", "as_released"] = "unique"
 
     def released_items(self) -> Items:
-        """What the released code draws from."""
+        """Return the items that the released code draws from."""
         return self.items()
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
@@ -99,17 +99,17 @@ class SampledTask(TokenTask):
 
 
 def drawn(items: Items, vocabulary: int, generator: torch.Generator) -> Splits:
-    """Parts drawn with replacement from the same items, as the released code does; they share questions.
+    """Parts drawn with replacement from the same items, as the released code does. The parts overlap.
 
-    A test question is in the training part with probability 1 - (1 - 1/M)^800, for M items.
+    A test item is in the training part with probability 1 - (1 - 1/M)^800, for M items.
 
     Args:
-        items: to draw from.
+        items: the items to draw from.
         vocabulary: number of tokens.
-        generator: of the draws.
+        generator: generator of the draws.
     """
     parts = [
-        items.at(torch.randint(len(items.answers), (size,), generator=generator))
+        items.at(torch.randint(len(items.targets), (size,), generator=generator))
         for size in (RELEASED_TRAIN, RELEASED_TEST, RELEASED_TEST)
     ]
     return Splits(*parts[0], *parts[1], *parts[2], num_classes=vocabulary)

@@ -1,7 +1,7 @@
 """Text for language models: documents, split before anything else, then tokens of a byte-level BPE, in windows.
 
-Documents are told apart by their content: equal ones count once, and each goes, whole, to the training (90 %),
-validation (5 %) or test part (5 %) by a hash of what it says. The tokenizer learns from the training part only.
+Equal documents count once. A hash of its content puts each whole document into the training (90 %), validation (5 %) or
+test part (5 %). The tokenizer is trained on the training part only.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FORMAT = 2  # of the cached files; part of their names
 
 
 class TokenWindows(Dataset):
-    """Base of texts; not itself a data set. Windows of `length` tokens.
+    """Base class of text data sets: windows of `length` tokens.
 
     Each input is one token longer than the window, so that every token but a part's first is predicted once.
     Neighboring windows share that token, and documents follow one another, each behind an end mark, as language models
-    are trained. Backbones make their own questions of it: causal ones predict the next token, masked ones what was
-    masked. Of the validation and of the test part, `held_out` windows at most are used, evenly spread.
+    are trained. Backbones choose the targets: the next token for causal models, masked tokens for masked models. The
+    validation and test part use at most `held_out` windows each, evenly spread.
     """
 
     gives: ClassVar[Inputs] = "text"
@@ -42,7 +42,7 @@ class TokenWindows(Dataset):
     length: int = Field(default=128, ge=2)
     held_out: int = Field(default=512, ge=1)
 
-    def questions(self, objective: ObjectiveKind) -> int:
+    def targets_per_sample(self, objective: ObjectiveKind) -> int:
         return asked_of(self.length, objective)
 
     def strata(self, splits: Splits) -> Tensor:
@@ -50,7 +50,7 @@ class TokenWindows(Dataset):
 
 
 def asked_of(length: int, objective: ObjectiveKind) -> int:
-    """How many tokens of a window are asked for.
+    """Number of tokens of a window to be predicted.
 
     >>> asked_of(128, "next"), asked_of(128, "masked")
     (128, 19)
@@ -59,15 +59,15 @@ def asked_of(length: int, objective: ObjectiveKind) -> int:
 
 
 class TextDataset(TokenWindows):
-    """Base of texts whose documents are at hand; not itself a data set. `vocabulary` is the number of tokens, at most.
+    """Base class of texts whose documents are available. `vocabulary` is the largest number of tokens.
 
-    `tokenizer` takes an existing one instead, as pretrained weights need: a folder that `save_pretrained` wrote, a
+    `tokenizer` names an existing tokenizer, as pretrained weights need: a folder that `save_pretrained` wrote, a
     `tokenizer.json`, or a name on the Hugging Face hub.
 
-    No held-out window is in the training part too, word for word, as passages that authors copied are.
+    Held-out windows that also occur in the training part, such as copied passages, are removed.
 
     Class attributes:
-        can_be_fetched: whether what is missing may be downloaded.
+        can_be_fetched: whether missing data may be downloaded.
     """
 
     can_be_fetched: ClassVar[bool] = False
@@ -84,10 +84,10 @@ class TextDataset(TokenWindows):
 
     @abstractmethod
     def documents(self, data_dir: Path, download: bool) -> Iterable[str]:
-        """The documents, in any order, however often each."""
+        """Return the documents, in any order and possibly with duplicates."""
 
     def source(self, data_dir: Path) -> str:
-        """Tells one content of the documents from another; as `content`, before the options."""
+        """Return a fingerprint of the documents, without the options."""
         return ""
 
     def content(self, data_dir: Path) -> str:
@@ -130,11 +130,11 @@ class TextDataset(TokenWindows):
         return encoder(self.text(data_dir, download=False).tokenizer)
 
     def text(self, data_dir: Path, download: bool) -> Text:
-        """The tokens, from the cache if they are there.
+        """Return the tokens, from the cache if it has them.
 
         Raises:
-            DatasetUnavailableError: where a package is missing.
-            UsageError: where there are too few documents, or the cache folder cannot be written.
+            DatasetUnavailableError: if a package is missing.
+            UsageError: if there are too few documents, or the cache folder cannot be written.
         """
         from harmbench.datasets._tokenized import cached
 
@@ -145,12 +145,12 @@ class TextDataset(TokenWindows):
             return cached(path, lambda: self._made(data_dir, download))
         except OSError as error:
             raise UsageError(
-                f"tokens of '{self}' cannot be kept in {path.parent} ({error.strerror}); set XDG_CACHE_HOME to a "
+                f"tokens of '{self}' cannot be stored in {path.parent} ({error.strerror}); set XDG_CACHE_HOME to a "
                 "folder that can be written"
             ) from None
 
     def token_file(self, data_dir: Path) -> Path:
-        """Where the tokens are kept; its name tells what they depend on."""
+        """Path of the cached tokens. Its name has a hash of all options that they depend on."""
         options = {k: v for k, v in self if k not in ("length", "held_out", "train_fraction")}
         key = fingerprint([FORMAT, self.source(data_dir), self._tokenizer_content(), options])
         return cache_folder(os.environ.get("XDG_CACHE_HOME", "")) / "texts" / f"{self.name}-{key}.npz"

@@ -1,11 +1,11 @@
 """From documents to tokens of a byte-level BPE, in a file of the user's cache folder.
 
-Text            parts of a text as tokens, with the tokenizer
+Text            tokens of the parts of a text, with the tokenizer
 cached          the tokens from the cache, made at the first call on a machine
 split           documents in three parts
 windows         a stream of tokens in inputs of one length
 
-A cached file has a checksum beside it; one that fails it is made anew, and that is said.
+A cached file has a checksum file. A file that fails it is made again, with a message.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ _SECONDS = 600  # for another process to make the tokens that this one needs
 
 
 class Text(NamedTuple):
-    """Tokens of each part, one after the other, uint32 (L,); bytes of each token (V,), all 0 where nobody knows; the
-    tokenizer as JSON; the number of the token that masks, -1 where there is none."""
+    """A tokenized text.
+
+    Attributes:
+        train, validation, test: tokens of each part as one stream, uint32 (L,).
+        token_bytes: length of each token in bytes, (V,), all 0 if unknown.
+        tokenizer: the tokenizer as JSON.
+        mask: number of the mask token, -1 if there is none.
+    """
 
     train: np.ndarray[Any, Any]
     validation: np.ndarray[Any, Any]
@@ -43,10 +49,10 @@ class Text(NamedTuple):
 
 
 def cached(path: Path, make: Callable[[], Text]) -> Text:
-    """The tokens of a file; made, by one process at a time, where it is not there or fails its checksum.
+    """Return the tokens of a file. One process creates the file if it is missing or fails its checksum.
 
     Raises:
-        OSError: where the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock", timeout=_SECONDS):
@@ -59,7 +65,7 @@ def cached(path: Path, make: Callable[[], Text]) -> Text:
 
 
 def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-    """Different documents, sorted by a hash of their content, in a training, a validation and a test part.
+    """Split different documents into training, validation and test part by a hash of their content.
 
     >>> [len(part) for part in split(str(i) for i in range(1000))]
     [894, 51, 55]
@@ -72,7 +78,7 @@ def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def windows(tokens: Tensor, length: int) -> Tensor:
-    """(M, length + 1) of a stream (L,), a view; neighbors share one token, a rest at the end goes unused.
+    """View of a stream (L,) as windows (M, length + 1). Neighbors share one token, and a rest at the end is unused.
 
     >>> windows(torch.arange(8), 3).tolist()
     [[0, 1, 2, 3], [3, 4, 5, 6]]
@@ -82,14 +88,14 @@ def windows(tokens: Tensor, length: int) -> Tensor:
     return tokens.unfold(0, length + 1, length)
 
 
-def unseen(inputs: Tensor, known: Tensor) -> Tensor:
-    """The inputs that are not among the known ones.
+def unseen(inputs: Tensor, training: Tensor) -> Tensor:
+    """Inputs that are not in the training inputs.
 
     >>> unseen(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[3, 4]])).tolist()
     [[1, 2]]
     """
-    there = {row.tobytes() for row in known.numpy()}
-    return inputs[torch.tensor([row.tobytes() not in there for row in inputs.numpy()], dtype=torch.bool)]
+    training_rows = {row.tobytes() for row in training.numpy()}
+    return inputs[torch.tensor([row.tobytes() not in training_rows for row in inputs.numpy()], dtype=torch.bool)]
 
 
 def spread(inputs: Tensor, count: int) -> Tensor:
@@ -102,7 +108,7 @@ def spread(inputs: Tensor, count: int) -> Tensor:
 
 
 def train_tokenizer(documents: list[str], vocabulary: int) -> Any:
-    """A byte-level BPE: any text can be written in it, and comes back the same."""
+    """Train a byte-level BPE, which encodes any text without loss."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -125,26 +131,26 @@ def encode(tokenizer: Any, documents: list[str], end: int = END) -> np.ndarray[A
 
 
 def encoder(tokenizer: str) -> Callable[[str], list[int]]:
-    """What turns a text into token numbers, of a tokenizer as JSON."""
+    """Return a function from a text to token numbers, given a tokenizer as JSON."""
     from tokenizers import Tokenizer
 
-    known = Tokenizer.from_str(tokenizer)
-    return lambda text: list(known.encode(text, add_special_tokens=False).ids)
+    loaded = Tokenizer.from_str(tokenizer)
+    return lambda text: list(loaded.encode(text, add_special_tokens=False).ids)
 
 
 def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
-    """Length of each token in bytes of UTF-8, (V,); 0 for the special ones: byte-level BPE writes a byte a letter.
+    """Length of each token in bytes of UTF-8, (V,), 0 for special tokens. Byte-level BPE has one letter a byte.
 
-    All 0 for a tokenizer of another kind, whose tokens do not say how long the text was.
+    All 0 for another kind of tokenizer, whose tokens do not determine the length of the text.
     """
     numbers = tokenizer.get_vocab()
     lengths = np.zeros(max(numbers.values()) + 1, dtype=np.uint32)
-    said = json.loads(tokenizer.to_str())
-    if (said.get("decoder") or {}).get("type") != "ByteLevel":
+    settings = json.loads(tokenizer.to_str())
+    if (settings.get("decoder") or {}).get("type") != "ByteLevel":
         return lengths
     for token, number in numbers.items():
         lengths[number] = len(token)
-    for token in said["added_tokens"]:  # these are written as they are
+    for token in settings["added_tokens"]:  # these are written as they are
         lengths[token["id"]] = 0 if token["special"] else len(token["content"].encode())
     return lengths
 
@@ -160,10 +166,10 @@ def _write(path: Path, text: Text) -> None:
 def _is_whole(path: Path) -> bool:
     if not path.exists():
         return False
-    said = _checksum_file(path)
-    if said.exists() and said.read_text() == _checksum(path):
+    checksum_file = _checksum_file(path)
+    if checksum_file.exists() and checksum_file.read_text() == _checksum(path):
         return True
-    _say(f"{path} fails its checksum; it is made anew")
+    _say(f"{path} fails its checksum and is made again")
     return False
 
 

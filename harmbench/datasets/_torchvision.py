@@ -1,4 +1,4 @@
-"""What the data sets read through torchvision share: finding files, fetching them, one-line errors."""
+"""Base class of data sets read through torchvision: finding files, fetching them, one-line errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FAILURES = (RuntimeError, OSError, EOFError, ValueError, TypeError, AssertionEr
 
 
 class TorchvisionDataset(Dataset):
-    """Base of the data sets that torchvision reads: its official test set; validation is 10 % of its training set."""
+    """Base class of data sets that torchvision reads, with its test set. Validation is 10 % of its training set."""
 
     source: ClassVar[str]  # torchvision's class
     folder: ClassVar[str]  # where torchvision keeps the files, below the data folder
@@ -86,6 +86,6 @@ class TorchvisionDataset(Dataset):
 
 
 def _one_at_a_time(lock: Path) -> AbstractContextManager[object]:
-    """Keeps two processes from fetching the same files; a folder that is read-only can only be read, by any number."""
+    """Keeps two processes from fetching the same files. A read-only folder needs no lock."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(lock) if os.access(lock.parent, os.W_OK) else nullcontext()

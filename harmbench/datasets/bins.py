@@ -20,9 +20,9 @@ class Bins(TokenWindows):
     """Tokens in nanoGPT's files: `bins:PATH`, a folder with `train.bin` and `val.bin`, uint16, such as OpenWebText in
     GPT-2's tokens.
 
-    Validation is the first half of `val.bin`, test the second. `vocabulary` is 50,304, that of GPT-2 made round; `mask`
+    Validation is the first half of `val.bin`, test the second. `vocabulary` is 50,304, that of GPT-2 rounded up. `mask`
     is the first number that GPT-2 leaves unused. At most `train_windows` windows are used for training, evenly spread.
-    How long the tokens are in bytes the files do not say: there are no bits per byte.
+    The files do not give the length of tokens in bytes: there are no bits per byte.
 
     >>> Bins(path="/nowhere").available(Path("data"))
     "data set 'bins:/nowhere' is not there: no file /nowhere/train.bin"

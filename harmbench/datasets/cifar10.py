@@ -11,7 +11,7 @@ class Cifar10(Cifar):
     """CIFAR-10: small photographs, 60,000 images, 32x32, 3 channels, 10 classes.
 
     Krizhevsky, 2009, through torchvision. Its 50,000 training images, 5,000 a class, give 45,000 for training and
-    5,000, stratified, for validation; its 10,000 test images are the test part. Not augmented. As float32 tensors it
+    5,000, stratified, for validation. Its 10,000 test images are the test part. Not augmented. As float32 tensors it
     takes 0.7 GB.
 
     >>> from pathlib import Path

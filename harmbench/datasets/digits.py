@@ -11,7 +11,7 @@ from harmbench.datasets._parts import Part, Scaling, in_three, in_unit_range, st
 
 
 class Digits(Dataset):
-    """Handwritten digits of scikit-learn: 1,797 images, 8x8, 1 channel, 10 classes; needs no download.
+    """Handwritten digits of scikit-learn: 1,797 images, 8x8, 1 channel, 10 classes, no download.
 
     The test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998, UCI repository): counts
     from 0 to 16 of dark pixels in 4x4 blocks, 174 to 183 images a class, no two images equal. Fixed stratified split,

@@ -12,13 +12,13 @@ from harmbench.results.records import Structure
 
 
 class Equivalence(SampledTask):
-    """Equivalence classes: (a, b) -> same or different modulo 5, 1,600 questions, 2 tokens, vocabulary 42.
+    """Equivalence classes: (a, b) -> same or different modulo 5, 1,600 items, 2 tokens, vocabulary 42.
 
-    A task of arXiv 2502.01628. Tokens are the `numbers` below 40, then `same` and `different`: 40 and 41. Of the
-    questions 80 % are different, so always saying so is right as often.
+    A task of arXiv 2502.01628. Tokens are the `numbers` below 40, then `same` and `different`: 40 and 41. In 80 % of
+    the items the answer is `different`, so always predicting it has this accuracy.
 
-    >>> questions, answers = Equivalence().items()
-    >>> questions[12].tolist(), answers[12].item(), (answers == 41).float().mean().item()
+    >>> inputs, targets = Equivalence().items()
+    >>> inputs[12].tolist(), targets[12].item(), (targets == 41).float().mean().item()
     ([0, 12], 41, 0.8...)
     """
 
@@ -35,13 +35,13 @@ class Equivalence(SampledTask):
         return (*map(str, range(self.numbers)), "same", "different")
 
     def shades(self) -> tuple[int, ...]:
-        """The classes; the answers come after the last."""
+        """Colors by class. The answers come after the last class."""
         return (*(number % self.modulus for number in range(self.numbers)), self.modulus, self.modulus)
 
     def structure(self) -> Structure:
         return Structure(shape="equivalence", size=self.modulus, tokens=self.numbers)
 
     def items(self) -> Items:
-        questions = pairs(self.numbers)
-        differs = (questions[:, 0] - questions[:, 1]) % self.modulus != 0
-        return Items(questions, self.numbers + differs.to(torch.long))
+        inputs = pairs(self.numbers)
+        differs = (inputs[:, 0] - inputs[:, 1]) % self.modulus != 0
+        return Items(inputs, self.numbers + differs.to(torch.long))

@@ -17,17 +17,17 @@ PARENT, GRANDPARENT, SIBLING = range(3)
 
 
 class FamilyTree(SampledTask):
-    """Family tree: (person, relation) -> person, 376 questions, 2 tokens, vocabulary 130.
+    """Family tree: (person, relation) -> person, 376 items, 2 tokens, vocabulary 130.
 
     A task of arXiv 2502.01628. The 127 people of a complete binary tree of 7 `generations`, numbered level by level,
-    are the tokens 0 to 126; then come parent, grandparent and sibling. A leaf is the answer to one question only, that
-    for its sibling: held out, it is learned as an input alone.
+    are the tokens 0 to 126. The relations parent, grandparent and sibling follow. A leaf is the answer to one question
+    only, that for its sibling: held out, it is learned as an input alone.
 
-    The released tree ends at one person less, whose sibling is then the token of the parent relation; here everybody
-    has one. `sampling=as_released` draws from the released 373 questions, numbered from 1, that error included.
+    The released tree ends at one person less, whose sibling is then the token of the parent relation. Here every person
+    exists. `sampling=as_released` draws from the released 373 items, numbered from 1, that error included.
 
-    >>> questions, answers = FamilyTree().items()
-    >>> len(answers), dict(zip(map(tuple, questions.tolist()), answers.tolist()))[5, 127]  # the parent of 5
+    >>> inputs, targets = FamilyTree().items()
+    >>> len(targets), dict(zip(map(tuple, inputs.tolist()), targets.tolist()))[5, 127]  # the parent of 5
     (376, 2)
     """
 
@@ -48,7 +48,7 @@ class FamilyTree(SampledTask):
         return (*map(str, range(self.people)), "parent", "grandparent", "sibling")
 
     def shades(self) -> tuple[int, ...]:
-        """Generations; the relations come after the last."""
+        """Colors by generation. The relations come after the last."""
         return (*((person + 1).bit_length() - 1 for person in range(self.people)), *(self.generations,) * 3)
 
     def links(self) -> tuple[tuple[int, int], ...]:
@@ -62,8 +62,8 @@ class FamilyTree(SampledTask):
 
     def items(self) -> Items:
         # Counted from 1, the parent of i is i // 2 and its sibling differs in the last bit; tokens count from 0.
-        questions, answers = relations(torch.arange(1, self.people + 1), first_relation=self.people + 1)
-        return Items(questions - 1, answers - 1)
+        inputs, targets = relations(torch.arange(1, self.people + 1), first_relation=self.people + 1)
+        return Items(inputs - 1, targets - 1)
 
     def released_items(self) -> Items:
         return relations(torch.arange(1, self.people), first_relation=self.people)
@@ -73,7 +73,7 @@ def relations(nodes: Tensor, first_relation: int) -> Items:
     """Parents, grandparents and siblings of the nodes, counted from 1, that have them.
 
     >>> import torch
-    >>> relations(torch.tensor([1, 2, 3, 4]), first_relation=9).answers.tolist()
+    >>> relations(torch.tensor([1, 2, 3, 4]), first_relation=9).targets.tolist()
     [1, 1, 2, 1, 3, 2, 5]
     """
     asked = [
@@ -81,5 +81,5 @@ def relations(nodes: Tensor, first_relation: int) -> Items:
         (GRANDPARENT, nodes[nodes > 3], nodes[nodes > 3] // 4),
         (SIBLING, nodes[nodes > 1], nodes[nodes > 1] ^ 1),
     ]
-    questions = [torch.stack([who, torch.full_like(who, first_relation + which)], 1) for which, who, _ in asked]
-    return Items(torch.cat(questions), torch.cat([answers for _, _, answers in asked]))
+    inputs = [torch.stack([who, torch.full_like(who, first_relation + which)], 1) for which, who, _ in asked]
+    return Items(torch.cat(inputs), torch.cat([targets for _, _, targets in asked]))

@@ -24,10 +24,10 @@ _VALIDATION_NAMES = ("val", "valid", "validation")
 class Folder(Dataset):
     """Images of yours: `folder:PATH`, one subfolder a class, read through torchvision's ImageFolder.
 
-    Where PATH holds `train/` and `test/` with the classes inside, these are the parts; `val/` too if it is there,
-    else validation is a stratified 10 % of train. Otherwise PATH holds the classes, split 60 / 20 / 20 %, stratified
-    and fixed. Every image is resized to `size` x `size` (its proportions are not kept) in `channels` channels, 1 or
-    3, and all of them are held in memory as float32 tensors, at most `memory_bound` bytes (4 GiB).
+    If PATH holds `train/` and `test/` with the classes inside, these are the parts. Validation is `val/` if present,
+    else a stratified 10 % of train. Otherwise PATH holds the classes, split 60 / 20 / 20 %, stratified and fixed. Every
+    image is resized to `size` x `size` (its proportions are not kept) in `channels` channels, 1 or 3, and all of them
+    are held in memory as float32 tensors, at most `memory_bound` bytes (4 GiB).
 
     >>> from pathlib import Path
     >>> Folder(path="/nowhere").available(Path("data"))

@@ -12,13 +12,13 @@ from harmbench.results.records import Structure
 
 
 class GreaterThan(SampledTask):
-    """Greater than: (a, b) -> whether a > b, 900 questions, 2 tokens, vocabulary 32.
+    """Greater than: (a, b) -> whether a > b, 900 items, 2 tokens, vocabulary 32.
 
-    A task of arXiv 2502.01628. Tokens are the `numbers` below 30, then `no` and `yes`: 30 and 31. Of the questions 52 %
-    are answered by no.
+    A task of arXiv 2502.01628. Tokens are the `numbers` below 30, then `no` and `yes`: 30 and 31. The answer is `no` in
+    52 % of the items.
 
-    >>> questions, answers = GreaterThan().items()
-    >>> questions[150].tolist(), answers[150].item()
+    >>> inputs, targets = GreaterThan().items()
+    >>> inputs[150].tolist(), targets[150].item()
     ([5, 0], 31)
     """
 
@@ -37,5 +37,5 @@ class GreaterThan(SampledTask):
         return Structure(shape="order", size=self.numbers, tokens=self.numbers)
 
     def items(self) -> Items:
-        questions = pairs(self.numbers)
-        return Items(questions, self.numbers + (questions[:, 0] > questions[:, 1]).to(torch.long))
+        inputs = pairs(self.numbers)
+        return Items(inputs, self.numbers + (inputs[:, 0] > inputs[:, 1]).to(torch.long))

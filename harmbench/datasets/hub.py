@@ -18,9 +18,9 @@ _OFFICIAL = ("train", "validation", "test")
 class Hub(TextDataset):
     """A text of the Hugging Face hub, `hub:NAME`, such as `hub:wikitext[config=wikitext-2-raw-v1]`, or a folder.
 
-    Read through the `datasets` library; `column` holds the text, a row is a document. Where the source has a training,
-    validation and test part these are kept; else its documents are split anew. Tokens are those of a byte-level BPE
-    that is trained here, `vocabulary` of them. Code of the hub's is never run. Needs `pip install
+    Read through the `datasets` library. `column` holds the text, and a row is a document. The source's training,
+    validation and test part are used if it has all three. Otherwise its documents are split. Tokens are those of a
+    byte-level BPE that is trained here, `vocabulary` of them. Code of the hub's is never run. Needs `pip install
     'harmbench[language]'`.
 
     >>> str(Hub(path="wikitext", config="wikitext-2-raw-v1"))
@@ -64,7 +64,7 @@ class Hub(TextDataset):
         try:
             loaded = load_dataset(self.path, self.config or None, cache_dir=str(data_dir / "hub"))
         except (OSError, ValueError, ConnectionError) as error:
-            said = " ".join(str(error).split())
-            raise DatasetUnavailableError(f"data set '{self}' could not be loaded: {said}") from None
+            message = " ".join(str(error).split())
+            raise DatasetUnavailableError(f"data set '{self}' could not be loaded: {message}") from None
         assert isinstance(loaded, DatasetDict)
         return loaded

@@ -12,14 +12,14 @@ from harmbench.results.records import Structure
 
 
 class Lattice(SampledTask):
-    """In-context lattice: three corners of a parallelogram -> the fourth, 7,225 questions, 3 tokens, vocabulary 25.
+    """In-context lattice: three corners of a parallelogram -> the fourth, 7,225 items, 3 tokens, vocabulary 25.
 
-    A task of arXiv 2502.01628. Tokens are the points of a grid of `side` x `side`, row by row; the answer to (a, b, c)
-    is the point b + c - a, and only questions whose answer lies on the grid are asked. The paper trains on 800 draws;
-    `train_fraction=0.138` keeps as many questions.
+    A task of arXiv 2502.01628. Tokens are the points of a grid of `side` x `side`, row by row. The target of (a, b, c)
+    is the point b + c - a, and only items whose target lies on the grid exist. The paper trains on 800 draws.
+    `train_fraction=0.138` keeps as many items.
 
-    >>> questions, answers = Lattice().items()
-    >>> len(answers), questions[2015].tolist(), answers[2015].item()  # (1, 2), (1, 3), (2, 2) -> (2, 3)
+    >>> inputs, targets = Lattice().items()
+    >>> len(targets), inputs[2015].tolist(), targets[2015].item()  # (1, 2), (1, 3), (2, 2) -> (2, 3)
     (7225, [7, 8, 12], 13)
     """
 
@@ -45,8 +45,8 @@ class Lattice(SampledTask):
 
     def items(self) -> Items:
         points = torch.arange(self.vocabulary)
-        questions = torch.cartesian_prod(points, points, points)
-        rows, columns = questions // self.side, questions % self.side
+        inputs = torch.cartesian_prod(points, points, points)
+        rows, columns = inputs // self.side, inputs % self.side
         row, column = (axis[:, 1] + axis[:, 2] - axis[:, 0] for axis in (rows, columns))
         inside = (row >= 0) & (row < self.side) & (column >= 0) & (column < self.side)
-        return Items(questions[inside], (row * self.side + column)[inside])
+        return Items(inputs[inside], (row * self.side + column)[inside])

@@ -11,13 +11,13 @@ from harmbench.results.records import Structure
 
 
 class ModularAddition(SampledTask):
-    """Modular addition: (a, b) -> (a + b) mod 31, 961 questions, 2 tokens, vocabulary 31.
+    """Modular addition: (a, b) -> (a + b) mod 31, 961 items, 2 tokens, vocabulary 31.
 
     The circle task of arXiv 2502.01628, the usual place to look for grokking. `p` is the modulus. (a, b) and (b, a) are
-    two questions.
+    two items.
 
-    >>> questions, answers = ModularAddition(p=5).items()
-    >>> len(answers), questions[19].tolist(), answers[19].item()
+    >>> inputs, targets = ModularAddition(p=5).items()
+    >>> len(targets), inputs[19].tolist(), targets[19].item()
     (25, [3, 4], 2)
     """
 
@@ -33,5 +33,5 @@ class ModularAddition(SampledTask):
         return Structure(shape="circle", size=self.p, tokens=self.p)
 
     def items(self) -> Items:
-        questions = pairs(self.p)
-        return Items(questions, questions.sum(1) % self.p)
+        inputs = pairs(self.p)
+        return Items(inputs, inputs.sum(1) % self.p)

@@ -14,13 +14,13 @@ from harmbench.results.records import Structure
 
 
 class Permutation(TokenTask):
-    """Permutation group: (g, h) -> g after h in S4, 576 questions, 2 tokens, vocabulary 24.
+    """Permutation group: (g, h) -> g after h in S4, 576 items, 2 tokens, vocabulary 24.
 
     A task of arXiv 2502.01628, whose code splits the whole table, so nothing leaks there. Tokens are the permutations
-    of `points` points in lexicographic order: S3 has 6 and 36 questions, S5 has 120 and 14,400.
+    of `points` points in lexicographic order: S3 has 6 and 36 items, S5 has 120 and 14,400.
 
-    >>> questions, answers = Permutation(points=3).items()
-    >>> len(answers), questions[8].tolist(), answers[8].item()  # a swap after another one is a rotation
+    >>> inputs, targets = Permutation(points=3).items()
+    >>> len(targets), inputs[8].tolist(), targets[8].item()  # a swap after another one is a rotation
     (36, [1, 2], 4)
     """
 
@@ -33,7 +33,7 @@ class Permutation(TokenTask):
         return math.factorial(self.points)
 
     def labels(self) -> tuple[str, ...]:
-        """Where each goes, counted from 1."""
+        """Images of the points, counted from 1."""
         return tuple("".join(str(i + 1) for i in p) for p in itertools.permutations(range(self.points)))
 
     def structure(self) -> Structure:
@@ -41,9 +41,9 @@ class Permutation(TokenTask):
 
     def items(self) -> Items:
         elements = torch.tensor(list(itertools.permutations(range(self.points))))
-        questions = pairs(self.vocabulary)
+        inputs = pairs(self.vocabulary)
         # (g after h) sends i to g[h[i]].
-        composed = elements[questions[:, 0]].gather(1, elements[questions[:, 1]])
+        composed = elements[inputs[:, 0]].gather(1, elements[inputs[:, 1]])
         # Digits to the base of `points` order permutations as they are listed.
         places = self.points ** torch.arange(self.points - 1, -1, -1)
-        return Items(questions, torch.searchsorted((elements * places).sum(1), (composed * places).sum(1)))
+        return Items(inputs, torch.searchsorted((elements * places).sum(1), (composed * places).sum(1)))

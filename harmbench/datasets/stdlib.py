@@ -18,8 +18,8 @@ class Stdlib(TextDataset):
     """Text that every machine has: the source files of the standard library of the Python that runs, without
     tests and without tables of encodings, most of which are copies of each other.
 
-    About 11 MB of code, comments and docstrings; a document is a file. What it says depends on the version of Python,
-    which is part of a trial's id; runs under different ones are not compared.
+    About 11 MB of code, comments and docstrings. A document is a file. Its content depends on the version of Python,
+    which is part of a trial's id. Runs under different versions are not compared.
 
     >>> Stdlib(length=64).vocabulary
     4096

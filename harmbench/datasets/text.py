@@ -18,8 +18,8 @@ _BLANK = re.compile(r"\n\s*\n")
 class LocalText(TextDataset):
     """Text of yours: `text:PATH`, a folder of UTF-8 files, each a document, or one file.
 
-    In a folder every file of one of the suffixes counts, subfolders included; `suffixes` is `.txt-.md` unless given.
-    One file is cut at blank lines into documents of at least 4,096 characters.
+    In a folder, every file with one of the suffixes counts, subfolders included. The default of `suffixes` is
+    `.txt-.md`. One file is cut at blank lines into documents of at least 4,096 characters.
 
     >>> from pathlib import Path
     >>> LocalText(path="/nowhere").available(Path("data"))

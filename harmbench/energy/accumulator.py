@@ -1,4 +1,4 @@
-"""Adds up the joules of windows, and keeps why a sum is not known."""
+"""Sums of joules over windows, with the reason for each sum that is unknown."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from harmbench.results.records import COMPONENTS, Component, EnergyReading
 
 MIN_COVERAGE = 0.9  # of a window's seconds; below, a figure would be an extrapolation
-UNREAD = "not read at every border of the window"
+UNREAD = "not read at every boundary of the window"
 
 
 class Accumulator:
     """Joules of one kind of window, by component.
 
-    >>> tally = Accumulator()
-    >>> tally.add(EnergyReading(joules={"cpu": 3.0}), EnergyReading(joules={"cpu": 5.0}), seconds=1.0)
-    >>> tally.joules["cpu"], tally.joules["gpu"], tally.reasons["gpu"]
-    (2.0, None, 'not read at every border of the window')
+    >>> accumulator = Accumulator()
+    >>> accumulator.add(EnergyReading(joules={"cpu": 3.0}), EnergyReading(joules={"cpu": 5.0}), seconds=1.0)
+    >>> accumulator.joules["cpu"], accumulator.joules["gpu"], accumulator.reasons["gpu"]
+    (2.0, None, 'not read at every boundary of the window')
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,13 @@ class Accumulator:
         self.windows = 0
 
     def add(self, before: EnergyReading, after: EnergyReading, seconds: float) -> None:
-        """A window between two readings, one after the other."""
+        """Add a window between two successive readings.
+
+        Args:
+            before: reading at the start of the window.
+            after: reading at its end.
+            seconds: length of the window.
+        """
         self.seconds += seconds
         self.windows += 1
         for component in COMPONENTS:
@@ -54,7 +60,7 @@ class Accumulator:
             self._covered[component] = self._covered.get(component, 0.0) + covered
 
     def state(self) -> dict[str, Any]:
-        """All of it as plain values, for `merge`."""
+        """Return the sums as plain values, for `merge`."""
         return {
             "sums": dict(self._sums),
             "covered": dict(self._covered),
@@ -65,7 +71,7 @@ class Accumulator:
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
-        """Add the windows of an earlier tally, which another process kept."""
+        """Add the windows of another accumulator, such as that of an interrupted process."""
         self.seconds += state["seconds"]
         self.windows += state["windows"]
         for component, joules in state["sums"].items():
@@ -79,7 +85,7 @@ class Accumulator:
 
     @property
     def coverage(self) -> dict[Component, float]:
-        """Share of the seconds that readings stand for, where it is known."""
+        """Share of the seconds that is covered by readings, if known."""
         return {c: min(1.0, covered / self.seconds) for c, covered in self._covered.items() if self.seconds > 0}
 
     @property
@@ -95,13 +101,13 @@ class Accumulator:
 
     @property
     def joules(self) -> dict[Component, float | None]:
-        """By component; None where there is a reason."""
+        """Joules by component, None if there is a reason in `reasons`."""
         reasons = self.reasons
         return {component: None if component in reasons else joules for component, joules in self._sums.items()}
 
     @property
     def direct(self) -> dict[Component, float | None]:
-        """By harmbench's own readings of counters, the components that it reads; empty where it reads none."""
+        """Joules by component from counters that harmbench reads itself. Empty if it reads none."""
         if self._direct is None:
             return {}
         return {c: joules for c, joules in self._direct.joules.items() if self._direct.reasons.get(c) != UNREAD}

@@ -41,7 +41,7 @@ _PROVINCES = {  # ISO 3166-2
 
 
 class Grid(Record):
-    """Where the electricity comes from, as far as CO2 goes.
+    """Carbon intensity of the electricity grid of a region.
 
     Attributes:
         region: ISO 3166 code of a country (three letters) or of a zone in it, `world`, or `given`.
@@ -90,15 +90,15 @@ def grid(region: str = WORLD, pue: float = 1.0, intensity: float | None = None) 
     if region.lower() == WORLD:
         world = _data("carbon_intensity_per_source.json")["world_average"]
         return Grid(region=WORLD, name="world average", intensity=world, source="IEA 2019, through CodeCarbon", pue=pue)
-    code, known = region.upper(), _regions()
-    if code not in known:
-        near = difflib.get_close_matches(code, known, n=3, cutoff=0.5)
+    code, regions = region.upper(), _regions()
+    if code not in regions:
+        near = difflib.get_close_matches(code, regions, n=3, cutoff=0.5)
         guess = f"; did you mean {', '.join(near)}?" if near else "."
         raise RegionError(
             f"unknown region '{region}'{guess} Use a three-letter ISO country code, a zone (US-CA, CA-QC, CN-BJ, SE1), "
             "`world`, or --intensity"
         )
-    name, value, source = known[code]
+    name, value, source = regions[code]
     return Grid(
         region=code,
         name=name,
@@ -120,26 +120,26 @@ def regions() -> dict[str, str]:
 @cache
 def _regions() -> dict[str, tuple[str, float | str, str]]:
     """Code -> name, gCO2e/kWh (or the Canadian province that is still to be worked out), source with its year."""
-    known: dict[str, tuple[str, float | str, str]] = {}
+    regions: dict[str, tuple[str, float | str, str]] = {}
     for code, country in _data("global_energy_mix.json").items():
-        known[code] = (country["country_name"], country["carbon_intensity"], f"annual average {country['year']}")
+        regions[code] = (country["country_name"], country["carbon_intensity"], f"annual average {country['year']}")
     states = _data("usa_emissions.json")
     of_states = f"EPA eGRID {states['_source']['year']}"
     for name, state in states.items():
         if not name.startswith("_") and name != "usa":
             grams = state["emissions"] * GRAMS_PER_KWH_OF_A_POUND_PER_MWH
-            known[f"US-{state['regionCode'].upper()}"] = (f"{_title(name)}, United States", grams, of_states)
+            regions[f"US-{state['regionCode'].upper()}"] = (f"{_title(name)}, United States", grams, of_states)
     for name in _data("canada_energy_mix.json"):
         # CodeCarbon counts what burns; water, wind, sun and uranium are 0 there.
         source = "fossil part of the provincial mix"
-        known[f"CA-{_PROVINCES[name]}"] = (f"{_title(name)}, Canada", name, source)
+        regions[f"CA-{_PROVINCES[name]}"] = (f"{_title(name)}, Canada", name, source)
     for code, zone in _data("china_provincial_emissions.json")["data"].items():
         source = f"CO2 alone, official provincial factor {zone['year']}"
-        known[code] = (f"{zone['description']}, China", zone["emission_factor"], source)
+        regions[code] = (f"{zone['description']}, China", zone["emission_factor"], source)
     for code, zone in _data("nordic_emissions.json")["data"].items():
         if code[-1].isdigit():  # Finland is one zone: FIN
-            known[code] = (zone["description"], zone["emission_factor"], f"generation mix {zone['year']}")
-    return known
+            regions[code] = (zone["description"], zone["emission_factor"], f"generation mix {zone['year']}")
+    return regions
 
 
 def _title(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a reader of a trial's joules must know before using them."""
+"""Warnings about a trial's joules."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COMPARABLE_S = 1.0  # shorter windows differ by the counters' steps alone
 def caveats(
     phases: Sequence[PhaseTotal], origins: Mapping[Component, EnergyOrigin], telemetry: Telemetry | None
 ) -> tuple[str, ...]:
-    """One sentence for each thing that makes a trial's joules less than they seem.
+    """Return one sentence for each problem with a trial's joules.
 
     Args:
-        phases: of the trial.
-        origins: of its joules.
-        telemetry: of its GPU, if it has one.
+        phases: phases of the trial.
+        origins: sources of its joules.
+        telemetry: telemetry of its GPU, if it has one.
     """
     return (*_disagreements(phases, origins), *_oddities(telemetry))
 
 
 def _disagreements(phases: Sequence[PhaseTotal], origins: Mapping[Component, EnergyOrigin]) -> Iterator[str]:
-    """Where CodeCarbon and a counter read directly are more than DISAGREEMENT apart."""
+    """Yield a sentence for each phase where CodeCarbon and the direct counter differ by more than DISAGREEMENT."""
     for phase in phases:
         for component, direct in phase.direct.items():
             ours = phase.joules.get(component)

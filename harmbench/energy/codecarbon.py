@@ -63,7 +63,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class CodeCarbonSource:
-    """CodeCarbon's offline tracker as a source of joules; a context manager.
+    """CodeCarbon's offline tracker as a source of joules and a context manager.
 
     Args:
         gpu_indices: NVML indices of the devices to count; empty for none.
@@ -133,7 +133,7 @@ class CodeCarbonSource:
         )
 
     def _cover(self, origins: dict[Component, EnergyOrigin]) -> None:
-        """Counters and models stand for all the time between two reads; samples only where there is one a period."""
+        """Counters and models cover all the time between two reads. Samples cover it only if there is one a period."""
         now = self._clock()
         window, self._read_at = now - self._read_at, now
         stands, self._stands = min(self._stands, window), 0.0
@@ -189,7 +189,7 @@ def settings_from_outside() -> list[str]:
 class SteadyLoad:
     """Share of the processor that is busy, in percent, over the last LOAD_S seconds or since the last look.
 
-    Whichever is longer. Fits CodeCarbon's `SystemCPULoadMeter`. The kernel counts busy time in ticks of 10 ms; over
+    Whichever is longer. Fits CodeCarbon's `SystemCPULoadMeter`. The kernel counts busy time in ticks of 10 ms. Over
     fewer than a few dozen of them a load is mostly rounding, and its cube more so.
 
     Args:
@@ -223,7 +223,7 @@ class SteadyLoad:
 
 
 def processor_times() -> tuple[float, float]:
-    """Busy and total seconds; on Linux, what guests take is in the user's time already."""
+    """Busy and total seconds. On Linux, the user's time already includes that of guests."""
     times = psutil.cpu_times()
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - times.idle - getattr(times, "iowait", 0.0), total

@@ -1,8 +1,8 @@
 """A hardware energy counter, and the ways in which it can fail.
 
-Raw values become joules since the start. A value that wraps at its range is carried on. What cannot be told for sure
-is a gap, with its reason: a value that jumped, stood still or could not be read. Joules go on after a gap; those of a
-window with a gap in it are not known.
+Raw values become joules since the start. Wrap-around is corrected. A gap is a stretch whose joules
+are unknown: the value jumped, stood still or could not be read. Counting continues after a gap. The joules of a window
+with a gap in it are unknown.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class Counter:
     """Joules since the first reading of a counter.
 
     Args:
-        read_raw: the counter's value in joules; raises OSError where there is none.
-        max_watts: more than the hardware can draw; what goes beyond it is a jump.
-        wraps_at: joules at which the value starts again from 0; None where it does not.
-        patience_s: for so long the value may stay the same.
+        read_raw: returns the counter's value in joules, or raises OSError.
+        max_watts: upper bound of the hardware's power. A faster increase is a jump.
+        wraps_at: joules at which the value restarts from 0, or None.
+        patience_s: longest time without a change that is no gap.
         clock: monotonic, in seconds.
 
     Raises:
-        OSError: where the first reading fails.
+        OSError: if the first reading fails.
 
     >>> values, times = iter([7.0, 9.0, 1.0]), iter([0.0, 1.0, 2.0])
     >>> counter = Counter(values.__next__, max_watts=5, wraps_at=10, clock=times.__next__)
@@ -49,13 +49,13 @@ class Counter:
         self._gap = ""
 
     def take(self) -> tuple[float, str]:
-        """Joules since the start, and why those since the last `take` are not all known, or nothing."""
+        """Return the joules since the start, and the reason for a gap since the last `take`, or ""."""
         self.advance()
         gap, self._gap = self._gap, ""
         return self._joules, gap
 
     def advance(self) -> None:
-        """Look at the counter; often enough that it cannot wrap unseen."""
+        """Read the counter. Call it often enough that no wrap is missed."""
         try:
             raw = self._read_raw()
         except OSError as error:

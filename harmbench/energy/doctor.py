@@ -1,6 +1,6 @@
-"""What this machine can measure of energy, why not the rest, and what to beware of.
+"""Report of the energy that this machine can measure, with reasons and warnings.
 
-The quick form costs milliseconds and goes with every run; the full one watches each source for a few seconds.
+The quick form costs milliseconds and is part of every run. The full one watches each source for a few seconds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from harmbench.energy.codecarbon import processor_times
 from harmbench.energy.instruments import Instruments
 from harmbench.energy.selftest import SelfTest, agreement, self_test
 from harmbench.energy.source import EnergySource
-from harmbench.energy.traps import Facts, Trap, find
+from harmbench.energy.traps import MachineFacts, Trap, find
 from harmbench.errors import MeasurementError
 from harmbench.results.records import CHARGED, Component, EnergyOrigin, Record
 
 
 class Diagnosis(Record):
-    """What can be measured for some devices.
+    """Measurements that are possible for some devices.
 
     Attributes:
         origins: of the joules that trials would report.
@@ -55,8 +55,8 @@ def not_measured(origins: Mapping[Component, EnergyOrigin], devices: Sequence[st
     {'cpu': 'model: cpu_load, TDP 8 W'}
     """
     missing = EnergyOrigin(method="missing", detail="no source")
-    found = {c: origins.get(c, missing) for c in charged(devices)}
-    return {c: f"{o.method}: {o.detail}" for c, o in found.items() if o.method in ("model", "missing")}
+    component_origins = {c: origins.get(c, missing) for c in charged(devices)}
+    return {c: f"{o.method}: {o.detail}" for c, o in component_origins.items() if o.method in ("model", "missing")}
 
 
 def charged(devices: Sequence[str]) -> tuple[Component, ...]:
@@ -140,7 +140,7 @@ def diagnose(
     busy = _share(before, processor_times()) if seconds else None
     compared = {c: ratio for test in tests[1:] for c, ratio in agreement(tests[0], test).items()}
     comparable = {c: ratio for c, ratio in compared.items() if origins[c].method == "counter"}
-    facts = Facts(
+    facts = MachineFacts(
         origins=origins,
         direct_origins=direct_origins,
         codecarbon={**instruments.codecarbon.describe(), "threads": os.cpu_count()},
@@ -167,7 +167,7 @@ def diagnose(
 
 
 def _share(before: tuple[float, float], after: tuple[float, float]) -> float | None:
-    """Busy over total processor time; None where no time passed."""
+    """Busy over total processor time, or None if no time passed."""
     total = after[1] - before[1]
     return (after[0] - before[0]) / total if total > 0 else None
 

@@ -1,4 +1,4 @@
-"""What a machine draws while no trial runs."""
+"""Idle power of a machine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ def measure_idle(
     wait: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
 ) -> IdleWindow:
-    """The joules of a stretch of time in which this process does nothing.
+    """Return the joules of a time window in which this process does nothing.
 
     Args:
-        source: of joules.
+        source: source of joules.
         seconds: how long to wait.
         wait: blocks for a number of seconds; may return early.
         clock: monotonic, in seconds.
     """
-    tally = Accumulator()
+    accumulator = Accumulator()
     before, began = source.read(), clock()
     wait(seconds)
     after, ended = source.read(), clock()
-    tally.add(before, after, ended - began)
-    return IdleWindow(seconds=tally.seconds, joules=tally.joules, reasons=tally.reasons, direct=tally.direct)
+    accumulator.add(before, after, ended - began)
+    return IdleWindow(
+        seconds=accumulator.seconds, joules=accumulator.joules, reasons=accumulator.reasons, direct=accumulator.direct
+    )

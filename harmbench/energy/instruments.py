@@ -1,7 +1,7 @@
-"""All that measures one device's trials: CodeCarbon, and beside it the hardware counters read directly.
+"""All instruments for one device's trials: CodeCarbon, and hardware counters read directly.
 
-CodeCarbon gives the figures. The direct counters watch it: where they see a counter jump, freeze or vanish, the joules
-that CodeCarbon took from the same counter are not known either; what they count is kept beside, to compare.
+CodeCarbon gives the figures. The direct counters check it. If one jumps, freezes or vanishes, CodeCarbon's joules from
+the same counter are unknown too. The direct joules are stored for comparison.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class DirectSource(EnergySource, Protocol):
     """A source that reads hardware counters itself."""
 
     def advance(self) -> None:
-        """Look at the counters, so that none wraps unseen."""
+        """Read the counters, so that no wrap is missed."""
 
 
 class Instruments:
-    """CodeCarbon and the direct counters as one source; a context manager.
+    """CodeCarbon and the direct counters as one source and context manager.
 
     Args:
         gpu_indices: NVML indices of the boards to count.
-        gpu_scope: what a board stands for.
-        direct: sources to read beside CodeCarbon; RAPL and NVML unless given.
+        gpu_scope: scope of a board's energy.
+        direct: sources to read in addition to CodeCarbon (default: RAPL and NVML).
 
     Raises:
         MeasurementError: where CodeCarbon does not start.
@@ -43,8 +43,8 @@ class Instruments:
         gpu_scope: str = "board",
         direct: Sequence[DirectSource] | None = None,
     ) -> None:
-        own: list[DirectSource] = [RaplSource(), NvmlSource(gpu_indices, gpu_scope)]
-        self.direct = own if direct is None else list(direct)
+        default_sources: list[DirectSource] = [RaplSource(), NvmlSource(gpu_indices, gpu_scope)]
+        self.direct = default_sources if direct is None else list(direct)
         self.codecarbon: EnergySource = CodeCarbonSource(gpu_indices, gpu_scope, beside=self._advance)
         self._watched: set[Component] = set()
         self._stack = ExitStack()
@@ -64,10 +64,10 @@ class Instruments:
             source.advance()
 
     def read(self) -> EnergyReading:
-        """CodeCarbon's joules with the direct counters' beside; a source that fails has no joules, and a reason."""
+        """Return CodeCarbon's joules with those of the direct counters. A source that fails has a reason instead."""
         ours = self._read_codecarbon()
         beside = self._read_direct()
-        # Once counted, always watched: when a board's counter fails, CodeCarbon polls its power and says nothing.
+        # A component stays watched: when a board's counter fails, CodeCarbon polls its power without notice.
         self._watched |= {c for c, origin in self.origins().items() if origin.method == "counter"}
         gaps = {**{c: gap for c, gap in beside.gaps.items() if c in self._watched}, **ours.gaps}
         return ours.model_copy(update={"gaps": gaps, "direct": beside, "board": beside.board})
@@ -98,7 +98,7 @@ class Instruments:
         return self.codecarbon.origins()
 
     def direct_origins(self) -> dict[Component, EnergyOrigin]:
-        """What the direct sources count, and why not the rest."""
+        """Origins of the joules of the direct sources, or why there are none."""
         return {component: origin for source in self.direct for component, origin in source.origins().items()}
 
     def describe(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Instruments:
 
 
 def _failed(name: str, error: Exception) -> EnergyReading:
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    message = " ".join(f"{type(error).__name__}: {error}".split())
     return EnergyReading(
-        joules=dict.fromkeys(COMPONENTS, None), gaps=dict.fromkeys(COMPONENTS, f"{name} failed: {said}")
+        joules=dict.fromkeys(COMPONENTS, None), gaps=dict.fromkeys(COMPONENTS, f"{name} failed: {message}")
     )

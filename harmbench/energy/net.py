@@ -1,4 +1,4 @@
-"""Energy above idle: joules of the training window less what the machine draws anyway. Made when reporting."""
+"""Energy above idle: joules of the training window minus idle power. Computed for reports."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ DRIFT = 0.1  # between the idle power before and after
 
 
 class Idle(NamedTuple):
-    """What a component draws when no trial runs.
+    """Idle power of a component.
 
     Attributes:
-        watts: mean of both ends of a block; None where neither was measured.
-        note: of what it is the mean, or why there is none.
+        watts: mean of the start and the end of an invocation, or None if neither was measured.
+        note: the values behind the mean, or why there is none.
     """
 
     watts: float | None
@@ -27,10 +27,10 @@ IdlePower = Mapping[tuple[str, str], Mapping[Component, Idle]]
 
 
 def idle_power(invocations: Sequence[InvocationRecord]) -> IdlePower:
-    """Idle power by block and device, where an idle window was asked for.
+    """Return the idle power by invocation and device, for invocations with an idle window.
 
     Args:
-        blocks: of the run.
+        invocations: invocations of the run.
     """
     windows: dict[tuple[str, str], dict[str, IdleWindow]] = defaultdict(dict)
     for end in invocations:
@@ -44,30 +44,30 @@ def _idle(component: Component, ends: Mapping[str, IdleWindow]) -> Idle:
     if not watts:
         reasons = (window.reasons.get(component, "") for window in ends.values())
         return Idle(None, f"idle power: {next(filter(None, reasons), 'not measured')}")
-    told = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
+    values = ", ".join(f"{watts[moment]:.4g} W at the {moment}" for moment in ("start", "end") if moment in watts)
     unsteady = "; unsteady" if _drifted(list(watts.values())) else ""
-    return Idle(sum(watts.values()) / len(watts), f"gross less idle: {told}{unsteady}")
+    return Idle(sum(watts.values()) / len(watts), f"gross less idle: {values}{unsteady}")
 
 
 def net_of_idle(trial: TrialRecord, idle: IdlePower) -> tuple[Measurement, ...]:
-    """`cpu_joules_net` and so on, where idle power was measured around the trial's block.
+    """Return `cpu_joules_net` and so on, if idle power was measured in the trial's invocation.
 
-    Each keeps the origin of the joules it was made from; where these are missing, so is it.
+    Each measurement has the origin of its gross joules, and is missing if these are.
 
     Args:
-        trial: with its measurements.
-        idle: of its run.
+        trial: the trial with its measurements.
+        idle: idle power of its run.
     """
     around = idle.get((trial.invocation, trial.device))
     train = next((phase for phase in trial.phases if phase.phase == "train"), None)
     if train is None or around is None:
         return ()
-    found = []
+    measurements = []
     for component in COMPONENTS:
         gross = trial.measurement(f"{component}_joules")
         if gross is not None and not (component == "ram" and gross.origin == "modelled"):  # a constant has no idle
-            found.append(_net(component, gross, train.seconds, around[component]))
-    return tuple(found)
+            measurements.append(_net(component, gross, train.seconds, around[component]))
+    return tuple(measurements)
 
 
 def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -> Measurement:
@@ -81,7 +81,7 @@ def _net(component: Component, gross: Measurement, seconds: float, idle: Idle) -
 
 
 def unsteady_idle(invocations: Sequence[InvocationRecord]) -> Iterator[str]:
-    """One sentence for each device and component whose idle power changed by more than DRIFT within a block."""
+    """One sentence for each device and component whose idle power changed by more than DRIFT within an invocation."""
     for end in invocations:
         starts = [b for b in invocations if (b.invocation, b.device, b.moment) == (end.invocation, end.device, "start")]
         if end.moment != "end" or end.idle is None or not starts or starts[0].idle is None:

@@ -62,7 +62,7 @@ class NvmlSource:
         self._missing = self._open() if indices else "no GPU takes part"
 
     def _open(self) -> str:
-        """Open the boards' counters; why not, or nothing."""
+        """Open the boards' counters. Returns the reason for a failure, or ""."""
         if self._nvml is None:
             import pynvml  # at first use: most machines have no board
 
@@ -103,7 +103,7 @@ class NvmlSource:
             counter.advance()
 
     def state(self) -> BoardState:
-        """What the boards say of themselves, at most a second old: watts added up, the highest of all else."""
+        """Telemetry of the boards, at most a second old: watts added up, the highest of all else."""
         if self._clock() - self._state_at >= STATE_S:
             self._state, self._state_at = self._ask(), self._clock()
         return self._state
@@ -126,14 +126,14 @@ class NvmlSource:
         )
 
     def _each(self, ask: Callable[[Any], float]) -> list[float]:
-        """One answer for each board; none where a board does not give it."""
+        """Return one answer for each board, or an empty result if a board does not support it."""
         try:
             return [ask(handle) for handle in self._handles]
         except self._nvml.NVMLError:
             return []
 
     def _others(self) -> int | None:
-        """Processes at work on the boards that are not ours; None where NVML's process ids are not this system's."""
+        """Number of foreign processes on the boards, or None if NVML's process ids are not this system's."""
         try:
             found = [p.pid for h in self._handles for p in self._nvml.nvmlDeviceGetComputeRunningProcesses(h)]
         except self._nvml.NVMLError:

@@ -47,7 +47,9 @@ class RaplSource:
             self._open(component, names, clock)  # type: ignore[arg-type]
 
     def _open(self, component: Component, kind: str, clock: Callable[[], float]) -> None:
-        """Open every domain of a kind; a component of which one cannot be read is missing, since a part is no sum."""
+        """Open every domain of a kind. A component is missing if one of its domains cannot be read, since the sum would
+        be wrong.
+        """
         if not self._root.is_dir():
             self._missing[component] = f"no {self._root}: this kernel, or this virtual machine, shows no RAPL"
             return
@@ -84,8 +86,8 @@ class RaplSource:
         for component, counters in self._counters.items():
             taken = [counter.take() for counter in counters]
             joules[component] = sum(value for value, _ in taken)
-            if found := [gap for _, gap in taken if gap]:
-                gaps[component] = f"RAPL: {found[0]}"
+            if failures := [gap for _, gap in taken if gap]:
+                gaps[component] = f"RAPL: {failures[0]}"
         return EnergyReading(joules=joules, gaps=gaps)
 
     def advance(self) -> None:
@@ -95,20 +97,20 @@ class RaplSource:
                 counter.advance()
 
     def origins(self) -> dict[Component, EnergyOrigin]:
-        found: dict[Component, EnergyOrigin] = {
+        origins: dict[Component, EnergyOrigin] = {
             component: EnergyOrigin(method="missing", detail=reason) for component, reason in self._missing.items()
         }
         for component, counters in self._counters.items():
             detail = f"RAPL, {len(counters)} domain(s)"
-            found[component] = EnergyOrigin(method="counter", scope="package", detail=detail, period_s=UPDATE_S)
-        return found
+            origins[component] = EnergyOrigin(method="counter", scope="package", detail=detail, period_s=UPDATE_S)
+        return origins
 
     def describe(self) -> dict[str, Any]:
         return {"source": "RAPL", "root": str(self._root), "domains": self._domains, "missing": dict(self._missing)}
 
 
 def _domains(root: Path) -> Iterator[Path]:
-    """Folders of domains, each once; the MMIO view repeats the others."""
+    """Folders of domains without duplicates. The MMIO view repeats the others."""
     for folder in sorted(root.glob("*:*")):
         if not folder.name.startswith("intel-rapl-mmio") and (folder / "energy_uj").exists():
             yield folder
@@ -126,7 +128,7 @@ def _joules(path: Path) -> float:
 
 
 def _range(folder: Path) -> float | None:
-    """Joules at which a counter wraps; None where it does not say."""
+    """Joules at which a counter wraps, or None if unknown."""
     try:
         return _joules(folder / "max_energy_range_uj")
     except OSError:

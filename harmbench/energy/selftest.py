@@ -16,17 +16,17 @@ PARTS = 8  # of the time, for the noise
 
 
 class SelfTest(Record):
-    """How a source behaves here.
+    """Result of testing a source on this machine.
 
     Attributes:
-        seconds: how long it was watched; 0 where only readings were timed.
+        seconds: how long the source was watched, 0 if only readings were timed.
         read_microseconds: median cost of a reading.
         read_microseconds_worst: the highest of them.
         watts: mean power while it was watched, by component.
         noise: standard deviation of the power over eighths of the time, as a share of the mean.
         step_joules: median step of the counter.
         renewal_s: median time between two steps; no finer than the polling, `polled_every_s`.
-        gaps: what went wrong.
+        gaps: reasons for unknown joules, by component.
     """
 
     name: str
@@ -81,23 +81,23 @@ class _Seen:
 
     def known(self) -> dict[Component, list[float]]:
         """Joules of the components that every reading had."""
-        found = {c: [value for value in values if value is not None] for c, values in self.joules.items()}
-        return {c: values for c, values in found.items() if len(values) == len(self.times) > 1}
+        complete = {c: [value for value in values if value is not None] for c, values in self.joules.items()}
+        return {c: values for c, values in complete.items() if len(values) == len(self.times) > 1}
 
 
 def _result(name: str, costs: Sequence[float], seen: _Seen) -> SelfTest:
-    known, times = seen.known(), seen.times
+    joules, times = seen.known(), seen.times
     span = times[-1] - times[0] if times else 0.0
-    steps = {c: _steps(times, values) for c, values in known.items()}
+    steps = {c: _steps(times, values) for c, values in joules.items()}
     return SelfTest(
         name=name,
         seconds=span,
         read_microseconds=1e6 * statistics.median(costs),
         read_microseconds_worst=1e6 * max(costs),
-        watts={c: (values[-1] - values[0]) / span for c, values in known.items()},
-        noise={c: noise for c, values in known.items() if (noise := _noise(times, values)) is not None},
-        step_joules={c: statistics.median(size for _, size in found) for c, found in steps.items() if found},
-        renewal_s={c: _renewal(found) for c, found in steps.items() if len(found) > 1},
+        watts={c: (values[-1] - values[0]) / span for c, values in joules.items()},
+        noise={c: noise for c, values in joules.items() if (noise := _noise(times, values)) is not None},
+        step_joules={c: statistics.median(size for _, size in moves) for c, moves in steps.items() if moves},
+        renewal_s={c: _renewal(moves) for c, moves in steps.items() if len(moves) > 1},
         gaps=seen.gaps,
     )
 
@@ -124,7 +124,7 @@ def _renewal(steps: Sequence[tuple[float, float]]) -> float:
 
 
 def _noise(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Spread of the power over PARTS equal parts of the time; None for too few readings, or no power."""
+    """Spread of the power over PARTS equal parts of the time, or None for too few readings or no power."""
     size = len(values) // PARTS
     if size < 1:
         return None

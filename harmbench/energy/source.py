@@ -1,4 +1,4 @@
-"""What a source of joules is: every one of them, CodeCarbon or a counter read directly, fits this protocol."""
+"""Protocol of energy sources, which CodeCarbon and the direct counters follow."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from harmbench.results.records import Component, EnergyOrigin, EnergyReading
 
 
 class EnergySource(Protocol):
-    """A source of joules by component."""
+    """A source of joules by component.
+
+    Components are "cpu", "gpu" and "ram". Readings are cumulative:
+    a window's joules are the difference of two readings.
+    """
 
     def read(self) -> EnergyReading:
-        """Joules since the source started, and what is missing since the last reading."""
+        """Return the joules since the start, and the reasons for gaps since the last reading."""
 
     def origins(self) -> dict[Component, EnergyOrigin]:
-        """Where the joules of each component that it is there for come from, or why there are none."""
+        """Return the method, scope and period behind each component's joules, or why there are none."""
 
     def describe(self) -> dict[str, Any]:
-        """Settings and facts worth keeping with the results."""
+        """Return the settings to store with the results."""

@@ -1,7 +1,7 @@
-"""What makes energy figures wrong or weaker than they look, each checked by a function of its own.
+"""Known problems of energy figures, each checked by one function.
 
-A trap returns a sentence where it applies on this machine, and nothing where it does not.
-docs/reference/energy-traps.md says what harmbench does about each. Those here depend on the machine and its settings.
+A trap returns a sentence where it applies on this machine, and nothing where it does not. The page
+docs/reference/energy-traps.md describes how harmbench handles each of them. This module has those that depend on the machine and its settings.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Trap(Record):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the traps are checked against.
+class MachineFacts:
+    """Facts about the machine that the checks read.
 
     Attributes:
         origins: of CodeCarbon's joules.
@@ -61,7 +61,7 @@ class Facts:
     agreement: Mapping[Component, float] = field(default_factory=dict)
 
     def method(self, component: Component) -> str:
-        """Of CodeCarbon's joules."""
+        """Caveats of CodeCarbon's joules."""
         return self.origins[component].method if component in self.origins else "missing"
 
     @property
@@ -69,16 +69,16 @@ class Facts:
         return any(device.startswith("cuda") for device in self.devices)
 
 
-TRAPS: dict[str, Callable[[Facts], str]] = {}
+TRAPS: dict[str, Callable[[MachineFacts], str]] = {}
 
 
-def trap(check: Callable[[Facts], str]) -> Callable[[Facts], str]:
+def trap(check: Callable[[MachineFacts], str]) -> Callable[[MachineFacts], str]:
     """Add a check to the list, under its own name."""
     TRAPS[check.__name__.replace("_", "-")] = check
     return check
 
 
-def find(facts: Facts) -> tuple[Trap, ...]:
+def find(facts: MachineFacts) -> tuple[Trap, ...]:
     """The traps that apply."""
     return tuple(Trap(name=name, text=text) for name, check in TRAPS.items() if (text := check(facts)))
 
@@ -87,8 +87,8 @@ def find(facts: Facts) -> tuple[Trap, ...]:
 
 
 @trap
-def codecarbon_version(facts: Facts) -> str:
-    """3.3.0 reads 0 for ever from GPUs without a counter; the adapter was checked against 3.3.2."""
+def codecarbon_version(facts: MachineFacts) -> str:
+    """3.3.0 always reads 0 from GPUs without a counter. The adapter was checked against 3.3.2."""
     version = str(facts.codecarbon.get("version", ""))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     if not version or OLDEST <= numbers < FIRST_TOO_NEW:
@@ -97,14 +97,14 @@ def codecarbon_version(facts: Facts) -> str:
 
 
 @trap
-def online_tracker(facts: Facts) -> str:
+def online_tracker(facts: MachineFacts) -> str:
     """The ordinary tracker asks the network where it is and bills the wait."""
     kind = facts.codecarbon.get("tracker", "OfflineEmissionsTracker")
     return "" if kind == "OfflineEmissionsTracker" else f"CodeCarbon's {kind} is in use, not the offline tracker"
 
 
 @trap
-def no_periodic_reading(facts: Facts) -> str:
+def no_periodic_reading(facts: MachineFacts) -> str:
     """Without it, a counter that wraps within a window is lost."""
     if facts.codecarbon.get("periodic_reading", True):
         return ""
@@ -112,21 +112,21 @@ def no_periodic_reading(facts: Facts) -> str:
 
 
 @trap
-def process_mode(facts: Facts) -> str:
+def process_mode(facts: MachineFacts) -> str:
     """`process` is another model of the CPU, and changes nothing for counters and GPUs."""
     mode = facts.codecarbon.get("tracking_mode", "machine")
     return "" if mode == "machine" else f"CodeCarbon tracks by {mode}: another model of the processor than `machine`"
 
 
 @trap
-def pue_inside(facts: Facts) -> str:
-    """PUE is applied when reporting; inside CodeCarbon it would be applied twice."""
+def pue_inside(facts: MachineFacts) -> str:
+    """PUE is applied in reports. Inside CodeCarbon it would be applied twice."""
     pue = facts.codecarbon.get("pue", 1)
     return "" if pue == 1 else f"CodeCarbon multiplies joules by a PUE of {pue:g}; reports would do so again"
 
 
 @trap
-def settings_from_outside(facts: Facts) -> str:
+def settings_from_outside(facts: MachineFacts) -> str:
     """Config files and variables change CodeCarbon's figures in silence."""
     names = facts.codecarbon.get("settings_from_outside", [])
     if not names:
@@ -138,7 +138,7 @@ def settings_from_outside(facts: Facts) -> str:
 
 
 @trap
-def cpu_modelled(facts: Facts) -> str:
+def cpu_modelled(facts: MachineFacts) -> str:
     """Without a counter, CPU joules are time and load times a constant."""
     if facts.method("cpu") != "model":
         return ""
@@ -147,7 +147,7 @@ def cpu_modelled(facts: Facts) -> str:
 
 
 @trap
-def cpu_power_guessed(facts: Facts) -> str:
+def cpu_power_guessed(facts: MachineFacts) -> str:
     """The nominal power is 4 W a thread where CodeCarbon does not know the processor."""
     threads = facts.codecarbon.get("threads")
     match = re.search(r"TDP ([\d.]+) W", facts.origins["cpu"].detail) if facts.method("cpu") == "model" else None
@@ -158,7 +158,7 @@ def cpu_power_guessed(facts: Facts) -> str:
 
 
 @trap
-def rapl_not_shown(facts: Facts) -> str:
+def rapl_not_shown(facts: MachineFacts) -> str:
     """Virtual machines and containers hide the processor's counters."""
     direct = facts.direct_origins.get("cpu")
     if direct is None or direct.method != "missing" or "root only" in direct.detail:
@@ -168,28 +168,28 @@ def rapl_not_shown(facts: Facts) -> str:
 
 
 @trap
-def rapl_not_readable(facts: Facts) -> str:
+def rapl_not_readable(facts: MachineFacts) -> str:
     """Since 2020 kernels let only root read RAPL."""
     direct = facts.direct_origins.get("cpu")
     return direct.detail if direct and direct.method == "missing" and "root only" in direct.detail else ""
 
 
 @trap
-def rapl_wraps(facts: Facts) -> str:
+def rapl_wraps(facts: MachineFacts) -> str:
     """A counter without a known range cannot be followed over a wrap."""
     blind = [d["domain"] for d in facts.rapl.get("domains", []) if d["wraps_at_joules"] is None]
     return f"RAPL does not say where {', '.join(blind)} wraps: a wrap will look like a jump" if blind else ""
 
 
 @trap
-def rapl_mirrored(facts: Facts) -> str:
+def rapl_mirrored(facts: MachineFacts) -> str:
     """Dies of one package may show one counter several times."""
     twice = [d["domain"] for d in facts.rapl.get("domains", []) if d["mirror"]]
     return f"RAPL shows one counter several times; {', '.join(twice)} not counted again" if twice else ""
 
 
 @trap
-def ram_guessed(facts: Facts) -> str:
+def ram_guessed(facts: MachineFacts) -> str:
     """RAM joules are watts for each memory module that CodeCarbon assumes."""
     if facts.method("ram") != "model":
         return ""
@@ -197,7 +197,7 @@ def ram_guessed(facts: Facts) -> str:
 
 
 @trap
-def machine_not_quiet(facts: Facts) -> str:
+def machine_not_quiet(facts: MachineFacts) -> str:
     """Whatever else runs is billed to the trial."""
     if facts.busy is None or facts.busy < BUSY:
         return ""
@@ -205,7 +205,7 @@ def machine_not_quiet(facts: Facts) -> str:
 
 
 @trap
-def idle_not_steady(facts: Facts) -> str:
+def idle_not_steady(facts: MachineFacts) -> str:
     """A restless idle power makes net energy, and short windows, unsure."""
     loud = [f"{c} ±{share:.0%}" for c, share in facts.noise.items() if share > UNSTEADY and facts.method(c) != "model"]
     return f"idle power is not steady: {', '.join(loud)}" if loud else ""
@@ -215,7 +215,7 @@ def idle_not_steady(facts: Facts) -> str:
 
 
 @trap
-def gpu_not_counted(facts: Facts) -> str:
+def gpu_not_counted(facts: MachineFacts) -> str:
     """A GPU that takes part and has no joules."""
     if not facts.uses_gpu or facts.method("gpu") != "missing":
         return ""
@@ -223,7 +223,7 @@ def gpu_not_counted(facts: Facts) -> str:
 
 
 @trap
-def gpu_polled(facts: Facts) -> str:
+def gpu_polled(facts: MachineFacts) -> str:
     """Polling sees about a quarter of the run time on A100 and H100 (arXiv 2312.02741)."""
     if facts.method("gpu") != "polled":
         return ""
@@ -231,8 +231,8 @@ def gpu_polled(facts: Facts) -> str:
 
 
 @trap
-def gpu_named_by_uuid(facts: Facts) -> str:
-    """CodeCarbon matches nothing by such names; they are resolved to NVML's indices."""
+def gpu_named_by_uuid(facts: MachineFacts) -> str:
+    """CodeCarbon does not match such names. They are resolved to NVML's indices."""
     visible = facts.variables.get("CUDA_VISIBLE_DEVICES", "")
     if not visible.startswith(("GPU-", "MIG-")):
         return ""
@@ -241,12 +241,12 @@ def gpu_named_by_uuid(facts: Facts) -> str:
     return f"CUDA_VISIBLE_DEVICES names {visible.split('-')[0]} ids; resolved to NVML's indices {_indices(facts)}"
 
 
-def _indices(facts: Facts) -> str:
+def _indices(facts: MachineFacts) -> str:
     return ", ".join(str(index) for index in facts.codecarbon.get("gpu_indices", [])) or "none"
 
 
 @trap
-def gpu_partitioned(facts: Facts) -> str:
+def gpu_partitioned(facts: MachineFacts) -> str:
     """The energy counter of a board that is cut into MIG instances counts all of them."""
     if not facts.partitioned:
         return ""
@@ -254,7 +254,7 @@ def gpu_partitioned(facts: Facts) -> str:
 
 
 @trap
-def gpu_order(facts: Facts) -> str:
+def gpu_order(facts: MachineFacts) -> str:
     """CUDA's own order of boards is not NVML's."""
     order = facts.variables.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if order == "PCI_BUS_ID" or facts.boards < 2:
@@ -263,21 +263,21 @@ def gpu_order(facts: Facts) -> str:
 
 
 @trap
-def gpu_shared(facts: Facts) -> str:
+def gpu_shared(facts: MachineFacts) -> str:
     """Other processes on the board are billed to the trial."""
     others = facts.board.other_processes if facts.board else None
     return f"{others} other process(es) at work on the GPU are billed to the trials" if others else ""
 
 
 @trap
-def gpu_throttled(facts: Facts) -> str:
+def gpu_throttled(facts: MachineFacts) -> str:
     """Clocks held back make later trials slower than earlier ones."""
     held = facts.board.throttling if facts.board else ()
     return f"the GPU's clocks are held back: {', '.join(held)}" if held else ""
 
 
 @trap
-def several_devices(facts: Facts) -> str:
+def several_devices(facts: MachineFacts) -> str:
     """Trials at work together share processor and memory."""
     count = len(facts.devices)
     return f"trials on {count} devices share processor and memory: their joules are n/a" if count > 1 else ""
@@ -287,14 +287,14 @@ def several_devices(facts: Facts) -> str:
 
 
 @trap
-def sources_disagree(facts: Facts) -> str:
+def sources_disagree(facts: MachineFacts) -> str:
     """CodeCarbon and the counter itself should say the same."""
     apart = [f"{c} x {ratio:.2f}" for c, ratio in facts.agreement.items() if abs(ratio - 1) > DISAGREEMENT]
     return f"CodeCarbon and the counters disagree: {', '.join(apart)}" if apart else ""
 
 
 @trap
-def no_region(facts: Facts) -> str:
+def no_region(facts: MachineFacts) -> str:
     """CO2 of a region that nobody named is that of the world's average grid."""
     if facts.variables.get("HARMBENCH_REGION"):
         return ""

@@ -1,4 +1,4 @@
-"""What a meter is: it hands out a watcher for each trial, which sees steps and, at the end, the outcome."""
+"""Base classes of meters. A meter makes one watcher a trial, which sees its steps and, at the end, its outcome."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One optimizer step, after it was taken.
+    """One optimizer step that has been taken.
 
     Attributes:
-        index: from 1.
+        index: number of the step, counted from 1.
         loss: mean loss of the batch, a scalar on the device, detached.
         parameters: trainable parameters, with the gradients of this step (after clipping, if any).
-        clip_norm: global gradient norm before clipping, where the protocol clips; else None.
-        head: those of the parameters that belong to head and loss; the rest are the backbone.
+        clip_norm: global gradient norm before clipping, or None if the protocol does not clip.
+        head: the parameters of head and loss. The others belong to the backbone.
     """
 
     index: int  # type: ignore[assignment]  # not the method of tuples
@@ -47,10 +47,10 @@ class Validation:
     """The model at one validation, in the phase `evaluate`.
 
     Attributes:
-        point: of the curve.
+        point: losses and accuracies of this validation.
         parameters: trainable parameters.
-        embedding: of tokens, (V, N); None where the backbone has none.
-        train_accuracy: share of right predictions on the training part, in evaluation mode; predicts when called.
+        embedding: token embedding (V, N), or None if the backbone has none.
+        train_accuracy: computes the accuracy on the training part, in evaluation mode, when called.
     """
 
     point: CurvePoint
@@ -61,12 +61,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The selected state, and what it makes of held-out samples; float64 on the CPU.
+    """Features, predictions and head weights of the selected state on held-out samples, float64 on the CPU.
 
     Attributes:
         features: (M, N), as the head reads them, in evaluation mode.
         targets: (M,), classes 0..K-1.
-        predicted: the most probable class of each, (M,).
+        predicted: most probable class of each sample, (M,).
         weights: (K, N): class centers of a distance head, rows of a linear one.
         has_centers: whether the weights are centers.
         image_shape: (C, H, W), where the features are the pixels of the inputs themselves.
@@ -101,49 +101,52 @@ class Flops:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How many steps warm-up took, and whether the step time had settled by then."""
+    """Number of warm-up steps, and whether the step time had settled by their end."""
 
     steps: int
     settled: bool
 
 
 def shared(group_size: int) -> str:
-    """Why what several trials took together is no measure of one.
+    """Reason why a quantity shared by several trials is missing for each of them.
 
-    Equal shares have no spread: statistics would take them for replicates that agree.
+    Equal shares have no spread, so statistics would take them for replicates that agree.
+
+    Args:
+        group_size: number of seeds that were trained together.
     """
     return f"{group_size} seeds were trained together, which share it; the record's phases have an equal share"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished trial is measured from.
+    """Inputs of the measurements of a finished trial.
 
     Attributes:
-        protocol: of the trial.
+        protocol: protocol of the trial.
         batch_size: samples of each step.
         steps: number of steps taken.
         step_seconds: duration of each step in the measured window, its batch included, without the meters.
-        batch_seconds: of each step, how long it waited for its batch.
+        batch_seconds: time that each step waited for its batch.
         warm_up: what came before the window.
         curve: one point for each validation.
-        phases: seconds and joules of the phases before `analyze`, which is still going on.
+        phases: seconds and joules of the phases before `analyze`, which has not ended yet.
         energy_origins: where the joules come from.
-        best: point of the curve whose state was selected.
-        test_logits: (M, K) of the selected state, float32 on the CPU; None of text, where they would fill the memory.
-        test_targets: (M,); of text, of the tokens that are asked for.
-        test_nll: of each target, in nat, (M,).
-        test_hits: whether each is the most probable class, (M,).
-        token_bytes: of text, the length of each token, (V,).
-        batch_tokens: of text, tokens that a step reads.
-        device_name: as the maker calls it.
-        held_out: looks at the selected state, once however often it is called.
-        count_flops: likewise, for one training step.
-        embedding: of tokens, (V, N), in the selected state; None where the backbone has none.
-        structure: what the tokens of the data set are to each other.
-        encoder: gives what turns a text into the numbers of its tokens, or None where nobody knows.
-        together: trials recorded of the stack that this one was trained in. Seconds, joules and memory are those of all
-            of them: no measure of one.
+        best: the validation whose state was selected.
+        test_logits: (M, K) of the selected state, float32 on the CPU. None for text, where they would fill the memory.
+        test_targets: (M,). For text, the tokens to be predicted.
+        test_nll: negative log-likelihood of each target in nat, (M,).
+        test_hits: whether each target is the most probable class, (M,).
+        token_bytes: length of each token in bytes, (V,). None for other data.
+        batch_tokens: tokens that a step reads. None for other data.
+        device_name: the maker's name of the device.
+        held_out: analyzes the selected state when first called. Later calls return the same value.
+        count_flops: counts the operations of one training step when first called.
+        embedding: token embedding (V, N) of the selected state, or None if the backbone has none.
+        structure: relations between the tokens of the data set, such as neighbors on a circle.
+        encoder: returns a function from a text to its token numbers, or None if the tokenizer is unknown.
+        group_size: number of seeds trained together with this one, itself included. Seconds, joules and memory are
+            those of the whole group.
     """
 
     protocol: Protocol
@@ -172,16 +175,16 @@ class Outcome:
 
     @property
     def shared(self) -> str:
-        """Why a measure of time, energy or memory is missing; empty where the trial had the machine alone."""
+        """Reason why time, energy and memory are missing, or "" if the trial was trained alone."""
         return "" if self.group_size == 1 else shared(self.group_size)
 
 
 class Watcher:
-    """Watches one trial. Subclasses override what they need.
+    """Observes one trial. Subclasses override the hooks that they need.
 
     Attributes:
-        due: index of the step that it wants to see next; those before are not shown to it. One that leaves it as it is
-            sees every step.
+        due: index of the next step to pass to `on_step`. Earlier steps are skipped. A watcher that never changes it
+        sees every step.
     """
 
     due: float = 1
@@ -195,45 +198,52 @@ class Watcher:
     def on_losses(self, first: int, losses: Sequence[float]) -> None:
         """Called every few steps with the losses of all steps since the last call, from step `first` on.
 
-        They may go on behind the first that is not finite. All up to it are known when `on_validation` or `state` is
-        called, and when a trial ends.
+        The list may continue after the first loss that is not finite. All losses up to that one have been passed when
+        `on_validation` or `state` is called, and when a trial ends.
         """
 
     def on_validation(self, seen: Validation) -> None:
         """Called after each validation, outside the training window."""
 
     def state(self) -> dict[str, Any] | None:
-        """What it has seen so far, for a checkpoint: numbers, texts, lists, dicts with text keys, and tensors.
+        """Return the watcher's state for a checkpoint, of numbers, texts, lists, tensors and dicts with text keys.
 
-        None where it cannot tell, which is so for a watcher that sees steps or validations unless it says how; the
-        record of a trial that went on after an interruption then names the meter.
+        Returns:
+            The state, or None if it cannot be saved. None is the default of a watcher that overrides a hook. The record
+            of a resumed trial then names the meter.
         """
         hooks = ("on_start", "on_step", "on_losses", "on_validation")
         return {} if all(getattr(type(self), hook) is getattr(Watcher, hook) for hook in hooks) else None
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state; called after `on_start`, before the first step that it will see."""
+        """Continue from a saved state. Called after `on_start` and before the first step."""
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        """The values, once the trial has ended well; called in the phase `analyze`, outside every other."""
+        """Return the values of a trial that has ended well. Called in the phase `analyze`."""
         return []
 
     def partial(self) -> list[Measurement]:
-        """The values that make sense of a trial that diverged.
+        """Return the values that are valid for a trial that diverged.
 
-        Training goes on for a few steps before a loss that is not finite is noticed. Those steps are not part of the
-        trial: what came after the first such loss must not count.
+        Training continues for a few steps before a loss that is not finite is noticed. Those steps do not belong to the
+        trial, so they must not count.
         """
         return []
 
     def curves(self) -> list[Curve]:
-        """Values over the steps, of a bounded number of points, however the trial ended."""
+        """Return values over the steps, with a bounded number of points. Called for diverged trials too."""
         return []
 
 
 class Meter(RegistryComponent):
-    """Base of all meters; not itself a meter."""
+    """Base class of all meters.
+
+    A subclass declares its options as pydantic fields and returns a watcher that holds the state of one trial.
+
+    Attributes:
+        name: name of the meter in a suite.
+    """
 
     @abstractmethod
     def watcher(self) -> Watcher:
-        """A fresh watcher for one trial."""
+        """Return a new watcher for one trial."""

@@ -49,7 +49,7 @@ class CurveKeeper:
         self._points = [(step, total, count) for step, total, count in points]
 
     def curve(self) -> Curve:
-        """The points so far; the last may stand for fewer values than the rest."""
+        """Return the points so far. The last one may stand for fewer values than the others."""
         steps = tuple(step for step, _, _ in self._points)
         values = tuple(total / count for _, total, count in self._points)
         return Curve(name=self._name, unit=self._unit, steps=steps, values=values)

@@ -1,4 +1,4 @@
-"""What devices can do at most, by their makers' data sheets: dense, without sparsity, at boost clock."""
+"""Peak rates of devices, from their makers' data sheets: dense, without sparsity, at boost clock."""
 
 from __future__ import annotations
 

@@ -37,20 +37,20 @@ Relations = dict[str, list[Pair]]
 class Analogies(Meter):
     """Parallelograms of word pairs in the token embedding: is the step from a to b that from c to d?
 
-    Pairs come in relations, such as singular to plural; two pairs of one relation, (a, b) and (c, d) of four different
-    tokens, make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. e are rows of
-    the embedding on the first k principal components of the whole table, centered; k is 2, 10 or all. Each is the mean
-    over relations.
+    Pairs come in relations, such as singular to plural. Two pairs (a, b) and (c, d) of one relation with four different
+    tokens make a tuple. All of a relation's, or `tuples` of them, drawn once for all heads and seeds. Let e be rows of
+    the centered embedding on the first k principal components of the whole table, for k = 2, 10 or all. Each measure is
+    the mean over relations.
     - parallelogram_loss_2, _10, _all: mean of |e_a + e_d - e_b - e_c|^2 over 4 times the mean |e|^2 of the vocabulary,
-      as arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words drawn from the vocabulary at random;
+      as arXiv 2502.01628 has it but for the 4: 0 for parallelograms, 1 for words drawn from the vocabulary at random.
     - offset_loss_2, _10, _all: the same sum over that of |e_a - e_b|^2 + |e_c - e_d|^2: 0 where all steps of a relation
-      are equal, 1 where they have nothing in common. The first is low too where the words lie close together, or where
-      a few odd tokens stretch the whole; this one is not.
+      are equal, 1 where they have nothing in common. The first is also low if the words lie close together, or if a few
+      odd tokens stretch the whole. This one is not.
 
-    All are the same for an embedding that is scaled, moved or turned. `pairs` is a file of other relations: on each
-    line the relation, a and b, with tabs between; lines that begin with # say nothing. The own list has English and
-    Python. A word counts if it is one token, after a space or else without; with `tokens=last` the last of its tokens
-    stands for it, which makes one step of all plurals with the same ending. A relation needs four pairs.
+    All are the same for an embedding that is scaled, moved or turned. `pairs` is a file of other relations: each line
+    has the relation, a and b, separated by tabs. Lines that begin with # are ignored. The built-in list has English and
+    Python. A word counts if it is one token, preferably after a space. With `tokens=last` its last token is used, so
+    all plurals with the same ending have the same step. A relation needs four pairs.
 
     >>> Analogies().tuples
     10000
@@ -58,14 +58,14 @@ class Analogies(Meter):
 
     name: ClassVar[str] = "analogies"
 
-    pairs: str = Field(default="", description="a file of word pairs in place of the own list")
+    pairs: str = Field(default="", description="a file of word pairs that replaces the built-in list")
     tokens: Literal["single", "last"] = "single"
     tuples: int = Field(default=10_000, ge=1, description="of a relation, at most")
 
     @field_validator("pairs")
     @classmethod
     def _can_be_read(cls, pairs: str) -> str:
-        """A file that is not there, or not right, is to be known before training and not after."""
+        """Reject a missing or invalid file before training."""
         try:
             read_pairs(Path(pairs) if pairs else OWN_PAIRS)
         except UsageError as error:
@@ -77,27 +77,27 @@ class Analogies(Meter):
 
 
 class _AnalogiesWatcher(Watcher):
-    def __init__(self, asked: Analogies, words: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        self._asked, self._words = asked, words
+    def __init__(self, meter: Analogies, words: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        self._meter, self._words = meter, words
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         encode = None if outcome.embedding is None else outcome.encoder()
         if outcome.embedding is None or encode is None:
             no_table = outcome.embedding is None
-            why = "the backbone embeds no tokens" if no_table else "nobody knows the tokenizer of the data set"
+            why = "the backbone embeds no tokens" if no_table else "the tokenizer of the data set is unknown"
             return _missing(why, None)
-        known = covered(self._words, encode, self._asked.tokens)
-        relations = {name: pairs for name, pairs in known.items() if len(pairs) >= MIN_PAIRS}
-        count, of = sum(map(len, relations.values())), sum(map(len, self._words.values()))
-        told = f"{count} of {of} pairs, in {len(relations)} of {len(self._words)} relations"
+        covered_pairs = covered(self._words, encode, self._meter.tokens)
+        relations = {name: pairs for name, pairs in covered_pairs.items() if len(pairs) >= MIN_PAIRS}
+        count, total = sum(map(len, relations.values())), sum(map(len, self._words.values()))
+        coverage = f"{count} of {total} pairs, in {len(relations)} of {len(self._words)} relations"
         if not relations:
             return _missing(f"the vocabulary has {MIN_PAIRS} pairs of no relation", count)
-        found = losses(outcome.embedding.detach().cpu().double(), relations, self._asked.tuples)
-        if isinstance(found, str):
-            return _missing(found, count)
+        values = losses(outcome.embedding.detach().cpu().double(), relations, self._meter.tuples)
+        if isinstance(values, str):
+            return _missing(values, count)
         return [
-            *(Measurement.of(name, value, "1", "lower", told) for name, value in found.items()),
-            Measurement.of("analogy_pairs", count, "pair", "neither", told),
+            *(Measurement.of(name, value, "1", "lower", coverage) for name, value in values.items()),
+            Measurement.of("analogy_pairs", count, "pair", "neither", coverage),
         ]
 
 
@@ -126,18 +126,18 @@ def read_pairs(path: Path) -> dict[str, list[tuple[str, str]]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"word pairs {path} cannot be read: {error}") from None
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    relations: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = [part.strip() for part in line.split("\t")]
         if len(parts) != 3 or not all(parts):
             raise UsageError(f"word pairs {path}, line {number}: not RELATION, A and B with tabs between: {line!r}")
-        if (pair := (parts[1], parts[2])) not in found[parts[0]]:
-            found[parts[0]].append(pair)
-    if not found:
+        if (pair := (parts[1], parts[2])) not in relations[parts[0]]:
+            relations[parts[0]].append(pair)
+    if not relations:
         raise UsageError(f"word pairs {path}: there are none in it")
-    return dict(found)
+    return dict(relations)
 
 
 def covered(
@@ -161,7 +161,7 @@ def covered(
 
 
 def _pair(a: str, b: str, encode: Encode, tokens: Literal["single", "last"]) -> Pair | None:
-    """Both words after a space, as in running text, or both without; None where neither will do."""
+    """Return the tokens of both words after a space, else without one, or None if neither form fits."""
     for lead in (" ", ""):
         first, second = encode(lead + a), encode(lead + b)
         fits = len(first) == len(second) == 1 if tokens == "single" else bool(first and second)
@@ -171,11 +171,11 @@ def _pair(a: str, b: str, encode: Encode, tokens: Literal["single", "last"]) -> 
 
 
 def losses(table: Tensor, relations: Relations, tuples: int = 10_000) -> dict[str, float] | str:
-    """The measures of an embedding (V, N), float64, by name; or why there are none.
+    """Return the measures of an embedding (V, N), float64, by name, or the reason why there are none.
 
     Args:
         table: one row for each token.
-        relations: pairs of tokens; of each relation some two must have four different tokens.
+        relations: pairs of tokens. A relation needs two pairs with four different tokens.
         tuples: of a relation, at most.
     """
     if not table.isfinite().all():
@@ -188,13 +188,13 @@ def losses(table: Tensor, relations: Relations, tuples: int = 10_000) -> dict[st
         return "no two pairs have four different tokens"
     # The directions of the components, most variance first; eigh gives the least first.
     directions = torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for k in COMPONENTS:
         e = centered @ directions[:, :k]
         scale = e.square().sum(1).mean()
-        each = [_losses(e, drawn, scale) for drawn in corners]
-        found |= dict(zip(_names(k), torch.tensor(each, dtype=torch.double).mean(0).tolist(), strict=True))
-    return found
+        relation_losses = [_losses(e, drawn, scale) for drawn in corners]
+        values |= dict(zip(_names(k), torch.tensor(relation_losses, dtype=torch.double).mean(0).tolist(), strict=True))
+    return values
 
 
 def _losses(e: Tensor, corners: Tensor, scale: Tensor) -> tuple[float, float]:
@@ -207,8 +207,8 @@ def _losses(e: Tensor, corners: Tensor, scale: Tensor) -> tuple[float, float]:
 
 def _tuples(pairs: Sequence[Pair], most: int) -> Tensor:
     """Corners a, b, c, d, (T, 4), of every two pairs with four different tokens, or of `most` of them."""
-    found = [(*one, *other) for one, other in itertools.combinations(pairs, 2) if len({*one, *other}) == 4]
-    corners = torch.tensor(found, dtype=torch.long).reshape(-1, 4)
+    quadruples = [(*one, *other) for one, other in itertools.combinations(pairs, 2) if len({*one, *other}) == 4]
+    corners = torch.tensor(quadruples, dtype=torch.long).reshape(-1, 4)
     if len(corners) <= most:
         return corners
     return corners[torch.randperm(len(corners), generator=torch.Generator().manual_seed(SEED))[:most]]

@@ -1,4 +1,4 @@
-"""How soon a trial gets there."""
+"""Steps, seconds and joules until a trial reaches a target."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 from harmbench.meters._base import Meter, Outcome, Watcher, shared
-from harmbench.meters._energy import joules_of_window
+from harmbench.meters._energy import EnergyWindow, joules_of_window
 from harmbench.results.records import COMPONENTS, Component, CurvePoint, EnergyOrigin, Measurement, Protocol
 
 LATER = "the target is what the baseline ends with, which is known when reporting"
 
 
 class Target(NamedTuple):
-    """What counts as converged: a validation accuracy, or a validation loss.
+    """Definition of convergence: a validation accuracy, or a validation loss.
 
     Attributes:
         measure: accuracy, at least `value`, or mean NLL in nat, at most `value`.
@@ -28,24 +28,26 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, protocol: Protocol) -> Target | None:
-        """The protocol's own; None where it leaves the target to the baseline."""
+        """The protocol's target, or None if it is taken from the baseline."""
         if protocol.target_nll is not None:
             return cls("nll", protocol.target_nll)
         return None if protocol.target is None else cls("accuracy", protocol.target)
 
     def is_met(self, point: CurvePoint) -> bool:
-        """Whether a validation is there."""
-        found = self.at(point)
-        return found is not None and (found >= self.value if self.measure == "accuracy" else found <= self.value)
+        """Whether a validation reaches the target."""
+        value = self.at(point)
+        if value is None:
+            return False
+        return value >= self.value if self.measure == "accuracy" else value <= self.value
 
     def at(self, point: CurvePoint) -> float | None:
-        """What a validation says of the measure."""
+        """Value of the measure at one validation."""
         return point.validation_accuracy if self.measure == "accuracy" else point.validation_nll
 
     def best(self, curve: Sequence[CurvePoint]) -> float | None:
-        """The best that any validation says; None where none says a number."""
-        known = [found for point in curve if (found := self.at(point)) is not None]
-        return (max if self.measure == "accuracy" else min)(known, default=None)
+        """Best value over all validations, or None if no validation has a finite value."""
+        values = [value for point in curve if (value := self.at(point)) is not None]
+        return max(values, default=None) if self.measure == "accuracy" else min(values, default=None)
 
     def __str__(self) -> str:
         return f"{100 * self.value:.4g} % accuracy" if self.measure == "accuracy" else f"a loss of {self.value:.4g} nat"
@@ -56,7 +58,7 @@ class Convergence(Meter):
 
     The target is the protocol's (`target`, an accuracy, or `target_nll`, a loss), or else the median of what the
     baseline's seeds end with, which is known only when reporting: then the values are made there, from the recorded
-    curve. Read off that curve, so the resolution is the distance between validations. A trial that never gets there is
+    curve. Read off that curve, so the resolution is the distance between validations. A trial that never reaches it is
     censored: no value, and the reason says how far it went.
     """
 
@@ -102,8 +104,8 @@ def to_target(
 
 def _missed(curve: Sequence[CurvePoint], target: Target) -> str:
     best = target.best(curve)
-    said = "not finite" if best is None else f"{best:.3f}"
-    return f"not reached in {curve[-1].step} steps: best {said}, target {target.value:g}"
+    shown = "not finite" if best is None else f"{best:.3f}"
+    return f"not reached in {curve[-1].step} steps: best {shown}, target {target.value:g}"
 
 
 def _joules(
@@ -119,4 +121,5 @@ def _joules(
         return Measurement.of(name, None, "J", "lower", reason)
     joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
     windows = 1 + curve.index(hit) if hit else 1
-    return joules_of_window(name, component, joules, seconds, origin, windows=windows, group_size=group_size)
+    window = EnergyWindow(joules, seconds, windows=windows)
+    return joules_of_window(name, component, window, origin, group_size)

@@ -1,4 +1,4 @@
-"""What the table of token embeddings of a language model looks like."""
+"""Geometry of a language model's token embedding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmbench._torch import torch
 from harmbench.meters._base import Meter, Outcome, Watcher
-from harmbench.meters.representation import Value, mean_cosine
+from harmbench.meters.representation import ScoreOrReason, mean_cosine
 from harmbench.results.records import Measurement
 
 if TYPE_CHECKING:
@@ -18,11 +18,12 @@ SHARES = (5, 10)  # numbers of principal components; the meter `structure` has 1
 class EmbeddingGeometry(Meter):
     """Geometry of the token embedding in the selected state: explained variance, effective rank, anisotropy.
 
-    Of all V rows (V, N), tokens that never occurred among them; s_i the singular values of the centered table.
+    All V rows of the table (V, N) count, even tokens that never occur. s_i are the singular values of the centered
+    table.
     - embedding_variance_5, _10: sum of the 5 or 10 largest s_i^2 over the sum of all (the paper's language models are
-      described by five);
-    - embedding_components_90: least number of components with 90 % of the variance;
-    - embedding_effective_rank: exp of the entropy of s_i / sum s, as of `representation`;
+      described by five).
+    - embedding_components_90: least number of components with 90 % of the variance.
+    - embedding_effective_rank: exp of the entropy of s_i / sum s, as of `representation`.
     - embedding_anisotropy: mean cosine of two different rows, not centered (Ethayarajh 2019, arXiv 1909.00512).
 
     None of it is good or bad by itself: an embedding that learned nothing has full rank and no preferred direction, and
@@ -38,8 +39,8 @@ class EmbeddingGeometry(Meter):
 class _EmbeddingWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         table = outcome.embedding
-        found = "the backbone embeds no tokens" if table is None else geometry(table.detach().cpu().double())
-        values = dict.fromkeys(NAMES, found) if isinstance(found, str) else found
+        result = "the backbone embeds no tokens" if table is None else geometry(table.detach().cpu().double())
+        values = dict.fromkeys(NAMES, result) if isinstance(result, str) else result
         return [
             Measurement.of(name, None, "1", "neither", value)
             if isinstance(value, str)
@@ -56,11 +57,11 @@ NAMES = (
 )
 
 
-def geometry(table: Tensor) -> dict[str, Value] | str:
-    """The measures of an embedding (V, N), float64, by name; or why there are none at all.
+def geometry(table: Tensor) -> dict[str, ScoreOrReason] | str:
+    """Return the measures of an embedding (V, N), float64, by name, or the reason why there are none.
 
-    >>> found = geometry(torch.eye(3).double() + 1)
-    >>> round(found["embedding_effective_rank"], 6), round(found["embedding_anisotropy"], 6)
+    >>> scores = geometry(torch.eye(3).double() + 1)
+    >>> round(scores["embedding_effective_rank"], 6), round(scores["embedding_anisotropy"], 6)
     (2.0, 0.833333)
     """
     if not table.isfinite().all():

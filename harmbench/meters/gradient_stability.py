@@ -1,8 +1,8 @@
-"""How smoothly a trial trains.
+"""Gradient stability of a trial.
 
-on_step, two successive ones of every few: copy the gradient, take inner products of it and the one before
-on_losses: keep them
-on_validation: fetch the products in one transfer, and fold all in: stops at the first loss that is not finite
+on_step, at two successive steps of every few: copy the gradient, take its inner product with the one before
+on_losses: collect the losses
+on_validation: fetch the products in one transfer, then update the statistics up to the first non-finite loss
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from harmbench.results.records import Curve, Direction, Measurement
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MOST_WAITING = 512  # steps that wait to be folded in where no validation comes
+MOST_WAITING = 512  # steps that may wait for an update if no validation comes
 SMOOTHING = 0.1  # weight of the newest loss in the smoothed curve
 FEW = 10  # looks that a spike is compared with, at least
 
-Group = Literal["", "_head", "_backbone"]
-GROUPS: tuple[Group, ...] = ("", "_head", "_backbone")
+ParameterGroup = Literal["", "_head", "_backbone"]
+GROUPS: tuple[ParameterGroup, ...] = ("", "_head", "_backbone")
 
 
 class GradientStability(Meter):
@@ -36,17 +36,17 @@ class GradientStability(Meter):
 
     Looks at the gradient at two successive steps of every `every`, and at each step's loss. With g_t the gradient of
     all trainable parameters at step t, before clipping, and l_t the loss of the batch:
-    - gradient_norm_cv: standard deviation of |g_t| over its mean;
+    - gradient_norm_cv: standard deviation of |g_t| over its mean.
     - gradient_spike_rate: share of looks with |g_t| above `spike` times the median of up to `window` looks before, of
-      those looks that have at least 10 before them;
-    - gradient_cosine: mean cosine of g_t and g_(t-1);
-    - clipped_step_share: share of looks at a gradient that was clipped;
-    - nonfinite_step_share: share of steps with a loss, or at a look a gradient, that is not finite;
+      those looks that have at least 10 before them.
+    - gradient_cosine: mean cosine of g_t and g_(t-1).
+    - clipped_step_share: share of looks at a gradient that was clipped.
+    - nonfinite_step_share: share of steps with a loss, or at a look a gradient, that is not finite.
     - loss_roughness: standard deviation of l_t - l_(t-1) over that of the exponentially smoothed l_t (weight 0.1).
 
-    The first three also for head (with the loss's own parameters) and backbone alone, `_head` and `_backbone`;
-    their norms are kept as curves too. Steps that are not finite count in their own share and are left out of the
-    rest; a loss that is not finite ends the trial, and what comes after it does not count. Memory is constant: one
+    The first three also for head (with the loss's own parameters) and backbone alone, `_head` and `_backbone`. Their
+    norms are kept as curves too. Steps that are not finite count in `nonfinite_step_share` and are left out of the
+    other measures. A loss that is not finite ends the trial, and later steps do not count. Memory is constant: one
     gradient is kept, and `window` norms.
     """
 
@@ -92,33 +92,33 @@ class _Moments:
         return self.std / self.mean if self.mean else None
 
 
-class _Look(NamedTuple):
-    """What is fetched of one look: squares and products of unclipped or clipped gradients, as the optimizer saw them.
+class _GradientSample(NamedTuple):
+    """Squares and products of the gradients of one sampled step, clipped if the optimizer saw them clipped.
 
     Attributes:
         backbone, head: squared norms.
-        trunk_product, head_product: inner products with the step before; NaN where that was not looked at.
-        clip_norm: norm before clipping; NaN where the protocol does not clip.
+        backbone_product, head_product: inner products with the step before, NaN if that was not sampled.
+        clip_norm: norm before clipping, NaN if the protocol does not clip.
     """
 
     backbone: float
     head: float
-    trunk_product: float
+    backbone_product: float
     head_product: float
     clip_norm: float
 
-    def squared(self, group: Group) -> float:
+    def squared(self, group: ParameterGroup) -> float:
         return {"": self.backbone + self.head, "_head": self.head, "_backbone": self.backbone}[group]
 
-    def product(self, group: Group) -> float:
-        both = self.trunk_product + self.head_product
-        return {"": both, "_head": self.head_product, "_backbone": self.trunk_product}[group]
+    def product(self, group: ParameterGroup) -> float:
+        both = self.backbone_product + self.head_product
+        return {"": both, "_head": self.head_product, "_backbone": self.backbone_product}[group]
 
 
 class _GroupStatistics:
-    """What is kept of one group of parameters."""
+    """Running statistics of one group of parameters."""
 
-    def __init__(self, group: Group, meter: GradientStability) -> None:
+    def __init__(self, group: ParameterGroup, meter: GradientStability) -> None:
         self._spike = meter.spike
         self._recent: deque[float] = deque(maxlen=meter.window)
         self.norms, self.cosines = _Moments(), _Moments()
@@ -152,7 +152,7 @@ class _GroupStatistics:
         self.checkpoints.restore(state["checkpoints"])
 
 
-# What a checkpoint carries of a watcher, besides its statistics.
+# Attributes of a watcher that a checkpoint holds, besides its statistics.
 _CARRIED = (
     *("due", "_folded", "_smooth", "_last_loss", "_clips", "_has_head", "_is_over"),
     *("_steps", "_finite_looks", "_nonfinite", "_clipped"),
@@ -166,7 +166,7 @@ class _GradientWatcher(Watcher):
         self.due = self._next(0)
         self._losses: list[float] = []  # of the steps that wait
         self._folded = 0  # steps before those
-        self._before: tuple[int, _Look] | None = None
+        self._before: tuple[int, _GradientSample] | None = None
         self._groups = {group: _GroupStatistics(group, meter) for group in GROUPS}
         self._differences, self._smoothed = _Moments(), _Moments()
         self._smooth: float | None = None
@@ -191,7 +191,7 @@ class _GradientWatcher(Watcher):
     def restore(self, state: dict[str, Any]) -> None:
         for name, value in state["own"].items():
             setattr(self, name, value)
-        self._before = state["before"] and (state["before"][0], _Look(*state["before"][1]))
+        self._before = state["before"] and (state["before"][0], _GradientSample(*state["before"][1]))
         for group, statistics in self._groups.items():
             statistics.restore(state["groups"][group])
         self._differences.restore(state["differences"])
@@ -219,7 +219,7 @@ class _GradientWatcher(Watcher):
         self._fold()  # off the clock of training
 
     def _fold(self) -> None:
-        """Fetch what waits on the device, and fold it in with the losses, step by step."""
+        """Fetch the pending numbers from the device, and update the statistics step by step."""
         if not self._losses:
             return
         looks = self._gradients.fetch() if self._gradients else {}
@@ -229,32 +229,32 @@ class _GradientWatcher(Watcher):
         self._folded += len(self._losses)
         self._losses.clear()
 
-    def _add(self, step: int, loss: float, look: _Look | None) -> None:
+    def _add(self, step: int, loss: float, sample: _GradientSample | None) -> None:
         self._steps += 1
         self._is_over = not math.isfinite(loss)
-        if self._is_over or (look is not None and not math.isfinite(look.squared(""))):
+        if self._is_over or (sample is not None and not math.isfinite(sample.squared(""))):
             self._nonfinite += 1
             return
-        if look is not None:
-            self._add_look(step, look)
+        if sample is not None:
+            self._add_look(step, sample)
         if self._last_loss is not None:
             self._differences.add(loss - self._last_loss)
         self._last_loss = loss
         self._smooth = loss if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * loss
         self._smoothed.add(self._smooth)
 
-    def _add_look(self, step: int, look: _Look) -> None:
-        norm = math.sqrt(look.squared(""))
-        scale = 1.0 if math.isnan(look.clip_norm) or norm == 0 else look.clip_norm / norm
+    def _add_look(self, step: int, sample: _GradientSample) -> None:
+        norm = math.sqrt(sample.squared(""))
+        scale = 1.0 if math.isnan(sample.clip_norm) or norm == 0 else sample.clip_norm / norm
         self._finite_looks += 1
         self._clipped += scale > 1 + 1e-4
-        before = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
+        previous = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
         for group, statistics in self._groups.items():
             # The cosine does not see clipping, which only scales.
-            lengths = math.sqrt(look.squared(group) * before.squared(group)) if before else 0.0
-            cosine = look.product(group) / lengths if lengths else math.nan
-            statistics.add(step, scale * math.sqrt(look.squared(group)), cosine)
-        self._before = step, look
+            lengths = math.sqrt(sample.squared(group) * previous.squared(group)) if previous else 0.0
+            cosine = sample.product(group) / lengths if lengths else math.nan
+            statistics.add(step, scale * math.sqrt(sample.squared(group)), cosine)
+        self._before = step, sample
 
     def measurements(self, outcome: Outcome) -> list[Measurement]:
         return self.partial()
@@ -263,33 +263,33 @@ class _GradientWatcher(Watcher):
         self._fold()
         sampling, looks = self._meter.sampling, self._groups[""].norms.count
         few = f"too few steps ({self._steps}, looked {sampling})" if looks <= FEW else ""
-        found = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
+        by_group = [measurement for group in GROUPS for measurement in self._of_group(group, few)]
         clipped = _share(self._clipped, self._finite_looks) if self._clips else None
         unclipped = "" if self._clips else "the protocol does not clip"
         smooth = self._smoothed.std if self._differences.count > 1 else 0.0
         roughness = self._differences.std / smooth if smooth else None
         return [
-            *found,
+            *by_group,
             Measurement.of("clipped_step_share", clipped, "1", "neither", unclipped or sampling),
             Measurement.of("nonfinite_step_share", _share(self._nonfinite, self._steps), "1", "lower"),
             Measurement.of("loss_roughness", roughness, "1", "lower", few if roughness is None else ""),
         ]
 
-    def _of_group(self, group: Group, few: str) -> list[Measurement]:
-        own, sampling = self._groups[group], self._meter.sampling
+    def _of_group(self, group: ParameterGroup, few: str) -> list[Measurement]:
+        statistics, sampling = self._groups[group], self._meter.sampling
         spike = f"above {self._meter.spike:g} times the median of up to {self._meter.window} looks before; {sampling}"
         values: dict[str, tuple[float | None, Direction, str]] = {
-            "gradient_norm_cv": (own.norms.variation, "lower", sampling),
-            "gradient_spike_rate": (_share(own.spikes, own.chances), "lower", spike),
-            "gradient_cosine": (own.cosines.mean if own.cosines.count else None, "neither", sampling),
+            "gradient_norm_cv": (statistics.norms.variation, "lower", sampling),
+            "gradient_spike_rate": (_share(statistics.spikes, statistics.chances), "lower", spike),
+            "gradient_cosine": (statistics.cosines.mean if statistics.cosines.count else None, "neither", sampling),
         }
-        found = []
+        measurements = []
         for name, (value, better, note) in values.items():
             is_missing = value is None or not math.isfinite(value) or (bool(group) and not self._has_head)
             why = "the head is not told apart" if group and not self._has_head else few or "undefined"
             shown = None if is_missing else value
-            found.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
-        return found
+            measurements.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
+        return measurements
 
     def curves(self) -> list[Curve]:
         self._fold()
@@ -300,9 +300,9 @@ class _GradientWatcher(Watcher):
 class _Gradients:
     """Norms of gradients, and their products with those of the step before.
 
-    Beside a small step all of it is dear: squares are inner products, which read memory faster than norms do, and sums
-    wait for the transfer. The step before is a copy: holding on to its gradients would send the allocator for fresh
-    memory.
+    All of it is expensive relative to a small step. Squares are inner products, which read memory faster than norms do,
+    and sums are taken after the transfer. Gradients of the step before are copied, since keeping them alive would make
+    the allocator request new memory.
     """
 
     def __init__(
@@ -323,24 +323,24 @@ class _Gradients:
         return {str(place): self._copies[place] for place in sorted(self._copied)}
 
     def look(self, step: int, clip_norm: Tensor | None, *, keep: bool) -> None:
-        """Take the numbers of a `_Look` on the device. A parameter without gradient counts as zeros.
+        """Take the numbers of a `_GradientSample` on the device. A parameter without gradient counts as zeros.
 
         Args:
             step: that the gradients belong to.
             clip_norm: norm before clipping, if the protocol clips.
             keep: whether the next step is looked at too.
         """
-        now = {place: p.grad.reshape(-1) for place, p in enumerate(self._parameters) if p.grad is not None}
-        shared = [place for place in now if place in self._copied]
-        squares = [torch.dot(gradient, gradient) for gradient in now.values()]
-        products = [torch.dot(now[place], self._copies[place]) for place in shared]
+        gradients = {index: p.grad.reshape(-1) for index, p in enumerate(self._parameters) if p.grad is not None}
+        shared = [index for index in gradients if index in self._copied]
+        squares = [torch.dot(gradient, gradient) for gradient in gradients.values()]
+        products = [torch.dot(gradients[index], self._copies[index]) for index in shared]
         numbers = [*squares, *products, *([] if clip_norm is None else [clip_norm])]
-        self._pending.append(_Pending(step, list(now), shared, bool(self._copied), numbers))
-        self._copied = set(now) if keep else set()
+        self._pending.append(_Pending(step, list(gradients), shared, bool(self._copied), numbers))
+        self._copied = set(gradients) if keep else set()
         if self._copied:
-            torch._foreach_copy_([self._copies[place] for place in now], list(now.values()))
+            torch._foreach_copy_([self._copies[index] for index in gradients], list(gradients.values()))
 
-    def fetch(self) -> dict[int, _Look]:
+    def fetch(self) -> dict[int, _GradientSample]:
         """The looks since the last transfer, by step."""
         numbers = [number for pending in self._pending for number in pending.numbers]
         values = iter(torch.stack(numbers).tolist() if numbers else [])
@@ -348,7 +348,7 @@ class _Gradients:
         self._pending.clear()
         return looks
 
-    def _assembled(self, pending: _Pending, values: Iterator[float]) -> _Look:
+    def _assembled(self, pending: _Pending, values: Iterator[float]) -> _GradientSample:
         squares, products = [0.0, 0.0], [0.0, 0.0]
         for place in pending.places:
             squares[place >= self._cut] += next(values)
@@ -356,18 +356,18 @@ class _Gradients:
             products[place >= self._cut] += next(values)
         has_clip = len(pending.numbers) > len(pending.places) + len(pending.shared)
         clip_norm = next(values) if has_clip else math.nan
-        trunk_product, head_product = products if pending.follows else (math.nan, math.nan)
-        return _Look(squares[0], squares[1], trunk_product, head_product, clip_norm)
+        backbone_product, head_product = products if pending.follows else (math.nan, math.nan)
+        return _GradientSample(squares[0], squares[1], backbone_product, head_product, clip_norm)
 
 
 class _Pending(NamedTuple):
-    """Numbers of a look that wait on the device.
+    """Numbers of a sampled step that wait on the device.
 
     Attributes:
         places: of the parameters that have a gradient, whose squares come first.
         shared: those that had one at the step before too, whose products follow.
-        follows: whether the step before was looked at.
-        numbers: squares, products, and the norm before clipping where the protocol clips.
+        follows: whether the step before was sampled.
+        numbers: squares, products, and the norm before clipping if the protocol clips.
     """
 
     step: int

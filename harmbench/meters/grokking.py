@@ -1,4 +1,4 @@
-"""How soon a trial learns its training part by heart, and how much later it gets the rest right."""
+"""Grokking: steps until a trial fits its training part, and until it generalizes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ MEASURES: tuple[tuple[str, str, Direction], ...] = (
 class Grokking(Meter):
     """First step of lasting accuracy on the training and on the validation part, the gap between, and the weight norm.
 
-    The accuracy on the training part, in evaluation mode, is taken at every validation, in the phase `evaluate`; it
-    costs a pass over that part each time. Lasting: at least `threshold` at a validation and at all after it; a dip at
-    the end undoes all that was before. The part that is held out is validation: test is read once. A trial that never
-    gets there has no value, and counts as later than its last validation.
-    - steps_to_lasting_train, steps_to_lasting_validation: the first such step;
-    - grokking_gap: the second less the first; negative where validation was first;
-    - train_accuracy, weight_norm: at the last validation; the norm is the Euclidean one of all trainable parameters.
+    The accuracy on the training part, in evaluation mode, is computed at every validation, in the phase `evaluate`.
+    Each time costs a pass over that part. Lasting: at least `threshold` at a validation and at all later ones. A dip at
+    the end cancels an earlier success. The part that is held out is validation: test is read once. A trial that does
+    not reach it has no value, and counts as later than its last validation.
+    - steps_to_lasting_train, steps_to_lasting_validation: the first such step.
+    - grokking_gap: the second minus the first, negative if validation was first.
+    - train_accuracy, weight_norm: values at the last validation. The norm is the Euclidean norm of all trainable
+      parameters.
 
     Over the steps, in the record's curves: train_accuracy, weight_norm, and embedding_variance_2 (see `structure`).
     """
@@ -118,7 +119,7 @@ def _if_number(value: float | str) -> float | None:
 
 
 def lasting(values: Sequence[float], threshold: float) -> int | None:
-    """Index of the first value from which on all are at least the threshold; None where the last one is not.
+    """Index of the first value from which all are at least the threshold, or None if the last value is not.
 
     >>> lasting([0.2, 0.95, 0.5, 0.9, 0.92], 0.9), lasting([0.95, 0.5], 0.9)
     (3, None)

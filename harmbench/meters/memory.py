@@ -1,4 +1,4 @@
-"""How much memory training takes."""
+"""Peak memory of training."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 WATCHED_STEPS = 8  # every step does the same work; the second is the first to hold gradients and optimizer state
 _RESET_MARK = Path("/proc/self/clear_refs")
-_TOO_LATE = "the process was larger before training, and this system cannot forget that"
+_TOO_LATE = "the process was larger before training, and this system cannot reset that mark"
 
 
 class Memory(Meter):
     """Peak memory of the first eight steps: its growth above what was there before, and in all.
 
     On CUDA, what torch's allocator had handed out. On a CPU, the resident size of the trial's own process, libraries
-    included in the total: on Linux, freed memory is given back to the system and the kernel's high-water mark is
-    reset before the first step, so that warm-up, which did the same work on a copy, does not hide the growth.
-    Elsewhere the mark cannot be reset, and a training that stays below it has no value. What was there before is
-    the data and the model; the growth is activations, gradients and the optimizer's state.
+    included in the total: on Linux, freed memory is given back to the system and the kernel's high-water mark is reset
+    before the first step, so that warm-up, which did the same work on a copy, does not hide the growth. Elsewhere the
+    mark cannot be reset, and a training that stays below it has no value. Data and model are allocated before. The
+    growth is activations, gradients and the optimizer's state.
     """
 
     name: ClassVar[str] = "memory"
@@ -89,14 +89,14 @@ class _MemoryWatcher(Watcher):
 
 
 def _give_back() -> None:
-    """Return freed memory to the system, where the C library can."""
+    """Return freed memory to the system if the C library supports it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
 
 
 def _reset_mark() -> bool:
-    """Let the kernel's high-water mark begin anew; False where it cannot."""
+    """Reset the kernel's high-water mark. Returns False if the system cannot."""
     try:
         _RESET_MARK.write_text("5")
     except OSError:

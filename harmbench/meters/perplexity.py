@@ -1,4 +1,4 @@
-"""How well a language model predicts the test part."""
+"""Perplexity and bits per byte of a language model on the test part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Perplexity(Meter):
     """Perplexity and bits per byte of the test part, from the negative log-likelihood, without label smoothing.
 
     Perplexity is exp of the mean NLL of a token and depends on the tokenizer. Bits per byte do not: the sum of the NLL
-    in bits over the length of the same tokens in bytes of UTF-8; end marks cost bits and have no bytes. Of a masked
+    in bits over the length of the same tokens in bytes of UTF-8. End marks count as bits and have no bytes. Of a masked
     model both are pseudo-likelihoods, of the masked tokens given all others: not to be compared with a causal model's.
     """
 

@@ -1,4 +1,4 @@
-"""Weights that stand on pixels: how many of them are next to nothing, and how many at the border of the image."""
+"""Share of pixel weights that are nearly zero, in the whole image and at its border."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BORDER = 8  # the border is so many-th a part of the shorter side wide
 class PixelWeights(Meter):
     """Share of a head's weights on pixels that are nearly zero, of the whole image and of its border.
 
-    For a head right on the pixels (backbone `pixels`). arXiv 2502.01628 says of a single layer on MNIST that its
-    peripheral weights are almost exactly 0, and masks those below 0.01; it gives no share. Here:
-    - near_zero_pixel_share: share of the weights w (K, C, H, W) with abs(w) < `threshold`;
+    For a head right on the pixels (backbone `pixels`). arXiv 2502.01628 reports that the peripheral weights of a single
+    layer on MNIST are almost exactly 0, and masks those below 0.01, but gives no share. The measures:
+    - near_zero_pixel_share: share of the weights w (K, C, H, W) with abs(w) < `threshold`.
     - near_zero_border_share: the same of those at the border, a frame of an eighth of the image's shorter side, and of
       at least one pixel.
 
@@ -50,17 +50,19 @@ class _PixelWeightsWatcher(Watcher):
         ]
 
 
-def near_zero_shares(examined: HeldOut, threshold: float) -> tuple[float | None, float | None]:
-    """Shares of the whole image and of its border; None where the weights do not stand on pixels."""
-    if examined.image_shape is None:
+def near_zero_shares(held_out: HeldOut, threshold: float) -> tuple[float | None, float | None]:
+    """Return the shares of near-zero weights in the whole image and at its border, or None if the weights are not
+    pixels.
+    """
+    if held_out.image_shape is None:
         return None, None
-    near = examined.weights.reshape(-1, *examined.image_shape).abs() < threshold
-    _, height, width = examined.image_shape
+    near = held_out.weights.reshape(-1, *held_out.image_shape).abs() < threshold
+    _, height, width = held_out.image_shape
     return near.double().mean().item(), near[..., border_mask(height, width)].double().mean().item()
 
 
 def border_mask(height: int, width: int) -> Tensor:
-    """Where the border of an image is, (H, W).
+    """Mask of the border of an image, (H, W).
 
     >>> border_mask(3, 4).long().tolist()
     [[1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]]

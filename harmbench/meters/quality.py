@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class Quality(Meter):
     """Accuracy, balanced accuracy, macro F1, negative log-likelihood and calibration error on the test part.
 
-    The test part is read once, with the state that validation selected. Balanced accuracy is the mean
-    recall over the classes that occur; macro F1 is the mean F1 over those that occur or are predicted, 0 for a class
-    without true positives; the calibration error is the expected one over 15 bins of equal width. Of a text there are
-    accuracy and NLL only, over the tokens that are asked for.
+    The test part is read once, with the state that validation selected. Balanced accuracy is the mean recall over the
+    classes that occur. Macro F1 is the mean F1 over the classes that occur or are predicted, and is 0 for a class
+    without true positives. The calibration error is the expected calibration error over 15 bins of equal width. Text
+    has accuracy and NLL only, over the tokens to be predicted.
     """
 
     name: ClassVar[str] = "quality"
@@ -29,19 +29,19 @@ class Quality(Meter):
 
 class _QualityWatcher(Watcher):
     def measurements(self, outcome: Outcome) -> list[Measurement]:
-        found = [
+        measurements = [
             Measurement.of("test_accuracy", outcome.test_hits.double().mean().item(), "1", "higher"),
             Measurement.of("test_nll", outcome.test_nll.mean().item(), "nat", "lower"),
             Measurement.of("validation_accuracy", outcome.best.validation_accuracy, "1", "higher"),
             Measurement.of("final_train_loss", outcome.curve[-1].train_loss, "nat", "lower"),
         ]
         if outcome.test_logits is not None:
-            found += by_class(outcome.test_logits.double(), outcome.test_targets)
-        return found
+            measurements += by_class(outcome.test_logits.double(), outcome.test_targets)
+        return measurements
 
 
 def by_class(logits: Tensor, targets: Tensor) -> list[Measurement]:
-    """What needs the probabilities of all classes, of logits (M, K)."""
+    """Return the measures that need the probabilities of all classes, from logits (M, K)."""
     confusion = confusion_matrix(logits.argmax(-1), targets, logits.shape[1])
     return [
         Measurement.of("test_balanced_accuracy", balanced_accuracy(confusion), "1", "higher"),

@@ -1,10 +1,10 @@
-"""What shape the embedding of the tokens has, held against what the tokens are to each other.
+"""Shape of the token embedding, compared with the structure of the task.
 
     embedding (V, N) -------------------> shares of variance on two principal components
     its rows for the structure's tokens -> the score of the task's own shape, and one correlation for every shape
 
-Functions of plain tensors, in float64. The scores are those of the released code of arXiv 2502.01628, with its oddities
-mended; each function's docstring names them.
+Functions of plain tensors, in float64. The scores are those of the released code of arXiv 2502.01628 with corrections.
+Each function's docstring names them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 MIN_GENERATION = 5  # people of a generation that must lie on a line; fewer are near one by chance
 
-Value = float | str  # a number, or why there is none
+ScoreOrReason = float | str  # a number, or why there is none
 
 
 class EmbeddingStructure(Meter):
     """Shape of the token embedding in the selected state: variance on two principal components, and the task's score.
 
-    The scores are those of the released code of arXiv 2502.01628 for its algorithmic tasks, mended: see the functions
-    of `harmbench.meters.structure`. A task has the score of its own shape; the others have no value, and the reason.
-    - embedding_variance_1, _2: share of the variance of all tokens' embeddings on one or two principal components;
-    - structure_variance_2: the same of the tokens that take part in the structure, without answers and relations;
+    The scores are those of the released code of arXiv 2502.01628 for its algorithmic tasks, with corrections: see the
+    functions of `harmbench.meters.structure`. A task has the score of its own shape. The other scores are missing, with
+    the reason.
+    - embedding_variance_1, _2: share of the variance of all tokens' embeddings on one or two principal components.
+    - structure_variance_2: the same of the tokens that take part in the structure, without answers and relations.
     - structure_correlation: correlation of the distances of all pairs of embeddings with those of an ideal embedding
-      of the structure (`harmbench.meters.structure.ideal`); 1 where it is the ideal one, 0 for noise, in any task;
+      of the structure (`harmbench.meters.structure.ideal`), 1 for the ideal one, 0 for noise, in any task.
     - lattice_defect (0 for a lattice, 1 for noise), circle_radius_cv (0 for a circle, about 0.5 for noise),
       equivalence_ratio (0 for classes in one point each, 1 for noise), order_spacing_cv (0 for even steps),
-      tree_line_defect (0 for generations on lines): low where the structure is there;
+      tree_line_defect (0 for generations on lines): low where the structure is there.
     - permutation_symmetry (1 for a fourfold symmetry): high where it is.
     """
 
@@ -52,22 +53,23 @@ class _StructureWatcher(Watcher):
         table, structure = outcome.embedding, outcome.structure
         if table is None:
             missing = "the backbone embeds no tokens"
-            everywhere: dict[str, Value] = dict.fromkeys(("embedding_variance_1", "embedding_variance_2"), missing)
+            names = ("embedding_variance_1", "embedding_variance_2")
+            variances: dict[str, ScoreOrReason] = dict.fromkeys(names, missing)
         else:
             table = table.detach().double().cpu()
-            everywhere = {f"embedding_variance_{k}": explained(table, k) for k in (1, 2)}
-        found = {**everywhere, **scores(table, structure)}
-        return [_measurement(name, value) for name, value in found.items()]
+            variances = {f"embedding_variance_{k}": explained(table, k) for k in (1, 2)}
+        values = {**variances, **scores(table, structure)}
+        return [_measurement(name, value) for name, value in values.items()]
 
 
-def _measurement(name: str, value: Value) -> Measurement:
+def _measurement(name: str, value: ScoreOrReason) -> Measurement:
     better = BETTER.get(name, "neither")
     if isinstance(value, str):
         return Measurement.of(name, None, "1", better, value)
     return Measurement.of(name, value, "1", better)
 
 
-def scores(table: Tensor | None, structure: Structure | None) -> dict[str, Value]:
+def scores(table: Tensor | None, structure: Structure | None) -> dict[str, ScoreOrReason]:
     """Every score of a table of embeddings (V, N), by name: the one of its structure's shape, and why not the others.
 
     >>> circle = torch.arange(7) * 2 * math.pi / 7
@@ -80,18 +82,18 @@ def scores(table: Tensor | None, structure: Structure | None) -> dict[str, Value
         return dict.fromkeys(("structure_variance_2", "structure_correlation", *SCORES), why)
     rows = table[structure.first : structure.first + structure.tokens]
     problem = _problem(rows)
-    own: dict[str, Value] = {
+    values: dict[str, ScoreOrReason] = {
         "structure_variance_2": problem or explained(rows, 2),
         "structure_correlation": problem or structure_correlation(rows, structure),
     }
     for name, (shape, score) in SCORES.items():
         applies = shape == structure.shape
-        own[name] = (problem or score(rows, structure.size)) if applies else f"the tokens are no {shape}"
-    return own
+        values[name] = (problem or score(rows, structure.size)) if applies else f"the tokens are no {shape}"
+    return values
 
 
 def _problem(rows: Tensor) -> str:
-    """Why nothing can be said; empty where something can."""
+    """Reason why no score exists, or ""."""
     if not rows.isfinite().all():
         return "the embedding is not finite"
     spread = (rows - rows.mean(0)).norm()
@@ -101,7 +103,7 @@ def _problem(rows: Tensor) -> str:
 # --- variance --------------------------------------------------------------------------------------------------
 
 
-def explained(rows: Tensor, k: int) -> Value:
+def explained(rows: Tensor, k: int) -> ScoreOrReason:
     """Share of the variance of rows (V, N) on their first k principal components.
 
     >>> explained(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 1)
@@ -114,7 +116,7 @@ def explained(rows: Tensor, k: int) -> Value:
 
 
 def plane(rows: Tensor) -> Tensor:
-    """Coordinates (V, 2) of the rows on their first two principal components; 0 where there is no second."""
+    """Coordinates (V, 2) of the rows on their first two principal components. The second is 0 if there is only one."""
     left, sizes, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     flat = left[:, :2] * sizes[:2]
     return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
@@ -123,13 +125,13 @@ def plane(rows: Tensor) -> Tensor:
 # --- one score for each shape ----------------------------------------------------------------------------------
 
 
-def lattice_defect(rows: Tensor, side: int) -> Value:
-    """How far four points of a grid are from a parallelogram where they should be one; 0 for a lattice, 1 for noise.
+def lattice_defect(rows: Tensor, side: int) -> ScoreOrReason:
+    """Deviation from a parallelogram of four grid points that should be one: 0 for a lattice, 1 for noise.
 
     sqrt(2 sum |a - b - c + d|^2 / sum (|a - b|^2 + |b - d|^2 + |d - c|^2 + |c - a|^2)), over all a, b, c not on a line
     whose d = b + c - a is on the grid. The released code compares the lengths of opposite sides only, which a folded
-    quadrilateral passes; divides by two sides and both diagonals where it means four sides; and averages ratios, so
-    that a few small parallelograms can make all of the score.
+    quadrilateral passes. It divides by two sides and both diagonals instead of four sides. It averages ratios, so a few
+    small parallelograms can dominate the score.
 
     Args:
         rows: embeddings (side^2, N) of the grid's points, row by row.
@@ -150,8 +152,8 @@ def lattice_defect(rows: Tensor, side: int) -> Value:
     return math.sqrt(2 * defect / sides) if sides else "the embeddings do not differ"
 
 
-def circle_radius_cv(rows: Tensor) -> Value:
-    """Standard deviation over mean of the distances to the centroid, on two principal components; 0 for a circle.
+def circle_radius_cv(rows: Tensor) -> ScoreOrReason:
+    """Standard deviation over mean of the distances to the centroid, on two principal components: 0 for a circle.
 
     Noise gives about 0.5. The released code first stretches both components to the same range, which makes a circle of
     any ellipse. Neither looks at the order of the points on the ring: `structure_correlation` does.
@@ -160,8 +162,8 @@ def circle_radius_cv(rows: Tensor) -> Value:
     return float(radii.std(correction=0) / radii.mean())
 
 
-def equivalence_ratio(rows: Tensor, classes: int) -> Value:
-    """Mean distance of two tokens of one class over that of two of different classes; 0 for classes in one point each.
+def equivalence_ratio(rows: Tensor, classes: int) -> ScoreOrReason:
+    """Mean distance of two tokens of one class over that of two of different classes: 0 for collapsed classes.
 
     Noise gives 1. Token i is of class i mod `classes`. The released code counts a token's distance of 0 to itself among
     the former, drops those above the mean of the latter as outliers, and takes in the two answers as numbers.
@@ -174,8 +176,8 @@ def equivalence_ratio(rows: Tensor, classes: int) -> Value:
     return float(distances[same].mean() / between) if between else "the classes do not differ"
 
 
-def order_spacing_cv(rows: Tensor) -> Value:
-    """Standard deviation over mean of the distances of successive tokens; 0 for even steps.
+def order_spacing_cv(rows: Tensor) -> ScoreOrReason:
+    """Standard deviation over mean of the distances of successive tokens: 0 for even steps.
 
     The released code takes in the two answers as if they went on with the order. The score does not tell an order from
     noise, whose steps in many dimensions are even as well (about 0.18 in 16): `structure_correlation` does.
@@ -184,29 +186,31 @@ def order_spacing_cv(rows: Tensor) -> Value:
     return float(steps.std(correction=0) / steps.mean()) if steps.any() else "the embeddings do not differ"
 
 
-def tree_line_defect(rows: Tensor, generations: int) -> Value:
-    """Share of a generation's variance off its own first principal component, mean over generations of 5 people or
-    more; 0 for generations on lines.
+def tree_line_defect(rows: Tensor, generations: int) -> ScoreOrReason:
+    """Share of a generation's variance off its first principal component: 0 for generations on lines.
+
+    The score is the mean over generations of 5 people or more.
 
     Noise in 16 dimensions gives about 0.8. The released code looks at two principal components of the whole only, where
     the share is a half at most and noise gives about 0.35.
 
     Args:
-        rows: embeddings of the people, generation by generation; the last may lack some.
-        generations: of the tree.
+        rows: embeddings of the people, generation by generation. The last may be incomplete.
+        generations: number of generations of the tree.
     """
     people = [rows[2**g - 1 : 2 ** (g + 1) - 1] for g in range(generations)]
-    shares = [explained(each, 1) for each in people if len(each) >= MIN_GENERATION]
-    known = [share for share in shares if not isinstance(share, str)]
-    if not shares or len(known) < len(shares):
+    shares = [explained(generation, 1) for generation in people if len(generation) >= MIN_GENERATION]
+    defined = [share for share in shares if not isinstance(share, str)]
+    if not shares or len(defined) < len(shares):
         return "a generation does not vary" if shares else f"no generation has {MIN_GENERATION} people"
-    return 1 - sum(known) / len(known)
+    return 1 - sum(defined) / len(defined)
 
 
-def permutation_symmetry(rows: Tensor) -> Value:
-    """1 / (1 + m), for m the mean distance from an embedding, turned by 90, 180 or 270 degrees on two principal
-    components, to the nearest embedding, with their root mean square distance to the centroid as the unit; 1 for a
-    fourfold symmetry.
+def permutation_symmetry(rows: Tensor) -> ScoreOrReason:
+    """1 / (1 + m), with m the mean distance of rotated embeddings to the nearest one: 1 for a fourfold symmetry.
+
+    Embeddings are rotated by 90, 180 and 270 degrees on two principal components. The unit is their root mean square
+    distance to the centroid.
 
     Noise gives about 0.8. The released code has no unit, so that shrinking the embedding raises its score.
     """
@@ -217,7 +221,7 @@ def permutation_symmetry(rows: Tensor) -> Value:
     return 1 / (1 + float(torch.cdist(torch.cat(turned), flat).amin(1).mean()))
 
 
-SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], Value]]] = {
+SCORES: dict[str, tuple[Shape, Callable[[Tensor, int], ScoreOrReason]]] = {
     "lattice_defect": ("lattice", lattice_defect),
     "circle_radius_cv": ("circle", lambda rows, _: circle_radius_cv(rows)),
     "equivalence_ratio": ("equivalence", equivalence_ratio),
@@ -235,11 +239,11 @@ BETTER: dict[str, Direction] = {
 # --- one score for all shapes ----------------------------------------------------------------------------------
 
 
-def structure_correlation(rows: Tensor, structure: Structure) -> Value:
+def structure_correlation(rows: Tensor, structure: Structure) -> ScoreOrReason:
     """Correlation of the distances of all pairs of embeddings with those of an ideal embedding of the structure.
 
-    harmbench's own, in all dimensions; 1 where the embedding is the ideal one, scaled, turned and moved at will, 0 for
-    noise. It is the statistic of Mantel (1967, Cancer Research 27).
+    A score of harmbench, over all dimensions. It is 1 for the ideal embedding up to scale, rotation and shift, and 0
+    for noise. It is the statistic of Mantel (1967, Cancer Research 27).
 
     Args:
         rows: embeddings (V, N) of the tokens that take part.
@@ -247,22 +251,26 @@ def structure_correlation(rows: Tensor, structure: Structure) -> Value:
     """
     points = ideal(structure, rows)
     # By matrix product: exact for whole numbers, and a large tree has as many dimensions as people.
-    apart = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
-    distances, wanted = torch.pdist(rows), apart[tuple(torch.triu_indices(len(apart), len(apart), offset=1))]
-    pair = torch.stack([distances - distances.mean(), wanted - wanted.mean()])
-    if float(pair[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
+    ideal_distances = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
+    distances = torch.pdist(rows)
+    upper = torch.triu_indices(len(ideal_distances), len(ideal_distances), offset=1)
+    expected = ideal_distances[tuple(upper)]
+    centered = torch.stack([distances - distances.mean(), expected - expected.mean()])
+    if float(centered[0].norm()) <= torch.finfo(torch.float32).eps * float(distances.norm()):
         return "all embeddings are equally far apart"
-    return float(torch.nn.functional.cosine_similarity(pair[0], pair[1], dim=0, eps=0))
+    return float(torch.nn.functional.cosine_similarity(centered[0], centered[1], dim=0, eps=0))
 
 
 def ideal(structure: Structure, rows: Tensor) -> Tensor:
     """An embedding (V, M) of the tokens of a structure that shows all of it and nothing else.
 
-    - lattice: the points of the grid; order: those of a line; equivalence: a corner of a simplex for each class;
+    - lattice: the points of the grid.
+    - order: the points of a line.
+    - equivalence: a corner of a simplex for each class.
     - circle: points around it, token i at place k i, for the k coprime to its length which has the most of the
-      embedding's spectrum: a model may go around in any such steps;
+      embedding's spectrum: a model may go around in any such steps.
     - tree: a dimension for each child, 1 for itself and all who descend from it, so that the squared distance of two is
-      the number of steps between them;
+      the number of steps between them.
     - permutation: its matrices, so that the squared distance of two is twice the number of points they send apart.
 
     Args:

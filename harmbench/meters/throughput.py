@@ -1,4 +1,4 @@
-"""How fast a trial trains."""
+"""Training throughput."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Throughput(Meter):
     the optimizer's state. Throughput is the batch size over the mean step time.
 
     Operations (FLOPs) of a step are those of the model, forward and backward: torch counts matrix products and
-    convolutions; those of a distance head come from a formula (docs/reference/measures.md) and are marked as modelled.
-    MFU, the model FLOPs utilization, is their rate over the peak of the device's data sheet, dense, at the trial's
-    precision.
+    convolutions. Operations of a distance head come from a formula (docs/reference/measures.md) and are marked as
+    modelled. MFU, the model FLOPs utilization, is their rate over the peak of the device's data sheet, dense, at the
+    trial's precision.
     """
 
     name: ClassVar[str] = "throughput"
@@ -51,7 +51,7 @@ class _ThroughputWatcher(Watcher):
 
 
 def _of_stack(outcome: Outcome) -> list[Measurement]:
-    """What can be said of a trial that had no steps of its own: its operations."""
+    """Measurements of a seed that was trained in a group, which has operations but no step times of its own."""
     missing: list[tuple[str, str, Direction]] = [
         ("throughput", "sample/s", "higher"),
         *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
@@ -68,14 +68,14 @@ def _of_stack(outcome: Outcome) -> list[Measurement]:
 
 
 def _tokens(outcome: Outcome, seconds: Sequence[float]) -> Iterator[Measurement]:
-    """Of text, how many tokens a second the model reads."""
+    """Tokens that the model reads per second, for text only."""
     if outcome.batch_tokens is not None:
         rate = outcome.batch_tokens * len(seconds) / sum(seconds)
         yield Measurement.of("tokens_per_second", rate, "token/s", "higher")
 
 
 def steady(seconds: Sequence[float]) -> Sequence[float]:
-    """All but the first; the first where there is no other."""
+    """All values but the first, or the first if it is the only one."""
     return seconds[1:] or seconds
 
 
@@ -89,7 +89,7 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
 
 
 def _flops(outcome: Outcome, step_seconds: float | None) -> Iterator[Measurement]:
-    """Operations of the head and of the whole step, and their rate over the device's peak; None seconds for no rate."""
+    """FLOPs of the head and of the whole step, and their rate relative to the device's peak (if seconds are known)."""
     flops = outcome.count_flops()
     total = None if flops.head is None else flops.backbone + flops.head
     origin = "measured" if flops.is_counted else "modelled"

@@ -126,7 +126,7 @@ def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
     >>> rows_of_step("digits", "mlp", 64), rows_of_step("stdlib[length=256]", "gpt2", 8)
     (64, 2048)
     """
-    return batch_size * DATASETS.parse(dataset).questions(BACKBONES.parse(backbone).objective)
+    return batch_size * DATASETS.parse(dataset).targets_per_sample(BACKBONES.parse(backbone).objective)
 
 
 def _check_batched_seeds(suite: SuiteSpec, backbones: Iterable[str]) -> None:

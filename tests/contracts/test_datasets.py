@@ -354,7 +354,7 @@ def test_sampling_as_released_leaks_as_much_as_the_released_code(name: str, tmp_
     task = DATASETS.parse(f"{name}[sampling=as_released]")
     assert isinstance(task, SampledTask)
     items = task.released_items()
-    assert len(set(map(tuple, items.questions.tolist()))) == len(items.answers) == count
+    assert len(set(map(tuple, items.inputs.tolist()))) == len(items.targets) == count
     expected = 1 - (1 - 1 / count) ** 800
     draws = [drawn(items, 999, torch.Generator().manual_seed(seed)) for seed in range(30)]
     shares = np.array([leaked_share(splits) for splits in draws])
@@ -370,8 +370,8 @@ def test_the_released_family_tree_takes_a_person_for_a_relation() -> None:
     task = DATASETS.parse("family_tree")
     assert isinstance(task, SampledTask)
     for items, meant in ((task.released_items(), 1), (task.items(), 0)):
-        assert (items.answers >= 127).sum() == meant
-        relations = items.questions[:, 1]
+        assert (items.targets >= 127).sum() == meant
+        relations = items.inputs[:, 1]
         assert relations.bincount().tolist()[127:] == ([125, 123, 125] if meant else [126, 124, 126])
 
 

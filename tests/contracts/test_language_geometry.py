@@ -220,7 +220,7 @@ def test_the_meter_says_how_many_pairs_there_are_and_why_there_is_nothing():
     assert few["analogy_pairs"].value == 0
     assert few["parallelogram_loss_2"].reason == "the vocabulary has 4 pairs of no relation"
     unknown = measured("analogies", outcome(embedding=table(100, 12)))
-    assert unknown["offset_loss_all"].reason == "nobody knows the tokenizer of the data set"
+    assert unknown["offset_loss_all"].reason == "the tokenizer of the data set is unknown"
     assert measured("analogies", outcome())["analogy_pairs"].reason == "the backbone embeds no tokens"
     flat = measured("analogies", outcome(embedding=torch.ones(100, 4), encoder=lambda: encode))
     assert flat["offset_loss_all"].reason == "the embeddings do not differ"

@@ -352,7 +352,7 @@ def test_the_edges_of_windows_are_as_unsure_as_a_simulation_says():
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_joules_that_were_not_read_are_missing_and_not_blamed_on_their_source(component):
     found = energy(9.0, component, MODEL, joules=None)[f"{component}_joules"]
-    assert (found.value, found.reason) == (None, "not read at every border of the window")
+    assert (found.value, found.reason) == (None, "not read at every boundary of the window")
 
 
 # Gradient stability.

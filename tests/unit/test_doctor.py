@@ -24,7 +24,7 @@ from harmbench.energy.net import idle_power, net_of_idle, unsteady_idle
 from harmbench.energy.nvml import NvmlSource
 from harmbench.energy.rapl import RaplSource
 from harmbench.energy.selftest import agreement, self_test
-from harmbench.energy.traps import TRAPS, Facts
+from harmbench.energy.traps import TRAPS, MachineFacts
 from harmbench.errors import MeasurementError
 from harmbench.executors.local import _LocalSession
 from harmbench.planning import environment, plan, suite
@@ -47,7 +47,7 @@ DENIED = EnergyOrigin(method="missing", detail="energy_uj may be read by root on
 # --- traps -----------------------------------------------------------------------------------------------------
 
 # A machine on which nothing is wrong.
-FINE = Facts(
+FINE = MachineFacts(
     origins={"cpu": COUNTER, "gpu": COUNTER, "ram": MISSING},
     direct_origins={"cpu": COUNTER, "gpu": COUNTER, "ram": COUNTER},
     codecarbon={
@@ -70,20 +70,20 @@ FINE = Facts(
 )
 
 
-def saying(**more) -> Facts:
+def saying(**more) -> MachineFacts:
     """The fine machine, with other things said by CodeCarbon."""
     return replace(FINE, codecarbon={**FINE.codecarbon, **more})
 
 
-def from_origins(**origins) -> Facts:
+def from_origins(**origins) -> MachineFacts:
     return replace(FINE, origins={**FINE.origins, **origins})
 
 
-def with_variables(**variables) -> Facts:
+def with_variables(**variables) -> MachineFacts:
     return replace(FINE, variables={**FINE.variables, **variables})
 
 
-def with_domain(**more) -> Facts:
+def with_domain(**more) -> MachineFacts:
     return replace(FINE, rapl={"domains": [{**FINE.rapl["domains"][0], **more}]})
 
 
