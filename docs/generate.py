@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from harmbench import errors
 from harmbench.cli import app
-from harmbench.cli.listing import addresses, rooms
+from harmbench.cli._rooms import addresses, rooms
 from harmbench.planning.suite import Claim, Exclusion, SuiteSpec, load, shipped
 from harmbench.registry import Component
 from harmbench.results.records import Protocol
@@ -38,6 +38,7 @@ _HEADLINES = {
     "meters": "Meters",
     "formats": "Formats",
     "plots": "Plots",
+    "executors": "Executors",
 }
 
 
@@ -108,7 +109,7 @@ def _argument(parameter: Any) -> str:
 
 
 def _parameters(command: Any) -> Iterator[str]:
-    rows = [_parameter_row(p) for p in command.params if p.name != "help"]
+    rows = [_parameter_row(p) for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]
     if rows:
         yield from _table(("argument or option", "default", "what it does"), rows)
 

@@ -54,7 +54,7 @@ def _chosen(name: str, room: str | None) -> tuple[str, Sequence[Component]]:
         UnknownNameError: for a name, or a room, that does not exist.
         UsageError: for a name that several rooms have.
     """
-    from harmbench.cli.listing import rooms
+    from harmbench.cli._rooms import rooms
     from harmbench.errors import UnknownNameError, UsageError
 
     known: dict[str, Room[Any]] = rooms()
@@ -89,6 +89,7 @@ def _judge(word: str, component: Any, data_dir: Path) -> Sequence[Result]:
         "meters": testing.judge_meter,
         "formats": testing.judge_format,
         "plots": testing.judge_plot,
+        "executors": testing.judge_executor,
     }
     return judges[word](component)
 

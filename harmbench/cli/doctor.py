@@ -55,7 +55,6 @@ def _show(lines: Iterator[str]) -> None:
 def _machine(data_dir: Path, devices: list[str] | None) -> dict[str, Any]:
     """What there is, apart from energy."""
     from harmbench._devices import torch_has_cuda
-    from harmbench.cli.planning import resolve_devices
     from harmbench.datasets import DATASETS
     from harmbench.nn.kernels import status
     from harmbench.planning import environment
@@ -63,7 +62,7 @@ def _machine(data_dir: Path, devices: list[str] | None) -> dict[str, Any]:
     return {
         "environment": environment.capture(),
         "torch_has_cuda": torch_has_cuda(),
-        "devices": resolve_devices(devices),
+        "devices": o.resolved_devices(devices),
         "kernels": status(),
         "datasets": {name: cls().available(data_dir) for name, cls in DATASETS.members.items() if cls.argument is None},
         "data_dir": str(data_dir),

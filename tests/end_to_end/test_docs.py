@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner
 
 from harmbench.cli import app
-from harmbench.cli.listing import rooms
+from harmbench.cli._rooms import rooms
 from harmbench.planning import environment, plan, suite
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord

@@ -20,8 +20,8 @@ from harmbench.planning.budget import Budget, Watch
 from harmbench.results import store
 from harmbench.results.records import Protocol
 from harmbench.runner import batched_seeds, trial
+from harmbench.runner.jobs import group_seeds
 from harmbench.runner.model import build
-from harmbench.runner.run import in_stacks
 from harmbench.runner.stack import Stack, _of_head
 from tests.support.samples import order_of, spec
 
@@ -293,9 +293,9 @@ def test_a_plan_refuses_backbones_that_cannot_be_stacked():
 
 def test_stacks_are_of_one_cell_and_of_neighboring_seeds():
     trials = [(order, a_spec(seed=seed, lr=lr)) for order, (seed, lr) in enumerate([(4, 1), (0, 1), (5, 1), (4, 2)])]
-    assert [[order for order, _ in stack] for stack in in_stacks(trials)] == [[0, 2], [1], [3]]
+    assert [[order for order, _ in stack] for stack in group_seeds(trials)] == [[0, 2], [1], [3]]
     lone = [(order, a_spec(seed=order, batched_seeds=1)) for order in range(3)]
-    assert [len(stack) for stack in in_stacks(lone)] == [1, 1, 1]
+    assert [len(stack) for stack in group_seeds(lone)] == [1, 1, 1]
 
 
 def test_a_budget_counts_all_seeds_of_a_stack():

@@ -92,10 +92,10 @@ def test_known_features_of_timm_models_are_theirs(model):
         assert network(torch.zeros(1, 3, 224, 224)).shape == (1, _FEATURES[model])
 
 
-def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
+def test_a_plan_warns_of_expensive_heads_over_a_vocabulary():
     """Rows are the tokens that are asked for, classes the vocabulary."""
-    from harmbench.cli.planning import dear_heads
     from harmbench.planning import plan, suite
+    from harmbench.planning.expensive_heads import expensive_heads
 
     content = {
         "name": "language",
@@ -106,7 +106,7 @@ def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
         "protocol": {"steps": 1, "batch_size": 1},  # one row would be too few for a word
     }
     planned = plan.expand(suite.check(content, {}, "here"), "cpu", {})
-    lines = [line for line in dear_heads(planned, Path("data")) if "not predicted" not in line]
+    lines = [line for line in expensive_heads(planned, Path("data")) if "not predicted" not in line]
     assert [line.partition(":")[0] for line in lines] == [
         f"{backbone} on stdlib[length=256] (768 features, 4096 classes)" for backbone in content["backbones"]
     ]
