@@ -28,6 +28,7 @@ from harmbench.testing._contract import (
 )
 
 Job = str
+PRELOAD = ("harmbench.testing.executors",)  # or each process of a job would import torch anew
 Events = list[Event[Job, Any]]
 
 
@@ -44,6 +45,10 @@ class CountingSource:
 
     def origins(self) -> dict[Component, EnergyOrigin]:
         """No origins, since nothing is measured here."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """No settings."""
         return {}
 
 
@@ -72,7 +77,7 @@ def _maker(job: Any) -> Callable[..., Any]:
 
 def events_of(executor: Executor, jobs: Sequence[Job | None], devices: Sequence[str] = ("cpu",)) -> Events:
     """All events of a session that runs these jobs; None is a maker that ends its device."""
-    session: Session[Job, Any] = executor.session(task, devices, open_source)
+    session: Session[Job, Any] = executor.session(task, devices, open_source, PRELOAD)
     return list(session.run(_makers(jobs)))
 
 
@@ -143,7 +148,7 @@ def stops_a_device_when_told(executor: Executor) -> None:
 
 def stops_when_closed(executor: Executor) -> None:
     """Closing the events early ends what runs, and nothing more is started."""
-    session: Session[Job, Any] = executor.session(task, ["cpu"], open_source)
+    session: Session[Job, Any] = executor.session(task, ["cpu"], open_source, PRELOAD)
     made: list[str] = []
 
     def make(device: str, source: object) -> Job:
@@ -165,7 +170,7 @@ def passes_on_a_source_that_does_not_open(executor: Executor) -> None:
         raise OSError("no counter")
         yield CountingSource()
 
-    session: Session[Job, Any] = executor.session(task, ["cpu"], broken)
+    session: Session[Job, Any] = executor.session(task, ["cpu"], broken, PRELOAD)
     try:
         events = list(session.run(_makers(["a"])))
     except OSError:
