@@ -89,6 +89,7 @@ def _judge(word: str, component: Any, data_dir: Path) -> Sequence[Result]:
         "meters": testing.judge_meter,
         "formats": testing.judge_format,
         "plots": testing.judge_plot,
+        "executors": testing.judge_executor,
     }
     return judges[word](component)
 

@@ -1,7 +1,8 @@
 """Known problems of energy figures, each checked by one function.
 
 A trap returns a sentence where it applies on this machine, and nothing where it does not. The page
-docs/reference/energy-traps.md describes how harmbench handles each of them. This module has those that depend on the machine and its settings.
+docs/reference/energy-traps.md describes how harmbench handles each of them. This module has those that depend on the
+machine and its settings.
 """
 
 from __future__ import annotations

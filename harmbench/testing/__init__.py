@@ -1,6 +1,7 @@
 """The contracts of every room, for authors of plug-ins and for harmbench's own tests.
 
-    check_distance, check_loss, check_backbone, check_dataset, check_meter, check_format, check_plot
+    check_distance, check_loss, check_backbone, check_dataset, check_meter, check_format, check_plot,
+    check_executor
 
 Each takes a component, or a class of which it checks all named variants. It returns a `Result` for each contract, or
 raises one `ContractError` that names every broken contract with numbers. `harmbench check NAME` shows the same as a
@@ -20,6 +21,7 @@ from harmbench.testing._contract import Result, Skipped
 from harmbench.testing.backbones import check_backbone, judge_backbone
 from harmbench.testing.datasets import check_dataset, judge_dataset
 from harmbench.testing.distances import check_distance, judge_distance
+from harmbench.testing.executors import check_executor, judge_executor
 from harmbench.testing.formats import check_format, judge_format
 from harmbench.testing.losses import check_loss, judge_loss
 from harmbench.testing.meters import check_meter, judge_meter
@@ -32,6 +34,7 @@ __all__ = [
     "check_backbone",
     "check_dataset",
     "check_distance",
+    "check_executor",
     "check_format",
     "check_loss",
     "check_meter",
@@ -39,6 +42,7 @@ __all__ = [
     "judge_backbone",
     "judge_dataset",
     "judge_distance",
+    "judge_executor",
     "judge_format",
     "judge_loss",
     "judge_meter",

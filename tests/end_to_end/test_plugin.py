@@ -26,6 +26,7 @@ KINDS = {  # rooms as `harmbench ls` names them
     "harmbench.meters": "meters",
     "harmbench.formats": "formats",
     "harmbench.plots": "plots",
+    "harmbench.executors": "executors",
 }
 COMPONENTS = [(KINDS[group], name) for group, entries in PROJECT["entry-points"].items() for name in entries]
 
@@ -86,7 +87,7 @@ def test_each_component_passes_its_check(harmbench: Command, kind: str, name: st
 
 
 def test_each_component_takes_part_in_a_run(harmbench: Command) -> None:
-    done = harmbench("run", "suite.yaml", "--out", "run", "--idle", 0)
+    done = harmbench("run", "suite.yaml", "--out", "run", "--idle", 0, "--executor", "in_process")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 ok" in done.stdout
     report = harmbench("report", "run", "--format", "txt", "--out", "-")

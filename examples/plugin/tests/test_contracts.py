@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harmbench_example.breast_cancer import BreastCancer
+from harmbench_example.in_process import InProcess
 from harmbench_example.lorentzian import Lorentzian
 from harmbench_example.residual_mlp import ResidualMlp
 from harmbench_example.student_softmax import StudentSoftmax
@@ -14,6 +15,7 @@ from harmbench.testing import (
     check_backbone,
     check_dataset,
     check_distance,
+    check_executor,
     check_format,
     check_loss,
     check_meter,
@@ -51,3 +53,7 @@ def test_txt() -> None:
 
 def test_test_loss() -> None:
     check_plot(TestLoss)
+
+
+def test_in_process() -> None:
+    check_executor(InProcess)
