@@ -40,7 +40,7 @@ def full_float32() -> Iterator[None]:
         yield
         return
     # torch before 2.9 has no such setting, and torch 2.4 has no `mkldnn.matmul` at all.
-    backends = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
     if not all(hasattr(backend, "fp32_precision") for backend in backends):
         whole = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
