@@ -1,6 +1,6 @@
-"""What training seeds together saves: seed-steps a second, against a plain DataLoader loop and against trials alone.
+"""Speed of batched seeds: seed-steps a second, against a plain DataLoader loop and against single trials.
 
-    python -m benchmarks.batched_seeds    prints the table; some minutes on two cores
+    python -m benchmarks.batched_seeds    prints the table, in some minutes on two cores
     python -m benchmarks.batched_seeds --out benchmarks/batched_seeds  writes it, and the figures as JSON
 
 Three ways to train the same models on modular addition, by the protocol of the suite `algorithmic`, all with the same
@@ -8,12 +8,12 @@ model, loss, batch size and optimizer, on the same number of threads:
 
     plain      DataLoader(TensorDataset, shuffle=True), a step of torch for each batch, one seed after another
     alone      harmbench's training of one trial, one seed after another
-    together   harmbench's training of all seeds as one stack
+    batched    harmbench's training of all seeds as one group
 
-They take turns of a window of steps in one process, every other time in the opposite order: `plain` and `alone` with
-one seed, `together` with all. Told is how many times as many seed-steps a second: the median over pairs of windows, its
-bootstrap interval, and the quartiles. A second is one of the clock on the wall; beside it, one of the processor, which
-other work on the machine disturbs less.
+They take turns of a window of steps in one process, every other time in the opposite order. `plain` and `alone` train
+one seed, `batched` trains all. The table shows the ratio of seed-steps a second: the median over pairs of windows, its
+bootstrap interval, and the quartiles. Seconds are those of the wall clock. A second column has those of the processor,
+which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ from harmbench.meters import METERS
 from harmbench.planning.suite import load
 from harmbench.results.records import EnergyReading, TrialSpec
 from harmbench.runner import head_benchmark
-from harmbench.runner.batched_seeds import BatchedTraining, Data, stack_of
+from harmbench.runner.batched_learner import BatchedLearner, group_of
+from harmbench.runner.learner import Learner
 from harmbench.runner.model import build
 from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.stack import Stack
-from harmbench.runner.train import Training
-from harmbench.runner.trial import settle
+from harmbench.runner.single_learner import SingleLearner
+from harmbench.runner.training import Training
+from harmbench.runner.trial import configure_process
 
 CELLS = (
     ("token_mlp", None, "cross_entropy"),
@@ -59,15 +60,15 @@ Windows = Iterator[None]  # takes the steps of a window at each turn
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times as many seed-steps a second training together takes.
+    """Ratio of the seed-steps a second of batched seeds to those of another way.
 
     Attributes:
-        over: the other way.
+        over: name of the other way.
         wall: median ratio, by the wall clock; `low` to `high` is its 95 % bootstrap interval.
         quartiles: of the ratios.
         processor: median ratio, by processor time.
-        microseconds: of a seed-step together, by the wall clock: median.
-        other_microseconds: the other way.
+        microseconds: median time of a seed-step of batched seeds, by the wall clock.
+        other_microseconds: median time of a seed-step of the other way.
     """
 
     cell: str
@@ -103,30 +104,29 @@ def plain(spec: TrialSpec, splits: Splits) -> Windows:
                 yield
 
 
-def ledger() -> PhaseTimer:
-    """Books no joules: reading them is the same for one trial and for many."""
-    return PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+def by_harmbench(kind: type[Learner], specs: Sequence[TrialSpec], splits: Splits) -> Windows:
+    """harmbench's training of these trials, which validates after each window. It reads no joules."""
+    models = [build(spec, splits.input_shape, splits.num_classes) for spec in specs]
+    learner = kind(specs, models, [splits] * len(specs))
+    watchers = {
+        position: [METERS.parse(meter).watcher() for meter in spec.meters] for position, spec in enumerate(specs)
+    }
+    phases = PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+    for _ in Training(learner, watchers, phases, lambda *_: None).windows():
+        yield
 
 
 def alone(spec: TrialSpec, splits: Splits) -> Windows:
-    """harmbench's training of one trial, which validates after each window."""
-    model = build(spec, splits.input_shape, splits.num_classes)
-    watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
-    for _ in Training(spec, model, splits, watchers, ledger(), lambda *_: None).windows():
-        yield
+    """One trial, which validates after each window."""
+    return by_harmbench(SingleLearner, [spec], splits)
 
 
-def together(spec: TrialSpec, splits: Splits) -> Windows:
-    """All seeds as one stack; validates them after each window."""
-    specs = stack_of(spec)
-    stack = Stack([build(own, splits.input_shape, splits.num_classes) for own in specs])
-    watchers = {place: [METERS.parse(meter).watcher() for meter in spec.meters] for place in range(len(specs))}
-    data = Data([splits] * len(specs))
-    for _ in BatchedTraining(specs, stack, data, watchers, ledger(), lambda *_: None).windows():
-        yield
+def batched(spec: TrialSpec, splits: Splits) -> Windows:
+    """All seeds of a group, which are validated after each window."""
+    return by_harmbench(BatchedLearner, group_of(spec), splits)
 
 
-WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "group_size": together}
+WAYS: dict[str, Callable[[TrialSpec, Splits], Windows]] = {"plain": plain, "alone": alone, "batched": batched}
 
 
 def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, threads: int, pairs: int) -> Iterator[Gain]:
@@ -146,7 +146,7 @@ def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, thread
         device_kind="cpu",
         versions={},
     )
-    settle(spec, torch.device("cpu"))
+    configure_process(spec.protocol, torch.device("cpu"))
     splits = DATASETS.parse(DATASET).load(Path("data"), download=False, seed=0)
     trainings = {way: make(spec, splits) for way, make in WAYS.items()}
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
@@ -156,9 +156,9 @@ def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, thread
             next(trainings[way])
             took = time.perf_counter() - wall, time.process_time() - processor
             if window > 1:
-                steps = STEPS * (seeds if way == "group_size" else 1)
+                steps = STEPS * (seeds if way == "batched" else 1)
                 found[way].append((took[0] / steps, took[1] / steps))
-    mine = np.array(found["group_size"])
+    mine = np.array(found["batched"])
     for over in ("plain", "alone"):
         other = np.array(found[over])
         walls, processors = (paired(other[:, clock], mine[:, clock]) for clock in (0, 1))
@@ -184,7 +184,7 @@ def gains(cell: tuple[str, str | None, str], batch_size: int, seeds: int, thread
 def as_markdown(found: Sequence[Gain], about: dict[str, str]) -> str:
     """The whole page."""
     lines = [
-        "# What training seeds together saves",
+        "# Speed of batched seeds",
         "",
         "<!-- Written by benchmarks/batched_seeds.py; edits here are lost. -->",
         "",
@@ -224,7 +224,7 @@ def main() -> None:
         for seeds in asked.seeds
         for gain in gains(cell, batch_size, seeds, threads, asked.pairs)
     ]
-    about = head_benchmark.machine() | {"command": " ".join(["python -m benchmarks.lockstep", *sys.argv[1:]])}
+    about = head_benchmark.machine() | {"command": " ".join(["python -m benchmarks.batched_seeds", *sys.argv[1:]])}
     if asked.out is None:
         sys.stdout.write(as_markdown(found, about))
         return

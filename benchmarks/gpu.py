@@ -24,20 +24,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from harmbench.nn.kernels import gpu
+from harmbench.nn.kernels.operators import OPERATORS, TritonKernel
 
-OPERATORS = (
-    *("manhattan", "mean_absolute", "bray_curtis", "bray_curtis_signed", "canberra", "canberra_robust"),
-    *(
-        "canberra_weighted",
-        "canberra_weighted_root",
-        "chebyshev",
-        "euclidean",
-        "minkowski_1.5",
-        "minkowski_3",
-        "minkowski",
-        "smooth_chebyshev",
-    ),
-)
+KERNELS = {kernel.name: kernel for record in OPERATORS.values() for kernel in record.triton_kernels}
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 WORDS = """compiled, not run.
 Registers a thread, bytes of stack a thread, bytes of shared memory a block; instructions of the innermost loop, and
@@ -113,30 +102,33 @@ def _loops(code: str) -> Iterator[list[str]]:
                 labels = {name: at for name, at in labels.items() if at > start}
 
 
-def _tiles(op: str, quick: bool) -> list[tuple[int, int]]:
+def _tiles(kernel: TritonKernel, quick: bool) -> list[tuple[int, int]]:
     """What `gpu.tile` chooses for few, some and many vectors or coordinates; for `quick`, for many only."""
     counts = (1 << 20,) if quick else (8, 100, 1 << 20)
-    return sorted({gpu.tile(down, across, op) for down in counts for across in counts}, reverse=True)
+    return sorted({gpu.tile(down, across, kernel.is_heavy) for down in counts for across in counts}, reverse=True)
 
 
-def uses(quick: bool, operators: Sequence[str]) -> Iterator[Use]:
-    """Every kernel of these operators, for every architecture and tile."""
-    whole = [(op, gpu.FIRST.get(op, ""), False) for op in (*operators, "ties")]
-    again = [(op, first, True) for op, first in gpu.AGAIN.items() if op.removeprefix("rest_of_") in operators]
+def uses(quick: bool, names: Sequence[str]) -> Iterator[Use]:
+    """Every kernel of these names, for every architecture and tile."""
+    kernels = [KERNELS[name] for name in names]
+    repeated = [kernel for kernel in kernels if kernel.again is not None]
+    repeated += [kernel.rest for kernel in kernels if kernel.has_rest]
+    whole = [(kernel, kernel.first, False) for kernel in (*kernels, gpu.TIES)]
+    again = [(kernel, kernel.again, True) for kernel in repeated]
     for capability in (90,) if quick else (90, 80):
-        for op, first, partial in (*whole, *again):
-            for tile in _tiles(op, quick):
-                flags = {"HAS_AUX": op in gpu.WITH_AUX and not partial, "PARTIAL": partial}
-                constants = {"OP": op, "FIRST": first, **flags, "BM": tile[0], "BK": tile[1]}
+        for kernel, first, partial in (*whole, *again):
+            for tile in _tiles(kernel, quick):
+                flags = {"HAS_AUX": kernel.has_aux and not partial, "PARTIAL": partial}
+                constants = {"OP": kernel.name, "FIRST": first, **flags, "BM": tile[0], "BK": tile[1]}
                 compiled = _compile(gpu._forward, capability, gpu.warps(*tile), (), constants)
-                name = f"{'again' if partial else 'forward'} {op}"
+                name = f"{'again' if partial else 'forward'} {kernel.name}"
                 yield _use(name, compiled, capability, tile, gpu.warps(*tile))
-        for op in operators:
-            for tile in _tiles(op, quick):
-                constants = {"OP": op, "HAS_C2": op in gpu.WITH_C2, "BM": tile[0], "BF": tile[1]}
+        for kernel in kernels:
+            for tile in _tiles(kernel, quick):
+                constants = {"OP": kernel.name, "HAS_C2": kernel.has_c2, "BM": tile[0], "BF": tile[1]}
                 for side, ones in (("dx", ("other_stride",)), ("dw", ("own_stride",))):
                     compiled = _compile(gpu._backward, capability, gpu.warps(*tile), ones, constants)
-                    yield _use(f"{side} {op}", compiled, capability, tile, gpu.warps(*tile))
+                    yield _use(f"{side} {kernel.name}", compiled, capability, tile, gpu.warps(*tile))
         for block in (2048,) if quick else (2048, 1024, 16):
             warps = 8 if block > 1024 else 4
             compiled = _compile(gpu._harmonic, capability, warps, (), {"HAS_WEIGHTS": True, "BLOCK": block})
@@ -148,18 +140,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("operators", nargs="*", metavar="OPERATOR", help=", ".join(OPERATORS))
+    parser.add_argument("operators", nargs="*", metavar="OPERATOR", help=", ".join(KERNELS))
     asked = parser.parse_args()
-    unknown = set(asked.operators) - set(OPERATORS)
+    unknown = set(asked.operators) - set(KERNELS)
     if unknown:
-        parser.error(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(OPERATORS)}")
+        parser.error(f"no operator {', '.join(sorted(unknown))}; there are {', '.join(KERNELS)}")
     heads = ("kernel", "sm", "tile", "warps", "registers", "stack", "shared", "loop", "arithmetic")
     if asked.markdown:
         command = " ".join(["python benchmarks/gpu.py", *sys.argv[1:]])
         sys.stdout.write(f"# What the Triton kernels use\n\n`{command}`, Triton {triton.__version__}; {WORDS}\n\n")
         sys.stdout.write(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n")
     spilling = 0
-    for use in uses(asked.quick, asked.operators or OPERATORS):
+    for use in uses(asked.quick, asked.operators or tuple(KERNELS)):
         cells = [f"{cell[0]} x {cell[1]}" if isinstance(cell, tuple) else str(cell) for cell in use]
         sys.stdout.write(f"| {' | '.join(cells)} |\n" if asked.markdown else "  ".join(cells) + "\n")
         sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""What measuring costs: harmbench's own training, meters and all, against a loop written by hand.
+"""Cost of measuring: harmbench's training with all meters, against a loop written by hand.
 
-    python -m benchmarks.runner                         prints benchmarks/runner.md; about a minute on two cores
+    python -m benchmarks.runner                         prints benchmarks/runner.md, in about a minute on two cores
     python -m benchmarks.runner --out benchmarks/runner   writes it, and the figures as JSON
 
 Three ways to train the vision suite's smallest model, from the same start over the same batches to the same weights,
@@ -8,14 +8,14 @@ bit for bit:
 
     bare      a loop as one writes it by hand: shuffled batches, Adam, torch's cosine schedule, the training loss summed
               up, validations, best state kept
-    runner   harmbench's training without a meter: steps timed, phases booked, joules read at the borders of windows
-    meters    the same with every meter of the suite
+    runner   harmbench's training without a meter: steps timed, phases booked, joules read at the boundaries of windows
+    meters    harmbench's training with every meter of the suite
 
-A machine's speed drifts by more than what is looked for, over seconds. So the three train side by side in one process,
-a window of about 30 steps each by turns, and the next windows in the opposite order (bare, runner, meters, meters,
-runner, bare). A ratio is that of two ways over two such windows, between which an even drift cancels; told are the
-median of the ratios, with its bootstrap interval, and their quartiles. Where others use the machine too, `--threads 1
---clock processor` counts the processor time of the training thread, and leaves out what it waited for them.
+A machine's speed drifts over seconds, by more than the difference to be measured. The three therefore train side by
+side in one process and take turns of a window of about 30 steps, with the next windows in the opposite order (bare,
+runner, meters, meters, runner, bare). A ratio compares two ways over two such windows, so that an even drift cancels.
+The table shows the median of the ratios with its bootstrap interval, and their quartiles. On a machine with other load,
+`--threads 1 --clock processor` counts the processor time of the training thread and leaves out its waiting.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ from harmbench.runner import head_benchmark
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.model import Classifier, build, derived_seed
 from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.train import Training, evaluation_steps
-from harmbench.runner.trial import settle
+from harmbench.runner.single_learner import SingleLearner
+from harmbench.runner.training import Training, evaluation_steps
+from harmbench.runner.trial import configure_process
 
 HEADS: tuple[tuple[str | None, str], ...] = ((None, "cross_entropy"), ("euclidean", "harmonic"))
 THREADS = (1, 2)
@@ -70,7 +71,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What one way took over another in windows side by side.
+    """Ratio of the times of two ways in windows side by side.
 
     Attributes:
         threads: 0 for all rows together.
@@ -92,7 +93,7 @@ class Ratio:
 
     @classmethod
     def of(cls, head: str, threads: int, what: str, found: Sequence[float], step_microseconds: float) -> Ratio:
-        """Of ratios that were measured."""
+        """Summarize measured ratios."""
         first, middle, third = np.quantile(found, [0.25, 0.5, 0.75]).tolist()
         low, high = interval(np.asarray(found))
         return cls(head, threads, what, middle, low, high, (first, third), step_microseconds, tuple(found))
@@ -148,13 +149,16 @@ def by_harmbench(
     trial: TrialSpec, model: Classifier, splits: Splits, read_energy: Callable[[], EnergyReading], clock: Clock
 ) -> Windows:
     """The same through harmbench, with the trial's meters."""
-    ledger = PhaseTimer(clock, read_energy, lambda: None)
+    phases = PhaseTimer(clock, read_energy, lambda: None)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    spent = 0.0
-    for point in Training(trial, model, splits, watchers, ledger, lambda _step, _steps: None).windows():
-        yield point.train_seconds - spent
-        spent = point.train_seconds
-    ledger.close()
+    learner = SingleLearner([trial], [model], [splits])
+    training = Training(learner, {0: watchers}, phases, lambda _step, _steps: None)
+    earlier = 0.0
+    for _ in training.windows():
+        seconds = training.trained[0].curve[-1].train_seconds
+        yield seconds - earlier
+        earlier = seconds
+    phases.close()
 
 
 def compare(
@@ -173,7 +177,7 @@ def compare(
         device_kind="cpu",
         versions={},
     )
-    settle(trial, torch.device("cpu"))
+    configure_process(trial.protocol, torch.device("cpu"))
     start, unmetered = build(trial, (1, 8, 8), 10), trial.but(meters=())
     with instruments_for(["cpu"]) as source:
         ways: dict[str, Callable[[Classifier], Windows]] = {
@@ -220,7 +224,7 @@ def interval(ratios: np.ndarray) -> tuple[float, float]:
 def side_by_side(
     ways: dict[str, Callable[[Classifier], Windows]], start: Classifier, windows: int, seconds: float, clock: Clock
 ) -> dict[str, list[Times]]:
-    """Times of each way's windows, of whole trainings for about so many seconds; the first training only warms up.
+    """Times of each way's windows, from whole trainings for about this number of seconds. The first one only warms up.
 
     Every other window the ways take their turns in the opposite order, and every two begin with another one.
 

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmbench.analysis.stats import (
-    Estimate,
+    MeanDifference,
     aggregate,
     at_least,
     censored_median,
-    detectable_difference,
     holm,
     interquartile_mean,
     mean_interval,
+    minimum_detectable_effect,
     paired_difference,
     probability_of_improvement,
     two_sided,
@@ -58,7 +58,7 @@ def coverage(rng: np.random.Generator, repetitions: int) -> Iterator[Sequence[st
         for seeds in SEEDS:
             ours, theirs = draw(rng, (repetitions, seeds)), draw(rng, (repetitions, seeds))
             step = 1 / IMAGES if "images" in name else 0.0
-            found = [Estimate.paired(d, step).interval() for d in (ours - theirs).tolist()]
+            found = [MeanDifference.paired(d, step).interval() for d in (ours - theirs).tolist()]
             row.append(percent([abs(i.mean) < i.half_width for i in found]))
         yield row
 
@@ -103,7 +103,7 @@ def claim_tables(
 
 def _claim_p(cells: Array, needed: int) -> float:
     """As `harmbench.analysis.claims` combines comparisons."""
-    found = [Estimate.paired(cell) for cell in (cells.tolist() if needed else [cells.mean(0).tolist()])]
+    found = [MeanDifference.paired(cell) for cell in (cells.tolist() if needed else [cells.mean(0).tolist()])]
     above, below = ([p(0.0) for p in side] for side in ([e.p_above for e in found], [e.p_below for e in found]))
     count = needed or 1
     return two_sided(at_least(count, above), at_least(len(found) - count + 1, below))
@@ -158,7 +158,7 @@ def censored(rng: np.random.Generator, repetitions: int) -> Iterator[Sequence[st
 def detectable() -> Iterator[Sequence[str]]:
     """Smallest difference that is decided four times of five, in units of the spread of the differences."""
     for tests in (1, 4, 20, 40):
-        yield [str(tests), *(f"{detectable_difference(1.0, pairs, tests):.2f}" for pairs in (3, 5, 10, 20))]
+        yield [str(tests), *(f"{minimum_detectable_effect(1.0, pairs, tests):.2f}" for pairs in (3, 5, 10, 20))]
 
 
 def percent(found: Sequence[bool]) -> str:

@@ -1,10 +1,10 @@
-"""How fast whole models train: steps of the suite `vision` with each head, beside the same model with a linear head.
+"""Training speed of whole models: steps of the suite `vision` with each head and with a linear head.
 
     python -m benchmarks.steps [--heads A,B] [--kernels auto,reference] [--seconds 25] [--out benchmarks/steps]
 
-A step is what a trial's throughput counts: the batch is gathered, then forward, loss, backward, optimizer. Heads take
-turns of ten steps in one process, in a new order each round, so that what slows the machine slows all. A head's speed
-is the linear head's time of a round over its own; the table shows median and quartiles over rounds.
+A step is the one that a trial's throughput counts: gather the batch, forward, loss, backward, optimizer. Heads take
+turns of ten steps in one process, in a new order each round, so that other load slows all of them. A head's speed is
+the linear head's time of a round divided by its own. The table shows median and quartiles over rounds.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from harmbench.registry import split_names
 from harmbench.results.records import TrialSpec
 from harmbench.runner import head_benchmark
 from harmbench.runner.model import build, optimizer_for
-from harmbench.runner.train import training_step
-from harmbench.runner.trial import settle
+from harmbench.runner.single_learner import training_step
+from harmbench.runner.trial import configure_process
 
 HEADS = "euclidean,cosine,manhattan,chebyshev,canberra,mahalanobis[variant=diagonal]"
 TURN = 10  # steps
@@ -100,7 +100,7 @@ class Trainee:
 
 def measure(backbone: str, heads: Sequence[str], kernels: Sequence[str], seconds: float) -> Iterator[Speed]:
     """Speeds of these heads on this backbone, the linear head's first."""
-    settle(trial(backbone, None), torch.device("cpu"))
+    configure_process(trial(backbone, None).protocol, torch.device("cpu"))
     splits = DATASETS.parse("digits").load(Path("data"), download=False, seed=0)
     linear = Trainee(trial(backbone, None), splits, "auto")
     trainees = [linear, *(Trainee(trial(backbone, head), splits, form) for form in kernels for head in heads)]

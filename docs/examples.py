@@ -1,11 +1,11 @@
-"""Makes the committed examples under reports/ anew, with their reports: `make examples`.
+"""Make the committed examples under reports/ again, with their reports: `make examples`.
 
-    python docs/examples.py                          run all suites, each into build/, and keep them
-    python docs/examples.py vision pixels=FOLDER     run one, and keep another that was run before
+    python docs/examples.py                          run all suites, each into build/, and keep the results
+    python docs/examples.py vision pixels=FOLDER     run one suite, keep a finished run of another
 
-A run goes on where it was stopped. Of a finished one, example-SUITE gets the records, packed, the arrays of plots
-where they are small, and the md and html reports with their plots; an older example of the suite is replaced.
-README.md is written too.
+An interrupted run resumes. example-SUITE gets the packed records of a finished run, the arrays of plots if they are
+small, and the md and html reports with their plots. An older example of the suite is replaced. README.md is written
+too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = {  # and what they are asked for beyond their own settings
-    "vision": ("--seeds", "10"),  # three, which the suite has for a first look, decide little
+SUITES = {  # with options beyond their own settings
+    "vision": ("--seeds", "10"),  # the suite's own three are a first look and decide little
     "algorithmic": (),
     "grokking": (),
     "pixels": (),
@@ -30,7 +30,7 @@ LARGEST_ARRAYS = 2_000_000  # bytes of the arrays of its plots
 
 
 def main(arguments: list[str]) -> int:
-    """Make each example that was asked for, or all."""
+    """Make the named examples, or all."""
     for argument in arguments or SUITES:
         suite, _, folder = argument.partition("=")
         run = Path(folder) if folder else ROOT / "build" / f"example-{suite}"
@@ -45,7 +45,7 @@ def keep(run: Path, example: Path) -> None:
     """Make an example of a run.
 
     Raises:
-        SystemExit: where it is too large to be committed.
+        SystemExit: if it is too large to be committed.
     """
     shutil.rmtree(example, ignore_errors=True)
     example.mkdir(parents=True)

@@ -1,9 +1,9 @@
-"""Writes docs/reference.md from the command line, the registry, the protocol and the error tree.
+"""Write docs/reference/commands-and-components.md from command line, registry, protocol and error tree.
 
     python docs/generate.py            write it
-    python docs/generate.py --check    exit 1 where it is stale
+    python docs/generate.py --check    exit 1 if it is stale
 
-Only harmbench's own components appear; plugins that happen to be installed do not.
+Only harmbench's own components appear. Installed plug-ins do not.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pydantic.fields import FieldInfo
 
 from harmbench import errors
 from harmbench.cli import app
-from harmbench.cli.listing import addresses, rooms
+from harmbench.cli._rooms import addresses, rooms
 from harmbench.planning.suite import Claim, Exclusion, SuiteSpec, load, shipped
 from harmbench.registry import Component
 from harmbench.results.records import Protocol
 
-TARGET = Path(__file__).resolve().parent / "reference.md"
+TARGET = Path(__file__).resolve().parent / "reference" / "commands-and-components.md"
 _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 _HEADLINES = {
     "metrics": "Distances (metrics)",
@@ -38,6 +38,7 @@ _HEADLINES = {
     "meters": "Meters",
     "formats": "Formats",
     "plots": "Plots",
+    "executors": "Executors",
 }
 
 
@@ -48,22 +49,22 @@ def reference() -> str:
 
 def _lines() -> Iterator[str]:
     yield from (
-        "# Reference",
+        "# Commands and components",
         "",
         "<!-- Written by docs/generate.py from the code; `make docs` writes it again. Edits here are lost. -->",
         "",
-        "Every command, component, protocol field and error of harmbench. What the words mean is in",
-        "[concepts.md](concepts.md); what is measured, in [protocol.md](protocol.md).",
+        "Every command, component, protocol field and error of harmbench. [Words](words.md) defines the terms,",
+        "[measures](measures.md) the measures.",
         "",
         "- [Commands](#commands)",
     )
-    found = rooms()
-    names = [_HEADLINES[word] for word in _HEADLINES if word in found]
+    members = rooms()
+    names = [_HEADLINES[word] for word in _HEADLINES if word in members]
     yield from (f"- [{name}](#{slug(name)})" for name in (*names, "Suites", "Protocol", "Errors"))
     yield from _commands()
     for word, headline in _HEADLINES.items():
         yield from ("", f"## {headline}")
-        for cls in found[word].members.values():
+        for cls in members[word].members.values():
             if cls.__module__.startswith("harmbench."):
                 yield from _component(cls)
     yield from _suites()
@@ -83,8 +84,8 @@ def _commands() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
     yield from ("", "## Commands", "", f"{root.help}", "")
     yield (
-        "Exit codes: 0 done; 1 a trial failed, a gate was missed or something broke; 2 usage; 3 `run --budget` left "
-        "trials; 130 stopped by Ctrl-C."
+        "Exit codes: 0 done, 1 a trial failed, a gate was missed or something broke, 2 usage, 3 `run --budget` left "
+        "trials, 130 stopped by Ctrl-C."
     )
     yield from ("", *_parameters(root))
     for name, command in root.commands.items():
@@ -108,7 +109,7 @@ def _argument(parameter: Any) -> str:
 
 
 def _parameters(command: Any) -> Iterator[str]:
-    rows = [_parameter_row(p) for p in command.params if p.name != "help"]
+    rows = [_parameter_row(p) for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]
     if rows:
         yield from _table(("argument or option", "default", "what it does"), rows)
 
@@ -197,14 +198,14 @@ def _kind(annotation: Any) -> str:
 
 def _suites() -> Iterator[str]:
     yield from ("", "## Suites", "", "A suite file is YAML with these fields.", "", *_fields(SuiteSpec), "")
-    yield from ("An entry of `exclude` has these; a pattern may hold `*`.", "", *_fields(Exclusion), "")
+    yield from ("An entry of `exclude` has these fields. A pattern may contain `*`.", "", *_fields(Exclusion), "")
     yield from (
-        "An entry of `claims` has these; the rules are in [claims.md](claims.md#rules).",
+        "An entry of `claims` has these fields. [State claims](../how-to/state-claims.md#rules) has the rules.",
         "",
         *_fields(Claim),
         "",
     )
-    yield from ("Suites that come with harmbench:", "")
+    yield from ("Shipped suites:", "")
     rows = [(f"`{name}`", load(name).question, load(name).cost) for name in shipped()]
     yield from _table(("suite", "question", "cost"), rows)
 
@@ -230,8 +231,8 @@ def _text(value: Any) -> str:
 
 def _errors() -> Iterator[str]:
     yield from ("", "## Errors", "")
-    yield "Whatever harmbench raises on purpose. The command line prints the message on one line and ends with code 2"
-    yield "for a `UsageError`, 1 for any other; `--debug` shows the traceback."
+    yield "These are the errors that harmbench raises on purpose. The command line prints the message on one line and"
+    yield "ends with code 2 for a `UsageError` and 1 for any other. `--debug` shows the traceback."
     yield ""
     yield from _tree(errors.HarmbenchError, 0)
 
@@ -269,7 +270,7 @@ def _escape(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or, with `--check`, say whether it is stale."""
+    """Write the page. With `--check`, return 1 if it is stale."""
     if arguments not in ([], ["--check"]):
         sys.stderr.write("usage: python docs/generate.py [--check]\n")
         return 2
@@ -279,7 +280,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
         return 0
-    sys.stderr.write(f"{TARGET.name} is stale; write it again with `make docs`\n")
+    sys.stderr.write(f"{TARGET.name} is stale. Run `make docs`\n")
     return 1
 
 

@@ -1,7 +1,7 @@
-"""Writes the results in README.md from a committed run, so that no number there is typed by hand.
+"""Write the results in README.md from a committed run, so that no number there is typed by hand.
 
 python docs/readme.py            write them
-python docs/readme.py --check    exit 1 where they are stale
+python docs/readme.py --check    exit 1 if they are stale
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from harmbench.analysis.cells import Cell
 from harmbench.analysis.claims import Verdict, judge
 from harmbench.analysis.time_to_target import read_run
 from harmbench.planning import suite as suites
-from harmbench.report import Group, claims, group_cells
+from harmbench.report import Condition, claims, conditions_of
+from harmbench.report.conditions import relative_to
 from harmbench.report.formats import Column, Table
 from harmbench.report.formats.md import table_lines
 from harmbench.report.grokking import train_fraction
-from harmbench.report.groups import relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 from harmbench.report.overview import headline
 from harmbench.results.store import RunData
@@ -29,19 +29,19 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RUN = Path("reports/example-vision")
 START, END = "<!-- results: written by docs/readme.py -->", "<!-- /results -->"
-LOSSES = ("cross_entropy", "harmonic")  # of the table; the report has the others
+LOSSES = ("cross_entropy", "harmonic")  # losses of the table; the report has the others
 
 
 def results(folder: Path = RUN) -> str:
-    """The section between the marks, for a run folder under the repository's root."""
+    """The section between the marks, for a run folder under the root of the repository."""
     return "\n".join([START, *_lines(read_run(ROOT / folder), folder), END])
 
 
 def written(readme: str, section: str) -> str:
-    """A README with its results replaced.
+    """Return a README with its results replaced.
 
     Raises:
-        SystemExit: where it lacks the marks.
+        SystemExit: if the marks are missing.
     """
     pattern = re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
     if not pattern.search(readme):
@@ -50,25 +50,26 @@ def written(readme: str, section: str) -> str:
 
 
 def _lines(run: RunData, folder: Path) -> Iterator[str]:
-    groups = list(group_cells(run.trials))
-    groups.sort(key=lambda group: _place(group, run))
+    conditions = list(conditions_of(run.trials))
+    conditions.sort(key=lambda condition: _place(condition, run))
     verdicts = _verdicts(run)
     suite = run.header["suite"]
     yield from ("## What comes out", "")
     yield from _wrapped(
-        f"`{_command(suite)}` on {_machine(run)}: test accuracy in percent, mean ± half of the 95 % t "
-        f"interval over {suite['seeds']} seeds, of every distance with the harmonic loss beside linear + "
-        "cross_entropy, the best mean over all columns first. Bold: decided to be better. Speed is training throughput "
-        f"relative to the linear head, on the first data set. The whole report: [{folder}]({folder}/report.md)."
+        f"The command was `{_command(suite)}`, on {_machine(run)}. The table shows test accuracy in percent: mean ± "
+        f"half of the 95 % t interval over {suite['seeds']} seeds. Rows are the linear head with cross-entropy and "
+        "every distance with the harmonic loss, the best mean over all columns first. Bold means decided to be "
+        "better. Speed is training throughput relative to the linear head, on the first data set. The whole report is "
+        f"[{folder}]({folder}/report.md)."
     )
     yield ""
-    yield from list(table_lines(_table(groups)))[3:]
+    yield from list(table_lines(_table(conditions)))[3:]
     yield ""
-    yield from _wrapped(" ".join(headline(groups)) + " The report says how many seeds would decide the rest.")
+    yield from _wrapped(" ".join(headline(conditions)) + " The report shows how many seeds would decide the rest.")
     yield from ("", f"![Test accuracy of every head]({folder}/accuracy.svg)")
     if verdicts:
         yield ""
-        yield from _wrapped(f"What the papers claim, on this run: {claims.summary(verdicts)} Those that are decided:")
+        yield from _wrapped(f"The papers' claims on this run: {claims.summary(verdicts)} These are decided:")
         yield ""
         for verdict in claims.ranked(verdicts):
             if verdict.decisive and verdict.verdict in ("supported", "refuted"):
@@ -78,29 +79,29 @@ def _lines(run: RunData, folder: Path) -> Iterator[str]:
 def _item(verdict: Verdict) -> Iterator[str]:
     assert verdict.decisive
     claim = verdict.claim
-    told = f"`{claim.measure}` {verdict.decisive.text} against {claim.baseline}"
-    first, *rest = _wrapped(f"- **{verdict.verdict}**: {claim.sentence} ({told}; {claim.source})")
+    evidence = f"`{claim.measure}` {verdict.decisive.text} against {claim.baseline}"
+    first, *rest = _wrapped(f"- **{verdict.verdict}**: {claim.sentence} ({evidence}; {claim.source})")
     yield first
     yield from (f"  {line}" for line in rest)
 
 
 def _verdicts(run: RunData) -> Sequence[Verdict]:
-    """Of the run's own claims; of the shipped suite's where it was made before that had any."""
+    """Verdicts on the run's own claims, or on those of the shipped suite if the run has none."""
     suite = run.header["suite"]
     stated = suites.check_claims(suite.get("claims", ()), "run.json") or suites.load(suite["name"]).claims
     return judge(stated, run.trials)
 
 
-def _place(group: Group, run: RunData) -> tuple[int, int]:
+def _place(condition: Condition, run: RunData) -> tuple[int, int]:
     suite = run.header["suite"]
-    return suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
+    return suite["datasets"].index(condition.dataset), suite["backbones"].index(condition.backbone)
 
 
 def _machine(run: RunData) -> str:
-    here = next(iter(run.environments.values()))
-    gpus = ", ".join(gpu["name"] for gpu in here["gpus"])
-    threads = f"{run.header['suite']['protocol']['threads']} of {here['cpu_count']} threads"
-    return gpus or f"{threads} of an {here['cpu']} (torch {here['versions']['torch']})"
+    machine = next(iter(run.environments.values()))
+    gpus = ", ".join(gpu["name"] for gpu in machine["gpus"])
+    threads = f"{run.header['suite']['protocol']['threads']} of {machine['cpu_count']} threads"
+    return gpus or f"{threads} of an {machine['cpu']} (torch {machine['versions']['torch']})"
 
 
 def _command(suite: dict[str, Any]) -> str:
@@ -108,45 +109,45 @@ def _command(suite: dict[str, Any]) -> str:
     return f"harmbench run {suite['name']}" + (f" --seeds {suite['seeds']}" if more else "")
 
 
-def _table(groups: Sequence[Group]) -> Table:
-    first = [group for group in groups if group.dataset == groups[0].dataset]
+def _table(conditions: Sequence[Condition]) -> Table:
+    first = [condition for condition in conditions if condition.dataset == conditions[0].dataset]
     columns = (
         Column(label="head", numeric=False),
-        *(Column(label=_name(group)) for group in groups),
-        *(Column(label=f"speed, {group.backbone}") for group in first),
+        *(Column(label=_name(condition)) for condition in conditions),
+        *(Column(label=f"speed, {condition.backbone}") for condition in first),
     )
-    of = [{cell.head: cell for cell in group.cells if cell.loss in LOSSES} for group in groups]
+    of = [{cell.head: cell for cell in condition.cells if cell.loss in LOSSES} for condition in conditions]
     heads = [head for head in of[0] if all(head in cells for cells in of)]
     rows = [
         (
             head,
-            *(_accuracy(group, cells[head]) for group, cells in zip(groups, of, strict=True)),
-            *(_speed(group, cells[head]) for group, cells in zip(first, of, strict=False)),
+            *(_accuracy(condition, cells[head]) for condition, cells in zip(conditions, of, strict=True)),
+            *(_speed(condition, cells[head]) for condition, cells in zip(first, of, strict=False)),
         )
         for head in sorted(heads, key=lambda head: _rank([cells[head] for cells in of]))
     ]
     return Table(title="", columns=columns, rows=tuple(rows))
 
 
-def _name(group: Group) -> str:
-    task, share = train_fraction(group.dataset)
-    return f"{group.backbone}, {task}" + (f", {100 * share:g} % of it" if share < 1 else "")
+def _name(condition: Condition) -> str:
+    task, share = train_fraction(condition.dataset)
+    return f"{condition.backbone}, {task}" + (f", {100 * share:g} % of it" if share < 1 else "")
 
 
 def _rank(cells: Sequence[Cell]) -> tuple[bool, float]:
-    """The baseline first, then by the mean over all columns."""
+    """Sort key: the baseline first, then the mean over all columns."""
     means = [interval.mean for cell in cells if (interval := cell.interval("test_accuracy"))]
     return not cells[0].is_baseline, -sum(means) / len(means) if means else 0.0
 
 
-def _accuracy(group: Group, cell: Cell) -> str:
+def _accuracy(condition: Condition, cell: Cell) -> str:
     text = plain(scaled(cell.interval("test_accuracy"), 100))
-    unsound = f" ({cell.unsound})" if cell.unsound else ""
-    return f"**{text}**" if group.verdict(cell) == "better" else text + unsound
+    disqualified = f" ({cell.disqualified})" if cell.disqualified else ""
+    return f"**{text}**" if condition.verdict(cell) == "better" else text + disqualified
 
 
-def _speed(group: Group, cell: Cell) -> str:
-    ratio = relative_to(cell, group.baseline, "throughput") if group.baseline else None
+def _speed(condition: Condition, cell: Cell) -> str:
+    ratio = relative_to(cell, condition.baseline, "throughput") if condition.baseline else None
     return f"{ratio:.2f}" if ratio else MISSING
 
 
@@ -161,13 +162,13 @@ def _wrapped(text: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write, or with --check compare."""
-    there = README.read_text(encoding="utf-8")
-    fresh = written(there, results())
+    """Write the results. With `--check`, return 1 if they are stale."""
+    present = README.read_text(encoding="utf-8")
+    fresh = written(present, results())
     if "--check" in arguments:
-        if fresh != there:
+        if fresh != present:
             sys.stderr.write("README.md is stale; run python docs/readme.py\n")
-        return int(fresh != there)
+        return int(fresh != present)
     README.write_text(fresh, encoding="utf-8")
     return 0
 

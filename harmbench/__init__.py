@@ -26,7 +26,7 @@ from typing import Any
 
 from harmbench import _moved
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0.dev1"
 
 _moved.install()
 

@@ -1,4 +1,4 @@
-"""Which devices trials run on, found without importing torch."""
+"""Finds the devices that trials run on, without importing torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harmbench.errors import DeviceError
 
 
 def torch_has_cuda() -> bool:
-    """Whether the installed torch was built for CUDA; reads its version file only."""
+    """Whether the installed torch was built for CUDA. Reads only its version file."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         raise DeviceError("torch is not installed; `pip install torch`")
@@ -28,8 +28,8 @@ class Board(NamedTuple):
     """An NVIDIA board.
 
     Attributes:
-        uuid: NVML's.
-        instances: UUIDs of the MIG instances that it is cut into; empty where it is whole.
+        uuid: from NVML.
+        instances: UUIDs of its MIG instances, or empty if it is not partitioned.
     """
 
     uuid: str
@@ -37,7 +37,7 @@ class Board(NamedTuple):
 
 
 def nvidia_boards() -> list[Board]:
-    """The boards that NVML sees, in its order; empty without a driver."""
+    """The boards that NVML sees, in its order. The list is empty without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -100,28 +100,28 @@ def visible_boards(boards: Sequence[Board], visible: str | None) -> list[int]:
 
 
 def _board_of_instance(boards: Sequence[Board], name: str) -> list[int]:
-    """The board of a MIG instance: by its UUID, or the old way, MIG-GPU-<board>/<instance>/<compute instance>."""
+    """The board of a MIG instance, from its UUID or the old form MIG-GPU-<board>/<instance>/<compute instance>."""
     old = re.fullmatch(r"MIG-(GPU-[^/]+)/\d+/\d+", name)
     if old:
         matches = [i for i, board in enumerate(boards) if board.uuid == old[1]]
     else:
-        matches = [i for i, board in enumerate(boards) if any(own.startswith(name) for own in board.instances)]
+        matches = [i for i, board in enumerate(boards) if any(uuid.startswith(name) for uuid in board.instances)]
     return matches if len(matches) == 1 else []
 
 
-def resolve(asked: list[str]) -> list[str]:
+def resolve(names: list[str]) -> list[str]:
     """Device names that torch understands, from `auto`, `cpu`, `cuda`, `cuda:1`.
 
     `auto` is every visible CUDA device, or the CPU.
 
     Raises:
-        DeviceError: for a device that is not there.
+        DeviceError: for a device that this machine does not have.
     """
     count = len(visible_boards(nvidia_boards(), os.environ.get("CUDA_VISIBLE_DEVICES")))
     count = count if torch_has_cuda() else 0
     every_cuda = [f"cuda:{i}" for i in range(count)]
     resolved: list[str] = []
-    for name in asked:
+    for name in names:
         if name == "auto":
             resolved += every_cuda or ["cpu"]
         elif name == "cpu" or name in every_cuda:
@@ -144,8 +144,8 @@ class BoardInUse(NamedTuple):
     """The board of a torch device.
 
     Attributes:
-        nvml: NVML's index.
-        scope: of its energy: `board`, or `whole board` where the device is but an instance of it.
+        nvml: its index in NVML.
+        scope: of its energy: `board`, or `whole board` if the device is only an instance of it.
     """
 
     nvml: int
@@ -153,7 +153,7 @@ class BoardInUse(NamedTuple):
 
 
 def board_of(device: str) -> BoardInUse | None:
-    """The board whose energy counter belongs to a torch device; None for the CPU."""
+    """The board whose energy counter belongs to a torch device, or None for the CPU."""
     if device == "cpu":
         return None
     boards = nvidia_boards()

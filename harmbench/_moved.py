@@ -6,7 +6,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -37,13 +36,19 @@ def new_path(old: str) -> str | None:
     return MOVED[package] + old.removeprefix(package) if package in MOVED else None
 
 
-class _Redirect(MetaPathFinder, Loader):
-    """Imports the module that took the place of an old one, and warns."""
+class _Redirect:
+    """Imports the module that took the place of an old one, and warns.
+
+    It has no base class, because importlib.abc imports `random`, and `python -m harmbench` must not yet do that.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if new_path(fullname) else None
+        return ModuleSpec(fullname, self) if new_path(fullname) else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Return None, so that Python creates the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__

@@ -11,6 +11,7 @@
     |   |-- RunFolderError          a run folder that cannot be written, or holds something else
     |   `-- RegionError             a region without a known grid intensity
     |-- RegistryError               a component (usually a plugin's) that breaks its room's rules
+    |-- ContractError               a component whose behavior breaks a contract of its room (`harmbench.testing`)
     `-- MeasurementError            energy that cannot be measured, or not as asked
 
 The command line prints the message of any of them on one line; a traceback only with `--debug`.
@@ -89,6 +90,10 @@ class RegionError(UsageError):
 
 class RegistryError(HarmbenchError):
     """A component breaks the rules of its room; the message names the component and where it came from."""
+
+
+class ContractError(HarmbenchError, AssertionError):
+    """A component breaks a contract of its room; the message says which, with numbers."""
 
 
 class MeasurementError(HarmbenchError):

@@ -1,10 +1,10 @@
 """Rooms and the components in them.
 
-A room is a folder of the package (`harmbench/nn/distances/`, ...). Adding a component is adding one file with one
-public subclass of the room's base class: `Room` finds it there, or, for other people's packages, through an entry
-point in the group `harmbench.<room>`; both go through the same checks.
+A room is a folder of the package, such as `harmbench/nn/distances/`. A file with one public subclass of the room's
+base class adds a component, and `Room` finds it there. Other packages add components through an entry point in the
+group `harmbench.<room>`. Both go through the same checks.
 
-A component is a small frozen value: its fields are its options. It is addressed as
+A component is a small frozen value whose fields are its options. It is addressed as
 
     name    name[option=value,option=value]    name:argument[option=value]
 
@@ -30,7 +30,7 @@ from harmbench.errors import OptionError, RegistryError, UnknownNameError
 
 _ADDRESS = re.compile(r"^(?P<name>[A-Za-z0-9_]+)(:(?P<argument>[^\[\]]+))?(\[(?P<options>[^\[\]]*)\])?$")
 _NAME = re.compile(r"^[a-z0-9_]+$")
-_LISTED_AS = {"distances": "metrics"}  # where the users' word is not the folder's
+_LISTED_AS = {"distances": "metrics"}  # words of the command line that differ from the folder's name
 _OLD_GROUPS = {"plots": "harmbench.pictures"}  # entry-point groups of harmbench 0.1, read for one release
 _COMMAS_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
@@ -39,8 +39,8 @@ class Component(BaseModel):
     """Base of every room's base class.
 
     Class attributes:
-        name: the address; equals the file name.
-        variants: option sets that `all` expands to; the first is the one a bare name stands for.
+        name: the address, which is also the name of the file.
+        variants: option sets that `all` expands to. A bare name stands for the first.
         argument: the field that the text after a colon fills (`timm:resnet18`), if any.
     """
 
@@ -49,6 +49,14 @@ class Component(BaseModel):
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     argument: ClassVar[str | None] = None
+
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse a class that breaks its room's rules; called once, when the class is registered. Imports no torch.
+
+        Raises:
+            HarmbenchError: for what is wrong, in one line.
+        """
 
     @classmethod
     def summary(cls) -> str:
@@ -60,7 +68,7 @@ class Component(BaseModel):
         """Build from option texts or values.
 
         Raises:
-            OptionError: for an unknown option or a value out of range.
+            OptionError: for an unknown option, or a value out of range.
         """
         try:
             return cls(**options)
@@ -68,7 +76,7 @@ class Component(BaseModel):
             raise OptionError(_one_line(cls, options, error)) from None
 
     def shown_options(self) -> dict[str, Any]:
-        """The options that the canonical address states: those off their default, and those every variant names."""
+        """The options in the canonical address: those off their default, and those that every variant names."""
         always = set.intersection(*(set(variant) for variant in self.variants))
         fields = type(self).model_fields
         return {
@@ -92,20 +100,22 @@ def _as_text(value: Any) -> str:
 
 
 def _one_line(cls: type[Component], options: Mapping[str, Any], error: ValidationError) -> str:
-    asked = ",".join(f"{option}={value}" for option, value in options.items())
-    known = [f for f in cls.model_fields if f != cls.argument]
+    """All problems of a component's options on one line."""
+    address = ",".join(f"{option}={value}" for option, value in options.items())
+    names = [field for field in cls.model_fields if field != cls.argument]
     problems = []
     for problem in error.errors():
         option = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
-            problems.append(f"no option '{option}' (it takes: {', '.join(known) or 'none'})")
+            problems.append(f"no option '{option}' (it takes: {', '.join(names) or 'none'})")
         elif problem["type"] == "missing":
             problems.append(f"needs '{option}'")
         else:
-            said = problem["msg"].removeprefix("Value error, ")
-            text = f"{option}: {said[:1].lower()}{said[1:]}"
-            problems.append(text) if text not in problems else None
-    return f"{cls.name}[{asked}]: " + "; ".join(problems) + f". See `harmbench show {cls.name}`."
+            message = problem["msg"].removeprefix("Value error, ")
+            text = f"{option}: {message[:1].lower()}{message[1:]}"
+            if text not in problems:
+                problems.append(text)
+    return f"{cls.name}[{address}]: " + "; ".join(problems) + f". See `harmbench show {cls.name}`."
 
 
 def split_names(texts: Iterable[str]) -> list[str]:
@@ -122,12 +132,12 @@ C = TypeVar("C", bound=Component)
 
 
 class Room(Generic[C]):
-    """One kind of component: finds its members, parses their addresses.
+    """Finds the components of one kind, and parses their addresses.
 
     Args:
         room: folder name, such as `distances`.
         base: the base class that members extend.
-        kind: the word users know it by, such as `metric`.
+        kind: the word that users know, such as `metric`.
     """
 
     def __init__(self, room: str, base: type[C], kind: str) -> None:
@@ -142,11 +152,11 @@ class Room(Generic[C]):
             RegistryError: for a file or plugin that breaks the room's rules.
         """
         package = importlib.import_module(self.package)
-        found: dict[str, type[C]] = {}
+        members: dict[str, type[C]] = {}
         for info in pkgutil.iter_modules(package.__path__):
             if not info.name.startswith("_"):
                 module = importlib.import_module(f"{package.__name__}.{info.name}")
-                self._admit(found, self._public_class(module), module.__name__)
+                self._admit(members, self._public_class(module), module.__name__)
         groups = [f"harmbench.{self.room}", *filter(None, [_OLD_GROUPS.get(self.room)])]
         for point in chain.from_iterable(entry_points(group=group) for group in groups):
             source = f"plugin {point.dist.name if point.dist else '?'} ({point.value})"
@@ -154,8 +164,8 @@ class Room(Generic[C]):
                 loaded = point.load()
             except Exception as error:
                 raise RegistryError(f"{source} does not load: {error}; upgrade or uninstall it") from error
-            self._admit(found, loaded, source)
-        return dict(sorted(found.items()))
+            self._admit(members, loaded, source)
+        return dict(sorted(members.items()))
 
     def _public_class(self, module: Any) -> type[C]:
         classes = [
@@ -170,7 +180,12 @@ class Room(Generic[C]):
             raise RegistryError(f"{module.__name__} must hold one public {self.base.__name__}, not {len(classes)}")
         return classes[0]
 
-    def _admit(self, found: dict[str, type[C]], cls: Any, source: str) -> None:
+    def _admit(self, members: dict[str, type[C]], cls: Any, source: str) -> None:
+        """Add a class to the members.
+
+        Raises:
+            RegistryError: if it breaks the room's rules.
+        """
         if not (inspect.isclass(cls) and issubclass(cls, self.base)) or inspect.isabstract(cls):
             raise RegistryError(f"{source} is not a finished subclass of {self.package}.{self.base.__name__}")
         name = getattr(cls, "name", "")
@@ -180,15 +195,19 @@ class Room(Generic[C]):
             )
         if source.startswith("harmbench.") and source.rpartition(".")[2] != name:
             raise RegistryError(f"{source}: the component '{name}' must be in a file of its name")
-        if name in found:
+        if name in members:
             raise RegistryError(f"{source}: the {self.kind} '{name}' exists already")
-        found[name] = cls
+        try:
+            cls.check_class()
+        except Exception as error:
+            raise RegistryError(f"{source}: {cls.__name__}: {error}") from error
+        members[name] = cls
 
     def parse(self, address: str) -> C:
         """Build the component that an address names.
 
         Raises:
-            UnknownNameError: for a name nobody registered.
+            UnknownNameError: for a name that no component has.
             OptionError: for a malformed address, an unknown option or a value out of range.
         """
         match = _ADDRESS.match(address.strip())

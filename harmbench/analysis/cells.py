@@ -1,47 +1,45 @@
-"""Trials as cells, and what they say of a measure: what reports, claims and comparisons share."""
+"""Cells: all trials of one condition, head and loss, with their values by seed."""
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from harmbench.analysis.collapse import looks_collapsed
+from harmbench.analysis.conditions import condition_name
+from harmbench.analysis.measures import charged_components, summands, summed_value
 from harmbench.analysis.stats import Interval, mean_interval
-from harmbench.results._upgrade import MEASURES
-from harmbench.results.records import COMPONENTS, Component, EnergyOrigin, Measurement, TrialRecord
+from harmbench.results.energy import EnergyOrigin
+from harmbench.results.records import Measurement, TrialRecord
+from harmbench.results.vocabulary import COMPONENTS, Component
 
-_SHARE = re.compile("accuracy|f1|share|rate|variance|calibration_error")
 _NAME, _VALUE = attrgetter("name"), attrgetter("value")
-CHANCE_ERRORS = 3  # standard errors above chance from which on an accuracy counts
 
 Key = tuple[str, str, str, str, str]
-Scale = Literal["difference", "ratio"]
 
 
 class _Index(NamedTuple):
     """A cell's measurements as a table with a row for each trial and a column for each measure.
 
     Attributes:
-        places: of the columns, by name.
-        rows: None where a trial does not know a measure.
-        values: of each column.
+        columns: index of each measure's column, by name.
+        rows: measurements of each trial. None if a trial lacks the measure.
+        values: values of each column.
     """
 
-    places: dict[str, int]
+    columns: dict[str, int]
     rows: Sequence[Sequence[Measurement | None]]
     values: Sequence[tuple[float | None, ...]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """All trials of one dataset x backbone x head x loss, at one setting of what the suite varies."""
+    """All trials of one condition (data set x backbone x setting), head and loss."""
 
     dataset: str
     backbone: str
@@ -56,7 +54,7 @@ class Cell:
 
     @property
     def is_baseline(self) -> bool:
-        """Linear head with cross-entropy."""
+        """Whether this is the linear head with cross-entropy."""
         return (self.head, self.loss) == ("linear", "cross_entropy")
 
     @cached_property
@@ -64,109 +62,111 @@ class Cell:
         return f"{self.head} + {self.loss}"
 
     @cached_property
-    def place(self) -> str:
-        """Where it is compared with others."""
-        return place(self.dataset, self.backbone, self.setting)
+    def condition(self) -> str:
+        """Name of the condition, within which cells are compared."""
+        return condition_name(self.dataset, self.backbone, self.setting)
 
     @cached_property
     def sources(self) -> dict[Component, EnergyOrigin]:
-        """Where joules come from, by component; where trials differ, as the last of them says."""
+        """Origin of joules by component. The last trial decides if trials differ."""
         return {component: origin for trial in self.trials for component, origin in trial.energy_origins.items()}
 
     @cached_property
     def charged(self) -> list[Component]:
-        """Components whose joules count, as `charged_components` says."""
+        """Components whose joules count, see `charged_components`."""
         return charged_components(self.trials)
 
     @cached_property
     def methods(self) -> dict[Component, set[str]]:
-        """How each component's joules were come by, in all trials."""
-        found: dict[Component, set[str]] = defaultdict(set)
+        """Methods by which the trials' joules were obtained, by component."""
+        methods: dict[Component, set[str]] = defaultdict(set)
         for trial in self.trials:
             for component, origin in trial.energy_origins.items():
-                found[component].add(origin.method)
-        return found
+                methods[component].add(origin.method)
+        return methods
 
     @cached_property
     def is_of_text(self) -> bool:
-        """Whether the answers of any trial are the tokens of a text."""
+        """Whether the targets of any trial are tokens of a text."""
         return any(trial.is_of_text for trial in self.trials)
 
     @cached_property
     def answers(self) -> int:
-        """The fewest that the test part of a trial which ended well asked for; 0 where nobody knows."""
+        """Least number of test targets of a trial that ended well. 0 if unknown."""
         counts = (trial.answers("test") for trial in self.trials if trial.status == "ok")
         return min(filter(None, counts), default=0)
 
     @cached_property
     def _index(self) -> _Index:
-        """All measurements side by side, from one pass in the order in which they lie in memory."""
-        told = [trial.measurements for trial in self.trials]
-        named = [list(map(_NAME, measurements)) for measurements in told]
-        if named and all(names == named[0] for names in named):  # without hashing half a million names
-            places = {name: place for place, name in enumerate(named[0])}
-            return _Index(places, told, list(zip(*(list(map(_VALUE, row)) for row in told), strict=True)))
-        places = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(named)))}
-        known = [dict(zip(names, row, strict=True)) for names, row in zip(named, told, strict=True)]
-        rows = [[of_trial.get(name) for name in places] for of_trial in known]
-        return _Index(places, rows, list(zip(*([m and m.value for m in row] for row in rows), strict=True)))
+        """Table of all measurements, built in one pass in memory order."""
+        by_trial = [trial.measurements for trial in self.trials]
+        names_by_trial = [list(map(_NAME, measurements)) for measurements in by_trial]
+        if names_by_trial and all(
+            names == names_by_trial[0] for names in names_by_trial
+        ):  # the usual case, which avoids hashing half a million names
+            columns = {name: condition for condition, name in enumerate(names_by_trial[0])}
+            return _Index(columns, by_trial, list(zip(*(list(map(_VALUE, row)) for row in by_trial), strict=True)))
+        columns = {name: condition for condition, name in enumerate(dict.fromkeys(chain.from_iterable(names_by_trial)))}
+        by_name = [dict(zip(names, row, strict=True)) for names, row in zip(names_by_trial, by_trial, strict=True)]
+        rows = [[named.get(name) for name in columns] for named in by_name]
+        return _Index(columns, rows, list(zip(*([m and m.value for m in row] for row in rows), strict=True)))
 
-    def said(self, name: str) -> list[Measurement]:
-        """What the trials say of a measure, in their order: a value, or why there is none."""
-        places, rows, _ = self._index
-        return [m for row in rows if (m := row[places[name]])] if name in places else []
+    def measurements_of(self, name: str) -> list[Measurement]:
+        """Return the trials' measurements of a measure, in their order, including missing values."""
+        columns, rows, _ = self._index
+        return [m for row in rows if (m := row[columns[name]])] if name in columns else []
 
-    def gaps(self, name: str) -> list[Measurement]:
-        """What they say of a measure where they have no value."""
+    def missing_of(self, name: str) -> list[Measurement]:
+        """Return the trials' missing measurements of a measure."""
         has_gaps = name in self.measures and None in self._column(name)
-        return [m for m in self.said(name) if m.value is None] if has_gaps else []
+        return [m for m in self.measurements_of(name) if m.value is None] if has_gaps else []
 
     @cached_property
     def _seeds(self) -> list[int | None]:
-        """Of the trials; None where one ended badly."""
+        """Seed of each trial. None if the trial ended badly."""
         return [trial.spec.seed if trial.status == "ok" else None for trial in self.trials]
 
     @cached_property
     def _by_seed(self) -> dict[str, dict[int, float]]:
-        """What `by_seed` has been asked for."""
+        """Cache of `by_seed`."""
         return {}
 
     def by_seed(self, name: str) -> dict[int, float]:
-        """A measure's value by seed, of the trials that ended well and have one."""
+        """Return a measure's value by seed, for trials that ended well and have a value."""
         if name not in self._by_seed:
-            given = zip(self._seeds, self._column(name), strict=False)
-            self._by_seed[name] = {seed: v for seed, v in given if v is not None and seed is not None}
+            by_seed = zip(self._seeds, self._column(name), strict=False)
+            self._by_seed[name] = {seed: v for seed, v in by_seed if v is not None and seed is not None}
         return self._by_seed[name]
 
     def values(self, name: str) -> Sequence[float]:
-        """Those of `by_seed`, in its order."""
+        """Return the values of `by_seed`, in its order."""
         column = self._column(name) if self._is_whole else (None,)
         return list(self.by_seed(name).values()) if None in column else column  # type: ignore[return-value]
 
     @cached_property
     def _is_whole(self) -> bool:
-        """Whether all trials ended well, each of a seed of its own, so that a column without gaps is by seed."""
+        """Whether all trials ended well and have distinct seeds, so that a complete column is `by_seed`."""
         return None not in self._seeds and len(set(self._seeds)) == len(self._seeds)
 
     def _column(self, name: str) -> Sequence[float | None]:
-        """Values of all trials; nothing where none knows the measure."""
+        """Values of all trials, or nothing if no trial has the measure."""
         if name.startswith("joules"):
-            return [_value(trial, name) for trial in self.trials]
-        places, _, values = self._index
-        return values[places[name]] if name in places else ()
+            return [summed_value(trial, name) for trial in self.trials]
+        columns, _, values = self._index
+        return values[columns[name]] if name in columns else ()
 
     @property
     def measures(self) -> Collection[str]:
-        """Names of all that a trial has a value of, or says why not."""
-        return self._index.places.keys()
+        """Names of all measures, including those with missing values."""
+        return self._index.columns.keys()
 
     @cached_property
     def _intervals(self) -> dict[str, Interval | None]:
-        """What `interval` has been asked for."""
+        """Cache of `interval`."""
         return {}
 
     def interval(self, name: str) -> Interval | None:
-        """A measure's mean over seeds, with its interval."""
+        """Return a measure's mean over seeds with its interval, or None without values."""
         if name not in self._intervals:
             values = self.values(name)
             self._intervals[name] = mean_interval(values) if values else None
@@ -177,235 +177,83 @@ class Cell:
         return Counter(trial.status for trial in self.trials)
 
     def count(self, status: str) -> int:
-        """Trials that ended so."""
+        """Return the number of trials with this status."""
         return self._statuses[status]
 
     @property
     def ended_badly(self) -> int:
-        """Trials that diverged or failed."""
+        """Number of trials that diverged or failed."""
         return len(self.trials) - self.count("ok")
 
     @cached_property
-    def sound(self) -> Cell:
-        """The cell without the trials that collapsed, which look perfect on shapes; itself where none did."""
-        said, accuracy = self.by_seed("collapsed"), self.by_seed("test_accuracy")
+    def without_collapsed(self) -> Cell:
+        """The cell without its collapsed trials, whose structure scores would look perfect."""
+        flags, accuracy = self.by_seed("collapsed"), self.by_seed("test_accuracy")
         seeds = ((trial, trial.spec.seed) for trial in self.trials)
-        kept = tuple(t for t, seed in seeds if not _is_collapsed(t, said.get(seed), accuracy.get(seed)))
-        return self if len(kept) == len(self.trials) else replace(self, trials=kept)
+        rest = tuple(t for t, seed in seeds if not looks_collapsed(t, flags.get(seed), accuracy.get(seed)))
+        return self if len(rest) == len(self.trials) else replace(self, trials=rest)
 
     @property
     def collapsed(self) -> int:
-        """Trials that ended well and do not tell the classes apart."""
-        return len(self.trials) - len(self.sound.trials)
+        """Number of collapsed trials."""
+        return len(self.trials) - len(self.without_collapsed.trials)
 
     @property
-    def unsound(self) -> str:
-        """Why the cell cannot be called the best, whatever its means: the seeds that are left may be the easy ones."""
+    def disqualified(self) -> str:
+        """Reason why the cell cannot be the best, or an empty text.
+
+        Trials that failed, diverged or collapsed may have had the hard seeds.
+        """
         counts = {"ended badly": self.ended_badly, "collapsed": self.collapsed}
         return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
     def why_missing(self, name: str) -> str:
-        """The first reason why a measure is missing."""
-        summed = parts(self.trials, name)
-        found = (m.reason for t in self.trials for m in t.measurements if m.name in summed and m.value is None)
-        return next(found, "no trial ended well")
+        """Return the first reason why a measure is missing."""
+        names = summands(self.trials, name)
+        reasons = (m.reason for t in self.trials for m in t.measurements if m.name in names and m.value is None)
+        return next(reasons, "no trial ended well")
 
     def modelled(self, name: str) -> str:
-        """Which part of a measure is modelled and not measured; empty where none is.
+        """Return the summand of a measure that is modelled and not measured, or an empty text.
 
-        Joules count as modelled where their source is a model, whether or not a trial has a value.
+        Joules count as modelled if their source is a model, whether or not a trial has a value.
         """
-        for part in parts(self.trials, name):
+        for summand in summands(self.trials, name):
             for component in COMPONENTS:
-                if part.startswith(f"{component}_joules") and "model" in self.methods.get(component, ()):
+                if summand.startswith(f"{component}_joules") and "model" in self.methods.get(component, ()):
                     return f"{component.upper()} energy"
-            if any(m.origin == "modelled" for m in self.said(part)):
-                return part
+            if any(m.origin == "modelled" for m in self.measurements_of(summand)):
+                return summand
         return ""
 
 
-def place(dataset: str, backbone: str, setting: str) -> str:
-    """What to call the place where heads are compared.
-
-    >>> place("lattice", "token_mlp", "weight_decay=0")
-    'token_mlp on lattice, weight_decay=0'
-    """
-    return f"{backbone} on {dataset}" + (f", {setting}" if setting else "")
-
-
-def in_order(setting: str) -> tuple[tuple[float, str], ...]:
-    """What a setting is ordered by: numbers by size.
-
-    >>> in_order("weight_decay=0.5 optimizer=sgd")
-    ((0.5, ''), (inf, 'sgd'))
-    """
-    values = [part.partition("=")[2] for part in setting.split()]
-    return tuple((float(value), "") if _is_number(value) else (math.inf, value) for value in values)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def is_collapsed(trial: TrialRecord) -> bool:
-    """Whether a trial ended well in a model that does not tell the classes apart.
-
-    As the meter `representation` says; where it was not on, by test accuracy: not above chance, one over the number of
-    classes, by three standard errors.
-    """
-    return _is_collapsed(trial, trial.value("collapsed"), trial.value("test_accuracy"))
-
-
-def _is_collapsed(trial: TrialRecord, said: float | None, accuracy: float | None) -> bool:
-    if trial.status != "ok" or said is not None:
-        return trial.status == "ok" and bool(said)
-    classes, size = trial.sizes.get("classes", 0), trial.answers("test")
-    if accuracy is None or not classes or not size:
-        return False
-    chance = 1 / classes
-    return accuracy <= chance + CHANCE_ERRORS * math.sqrt(chance * (1 - chance) / size)
-
-
-_known: deque[tuple[tuple[TrialRecord, ...], list[Cell]]] = deque(maxlen=2)  # a report asks a dozen times
+_recent: deque[tuple[tuple[TrialRecord, ...], list[Cell]]] = deque(maxlen=2)  # a report needs them a dozen times
 
 
 def cells_of(trials: Iterable[TrialRecord]) -> list[Cell]:
-    """Trials as cells, in the order in which they first ran; for the same tuple, the same cells."""
+    """Return the cells of trials, in the order in which they first ran.
+
+    The cells of the last two tuples of trials are cached.
+    """
     if not isinstance(trials, tuple):
-        return _grouped(trials)
-    cells = next((cells for held, cells in _known if held is trials), None)
+        return _cells(trials)
+    cells = next((cells for held, cells in _recent if held is trials), None)
     if cells is None:
-        cells = _grouped(trials)
-        _known.append((trials, cells))
+        cells = _cells(trials)
+        _recent.append((trials, cells))
     return list(cells)
 
 
-def _grouped(trials: Iterable[TrialRecord]) -> list[Cell]:
-    found: dict[Key, list[TrialRecord]] = defaultdict(list)
+def _cells(trials: Iterable[TrialRecord]) -> list[Cell]:
+    by_cell: dict[Key, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
-        found[trial.spec.cell].append(trial)
+        by_cell[trial.spec.cell].append(trial)
     return [
         Cell(dataset, backbone, head, loss, tuple(members), setting)
-        for (dataset, backbone, head, loss, setting), members in found.items()
+        for (dataset, backbone, head, loss, setting), members in by_cell.items()
     ]
 
 
 def sources_of(trials: Iterable[TrialRecord]) -> dict[Component, EnergyOrigin]:
-    """Where joules come from, by component; where cells differ, as the last of them says."""
+    """Return the origin of joules by component. The last cell decides if cells differ."""
     return {component: origin for cell in cells_of(trials) for component, origin in cell.sources.items()}
-
-
-def charged_components(trials: Sequence[TrialRecord]) -> list[Component]:
-    """Processor and accelerator, as far as there is a source of their joules; memory's are a guess."""
-    sources = {c for t in trials for c, origin in t.energy_origins.items() if origin.method != "missing"}
-    return [component for component in COMPONENTS if component in sources and component != "ram"]
-
-
-def is_time(name: str) -> bool:
-    """Whether a measure is a time that some trials never reach: where it is missing, it is later than was watched."""
-    return name.endswith("_to_target") or name.startswith("steps_to_lasting_") or name == "grokking_gap"
-
-
-# --- what heads are ranked by ---------------------------------------------------------------------------------
-
-
-class PrimaryMetric(NamedTuple):
-    """The measure by which the heads of a place are ranked and compared with the baseline.
-
-    Attributes:
-        measure: its name.
-        label, unit: for people; `step` is the unit of a difference.
-        factor: from the measure to the unit.
-        sign: 1 where more is better, -1 where less is.
-        worth: a difference that matters, in the measure.
-    """
-
-    measure: str
-    label: str
-    unit: str
-    step: str
-    factor: float
-    sign: Literal[1, -1]
-    worth: float
-
-
-ACCURACY = PrimaryMetric("test_accuracy", "test accuracy", "%", "points", 100, 1, 0.01)
-LOSS = PrimaryMetric("test_nll", "test loss", "nat", "nat", 1, -1, 0.01)  # a hundredth of a nat is 1 % of a perplexity
-
-
-def primary_metric(cells: Iterable[Cell]) -> PrimaryMetric:
-    """Of text the loss, of which perplexity and bits per byte are other forms; of all else the accuracy."""
-    return LOSS if any(cell.is_of_text for cell in cells) else ACCURACY
-
-
-# --- measures --------------------------------------------------------------------------------------------------
-
-
-class Measure(NamedTuple):
-    """What the trials say of a measure: its name, unit and better direction."""
-
-    name: str
-    unit: str
-    better: Literal["higher", "lower", "neither"]
-
-    @property
-    def scale(self) -> Scale:
-        """How two values of it are compared; a gap may be 0 or less and has no ratios."""
-        return "difference" if self.unit == "1" or self.name.endswith("_gap") else "ratio"
-
-    def changed(self, change: float, sign: str = "+") -> str:
-        """A change of it as text: points of an accuracy or another share, a plain number of other plain numbers, and
-        per cent of the rest.
-
-        >>> Measure("test_accuracy", "1", "higher").changed(0.01), Measure("throughput", "1/s", "higher").changed(0.01)
-        ('+1 points', '+1 %')
-        """
-        if self.scale == "ratio":
-            return f"{100 * change:{sign}.3g} %"
-        if self.unit != "1":
-            return f"{change:{sign}.4g} {self.unit}s"
-        return f"{100 * change:{sign}.3g} points" if _SHARE.search(self.name) else f"{change:{sign}.3g}"
-
-    def interval(self, change: float, low: float | None, high: float | None) -> str:
-        """A change with its interval."""
-        number, _, unit = self.changed(change).partition(" ")
-        if low is None or high is None:
-            return f"{number} {unit}".strip()
-        bounds = (self.changed(bound).partition(" ")[0] for bound in (low, high))
-        return f"{number} [{', '.join(bounds)}] {unit}".strip()
-
-
-def find_measure(trials: Sequence[TrialRecord], name: str) -> Measure | None:
-    """A measure that the trials have; `joules`, and names that begin so, are processor and accelerator together."""
-    name = MEASURES.get(name, name)
-    summed = parts(trials, name)
-    found = (Measure(name, m.unit, m.better) for t in trials for m in t.measurements if m.name in summed)
-    return next(found, None)
-
-
-def measure_names(trials: Sequence[TrialRecord]) -> list[str]:
-    """Every name that `find_measure` knows, sorted."""
-    names = {m.name for t in trials for m in t.measurements}
-    return sorted(names | {name.partition("_")[2] for name in names if name.startswith("cpu_joules")})
-
-
-def parts(trials: Sequence[TrialRecord], name: str) -> list[str]:
-    """The measurements whose sum a measure is: itself, unless it is the joules of all that counts."""
-    return [f"{component}_{name}" for component in charged_components(trials)] if name.startswith("joules") else [name]
-
-
-def _value(trial: TrialRecord, name: str) -> float | None:
-    """Of a measure; None where a part of it is missing, since a part is no sum."""
-    values = [trial.value(part) for part in parts([trial], name)]
-    known = [value for value in values if value is not None]
-    return sum(known) if values and len(known) == len(values) else None
-
-
-def missing_measure(trials: Sequence[TrialRecord], name: str) -> str:
-    """What to say of a measure that no trial has."""
-    near = next(iter(difflib.get_close_matches(name, measure_names(trials), n=1, cutoff=0.5)), "")
-    return f"the run has no measure {name}" + (f"; the nearest is {near}" if near else "")

@@ -1,7 +1,8 @@
-"""Claims and results -> verdicts. Pure; the rules and what they rest on are in docs/claims.md.
+"""Claims and results -> verdicts. The rules and their statistics are explained in docs/explanation/verdicts.md.
 
-A claim compares heads with a baseline in one measure, in every place of its scope. Each comparison gives two one-sided
-p-values, for the claim and against it; a rule says in how many comparisons it must hold; Holm corrects over the claims.
+A claim compares heads with a baseline in one measure, in every condition of its scope. Each comparison gives two
+one-sided p-values, for the claim and against it. A rule says in how many comparisons the claim must hold. Holm corrects
+over the claims.
 
     better              beyond the margin in every cell
     better_on_average   beyond the margin on the mean over the cells, seed by seed
@@ -9,52 +10,47 @@ p-values, for the claim and against it; a rule says in how many comparisons it m
     equivalent          within the margin on both sides in every cell
     share_of_cells      beyond the margin in at least this share of the cells
 
-What the run cannot answer is `not testable here`, with the reason: a modelled joule decides nothing.
+Claims that the run cannot answer are `not testable here`, with the reason. Modelled joules never decide a verdict.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from harmbench.analysis.cells import (
-    ACCURACY,
-    LOSS,
-    Cell,
-    Measure,
-    PrimaryMetric,
-    cells_of,
-    find_measure,
-    is_time,
-    missing_measure,
-)
+from harmbench.analysis.cells import Cell, cells_of
 from harmbench.analysis.comparisons import Difference, difference, mean_difference
-from harmbench.analysis.stats import LEVEL, Estimate, Signs, at_least, holm, two_sided
+from harmbench.analysis.measures import Measure, find_measure, is_time, missing_measure
+from harmbench.analysis.primary import ACCURACY, LOSS, PrimaryMetric
+from harmbench.analysis.stats import LEVEL, MeanDifference, Signs, at_least, holm, two_sided
+from harmbench.errors import UsageError
+from harmbench.planning import suite as suites
 from harmbench.planning.suite import Claim, matches
-from harmbench.results.records import Record, TrialRecord
+from harmbench.results._rows import Record
+from harmbench.results.records import TrialRecord
 
 Answer = Literal["supported", "refuted", "not decided", "not testable here"]
 ANSWERS: tuple[Answer, ...] = ("supported", "refuted", "not decided", "not testable here")
 
 
-class Found(Record):
+class ClaimComparison(Record):
     """One comparison of a claim.
 
     Attributes:
         head: label of the candidate.
-        place: backbone and data set.
-        change: candidate against baseline: their difference for a measure of unit 1, else their ratio less 1; None
-            where only signs are known.
-        low, high: of its 95 % interval, not corrected.
+        condition: backbone, data set and setting.
+        change: candidate against baseline: the difference for a measure of unit 1, otherwise the ratio minus 1. None
+            if only signs are known.
+        low, high: bounds of its 95 % interval, not corrected.
         text: the change with its interval, for people.
-        pairs: number of seeds both have.
-        note: why there is no change, or what keeps it from deciding.
+        pairs: number of common seeds.
+        note: why there is no change, or why it cannot decide.
     """
 
     head: str
-    place: str
+    condition: str
     change: float | None = None
     low: float | None = None
     high: float | None = None
@@ -64,32 +60,32 @@ class Found(Record):
 
 
 class Verdict(Record):
-    """What became of a claim.
+    """Verdict on a claim.
 
     Attributes:
-        claim: as the suite has it.
+        claim: the claim as the suite states it.
         verdict: supported, refuted, not decided or not testable here.
-        reason: why, and what to do next.
-        decisive: the comparison on which the verdict hangs: the weakest, or the one that refutes.
-        found: all comparisons.
-        p_value: corrected over the claims; None where nothing was tested.
-        seeds_needed: an estimate of how many would decide; None where decided or unknown.
+        reason: the reason, and the next step.
+        decisive: the comparison that decides: the weakest one, or the one that refutes.
+        comparisons: all comparisons.
+        p_value: p-value corrected over the claims. None if nothing was tested.
+        seeds_needed: estimated number of seeds that would decide. None if decided or unknown.
     """
 
     claim: Claim
     verdict: Answer
     reason: str
-    decisive: Found | None = None
-    found: tuple[Found, ...] = ()
+    decisive: ClaimComparison | None = None
+    comparisons: tuple[ClaimComparison, ...] = ()
     p_value: float | None = None
     seeds_needed: int | None = None
 
 
 @dataclass(frozen=True)
 class _Tested:
-    """One comparison with its p-values for the claim and against it; NaN where it can say nothing."""
+    """One comparison with its p-values for and against the claim. A p-value is NaN if the comparison cannot decide."""
 
-    found: Found
+    comparison: ClaimComparison
     difference: Difference
     supports: float
     refutes: float
@@ -106,7 +102,7 @@ class _Draft:
 
     @property
     def needed(self) -> int:
-        """In how many comparisons the claim must hold."""
+        """Number of comparisons in which the claim must hold."""
         return math.ceil((self.claim.share or 1.0) * len(self.tested) - 1e-9)
 
     @property
@@ -119,22 +115,44 @@ class _Draft:
 
     @property
     def p_value(self) -> float:
-        """Two-sided; NaN where nothing was tested."""
+        """Two-sided p-value. NaN if nothing was tested."""
         return math.nan if self.untestable else two_sided(self.supports, self.refutes)
 
 
-def judge(claims: Sequence[Claim], trials: Sequence[TrialRecord]) -> tuple[Verdict, ...]:
-    """A verdict on each claim, in the order given.
-
-    Taken together, verdicts that are no more than luck come in at most 5 % of runs: Holm corrects over the claims that
-    could be tested, and each claim's own p-value is corrected for its comparisons.
+def claims_of(header: Mapping[str, Any], suite: str | None = None) -> tuple[tuple[Claim, ...], str]:
+    """Return the claims to judge, and their source.
 
     Args:
-        claims: of a suite.
-        trials: of a run, in any order.
+        header: header of the run.
+        suite: suite with the claims. Default: the run's own claims, or those of the shipped suite of the same name.
+
+    Raises:
+        UsageError: if the source makes no claims.
+    """
+    name = header["suite"]["name"]
+    claims = suites.check_claims(header["suite"].get("claims", ()), f"{name}'s run.json")
+    source = "the run"
+    if suite:
+        claims, source = suites.load(suite).claims, f"the suite {suite}"
+    elif not claims and name in suites.shipped():
+        claims, source = suites.load(name).claims, f"the suite {name} as shipped"
+    if not claims:
+        raise UsageError(f"{source} makes no claims; `--suite SUITE` names one that does, such as vision")
+    return claims, source
+
+
+def judge(claims: Sequence[Claim], trials: Sequence[TrialRecord]) -> tuple[Verdict, ...]:
+    """Return a verdict on each claim, in the order given.
+
+    At most 5 % of runs have any wrong verdict by chance. Holm corrects over the claims that could be tested, and each
+    claim's own p-value is corrected for its comparisons.
+
+    Args:
+        claims: claims of a suite.
+        trials: trials of a run, in any order.
     """
     cells = sorted(cells_of(trials), key=lambda cell: cell.key)
-    drafts = [_examine(claim, cells) for claim in claims]
+    drafts = [_draft(claim, cells) for claim in claims]
     adjusted = holm([draft.p_value for draft in drafts])
     tests = sum(not draft.untestable for draft in drafts)
     return tuple(_conclude(draft, p, tests) for draft, p in zip(drafts, adjusted, strict=True))
@@ -143,7 +161,7 @@ def judge(claims: Sequence[Claim], trials: Sequence[TrialRecord]) -> tuple[Verdi
 # --- one claim -------------------------------------------------------------------------------------------------
 
 
-def _examine(claim: Claim, cells: Sequence[Cell]) -> _Draft:
+def _draft(claim: Claim, cells: Sequence[Cell]) -> _Draft:
     pairs, untestable = _pairs(claim, cells)
     trials = [t for pair in pairs for cell in pair for t in cell.trials]
     measure = find_measure(trials, claim.measure)
@@ -158,91 +176,98 @@ def _examine(claim: Claim, cells: Sequence[Cell]) -> _Draft:
     else:
         tested = tuple(_test(claim, candidate, baseline, measure, direction) for candidate, baseline in pairs)
     if all(one.difference.evidence is None for one in tested):
-        return _Draft(claim, untestable=tested[0].found.note)
+        return _Draft(claim, untestable=tested[0].comparison.note)
     return _Draft(claim, tested, direction=direction)
 
 
 def _pairs(claim: Claim, cells: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]], str]:
-    """Each candidate of the claim's scope with its baseline; or why there is none."""
+    """Return each candidate in the claim's scope with its baseline, and a reason if there is none."""
     datasets = _matching(claim.datasets, {cell.dataset for cell in cells})
     backbones = _matching(claim.backbones, {cell.backbone for cell in cells})
     settings = _matching(claim.settings, {cell.setting for cell in cells})
-    here = [c for c in cells if c.dataset in datasets and c.backbone in backbones and c.setting in settings]
-    if not here:
-        where = "" if claim.settings == ("*",) else f" at {' or '.join(claim.settings)}"
-        return [], f"the run has no {' or '.join(claim.backbones)} on {' or '.join(claim.datasets)}{where}"
-    heads = _matching(claim.heads, {cell.label for cell in here}) - {claim.baseline}
-    candidates = [cell for cell in here if cell.label in heads]
+    in_scope = [c for c in cells if c.dataset in datasets and c.backbone in backbones and c.setting in settings]
+    if not in_scope:
+        setting = "" if claim.settings == ("*",) else f" at {' or '.join(claim.settings)}"
+        return [], f"the run has no {' or '.join(claim.backbones)} on {' or '.join(claim.datasets)}{setting}"
+    heads = _matching(claim.heads, {cell.label for cell in in_scope}) - {claim.baseline}
+    candidates = [cell for cell in in_scope if cell.label in heads]
     if not candidates:
         return [], f"the run has no {' or '.join(claim.heads)} there"
-    baselines = {cell.place: cell for cell in here if cell.label == claim.baseline}
-    pairs = [(candidate, baselines[candidate.place]) for candidate in candidates if candidate.place in baselines]
+    baselines = {cell.condition: cell for cell in in_scope if cell.label == claim.baseline}
+    pairs = [
+        (candidate, baselines[candidate.condition]) for candidate in candidates if candidate.condition in baselines
+    ]
     return pairs, "" if pairs else f"the run has no {claim.baseline} there to compare with"
 
 
 def _matching(patterns: Sequence[str], names: Iterable[str]) -> set[str]:
-    """The names that fit any of the patterns."""
+    """Return the names that match any of the patterns."""
     return {name for name in names if any(matches(pattern, name) for pattern in patterns)}
 
 
 def _unmeasured(
     claim: Claim, pairs: Sequence[tuple[Cell, Cell]], trials: Sequence[TrialRecord], measure: Measure | None
 ) -> str:
-    """Why the run has no measured values; empty where it has."""
+    """Return the reason why the run has no measured values, or an empty text."""
     if measure is None:
         return missing_measure(trials, claim.measure)
     modelled = next((part for pair in pairs for cell in pair if (part := cell.modelled(measure.name))), "")
-    return f"{modelled} is modelled, not measured: no verdict rests on it" if modelled else ""
+    return f"{modelled} is modelled, not measured, so it decides no verdict" if modelled else ""
 
 
 def _test(claim: Claim, candidate: Cell, baseline: Cell, measure: Measure, direction: str) -> _Tested:
-    found = difference(candidate, baseline, measure)
-    supports, refutes = _p_values(claim, found, direction)
-    note = found.reason
+    comparison = difference(candidate, baseline, measure)
+    supports, refutes = _p_values(claim, comparison, direction)
+    note = comparison.reason
     if behind := _too_far_behind(claim, candidate, baseline):
-        note = f"{behind} behind, so this counts for nothing"
+        note = f"{behind} behind, beyond the claim's limit, so this comparison is not counted"
         supports = refutes = math.nan
     if candidate.count("failed") or (candidate.ended_badly and not is_time(measure.name)):
         note = note or f"{candidate.ended_badly} of its trials ended badly"
-        supports = math.nan  # the seeds that are left may be the easy ones
+        supports = math.nan  # the remaining seeds may be the easy ones
     if baseline.ended_badly and not is_time(measure.name):
         note = note or f"{baseline.ended_badly} of the baseline's trials ended badly"
         refutes = math.nan
     if candidate.collapsed:
         note = note or f"{candidate.collapsed} of its trials collapsed"
-        supports = math.nan  # what does not learn is not to win by being cheap, or by a geometry that looks perfect
+        supports = math.nan  # a collapsed model is cheap and has a perfect geometry
     if baseline.collapsed:
         note = note or f"{baseline.collapsed} of the baseline's trials collapsed"
         refutes = math.nan
     return _Tested(
-        _describe(found, measure, candidate.label, candidate.place, note, direction), found, supports, refutes
+        _describe(comparison, measure, candidate.label, candidate.condition, note, direction),
+        comparison,
+        supports,
+        refutes,
     )
 
 
 def _test_mean(claim: Claim, pairs: Sequence[tuple[Cell, Cell]], measure: Measure, direction: str) -> _Tested:
-    alone = [_test(claim, candidate, baseline, measure, direction) for candidate, baseline in pairs]
-    found = mean_difference(pairs, measure)
-    supports, refutes = _p_values(claim, found, direction)
-    blocked = [one for one in alone if one.found.note]  # what keeps one cell from deciding keeps the mean
-    if any(math.isnan(one.supports) for one in blocked):
+    tested = [_test(claim, candidate, baseline, measure, direction) for candidate, baseline in pairs]
+    comparison = mean_difference(pairs, measure)
+    supports, refutes = _p_values(claim, comparison, direction)
+    blocked = [
+        test for test in tested if test.comparison.note
+    ]  # a cell that cannot decide keeps the mean from deciding
+    if any(math.isnan(test.supports) for test in blocked):
         supports = math.nan
-    if any(math.isnan(one.refutes) for one in blocked):
+    if any(math.isnan(test.refutes) for test in blocked):
         refutes = math.nan
-    note = found.reason or next((one.found.note for one in blocked), "")
+    note = comparison.reason or next((test.comparison.note for test in blocked), "")
     heads = " or ".join(dict.fromkeys(candidate.label for candidate, _ in pairs))
-    place = f"mean of {len(pairs)} cells" if len(pairs) > 1 else pairs[0][0].place
-    return _Tested(_describe(found, measure, heads, place, note, direction), found, supports, refutes)
+    condition = f"mean of {len(pairs)} cells" if len(pairs) > 1 else pairs[0][0].condition
+    return _Tested(_describe(comparison, measure, heads, condition, note, direction), comparison, supports, refutes)
 
 
-def _p_values(claim: Claim, found: Difference, direction: str) -> tuple[float, float]:
-    """One-sided p-values for the claim and against it, in one comparison."""
+def _p_values(claim: Claim, comparison: Difference, direction: str) -> tuple[float, float]:
+    """Return the one-sided p-values for and against the claim in one comparison."""
     if claim.rule == "equivalent":
         return (
-            max(found.p_above(-claim.margin), found.p_below(claim.margin)),
-            two_sided(found.p_above(claim.margin), found.p_below(-claim.margin)),
+            max(comparison.p_above(-claim.margin), comparison.p_below(claim.margin)),
+            two_sided(comparison.p_above(claim.margin), comparison.p_below(-claim.margin)),
         )
     change = _change_to_beat(claim, direction)
-    above, below = found.p_above(change), found.p_below(change)
+    above, below = comparison.p_above(change), comparison.p_below(change)
     return (above, below) if direction == "higher" else (below, above)
 
 
@@ -252,8 +277,8 @@ def _change_to_beat(claim: Claim, direction: str) -> float:
 
 
 def _too_far_behind(claim: Claim, candidate: Cell, baseline: Cell) -> str:
-    """By how much the candidate is behind, where that is more than the claim allows; else empty."""
-    accuracy, loss = (_behind(candidate, baseline, lead) for lead in (ACCURACY, LOSS))
+    """Return by how much the candidate is behind if that exceeds the claim's limit, or an empty text."""
+    accuracy, loss = (_behind(candidate, baseline, primary) for primary in (ACCURACY, LOSS))
     if claim.accuracy_within is not None and accuracy > claim.accuracy_within:
         return f"accuracy is {100 * accuracy:.3g} points"
     if claim.loss_within is not None and loss > claim.loss_within:
@@ -261,27 +286,31 @@ def _too_far_behind(claim: Claim, candidate: Cell, baseline: Cell) -> str:
     return ""
 
 
-def _behind(candidate: Cell, baseline: Cell, lead: PrimaryMetric) -> float:
-    """By how much the candidate's mean is worse than the baseline's; infinite where one has none."""
-    ours, theirs = candidate.interval(lead.measure), baseline.interval(lead.measure)
-    return lead.sign * (theirs.mean - ours.mean) if ours and theirs else math.inf
+def _behind(candidate: Cell, baseline: Cell, primary: PrimaryMetric) -> float:
+    """Return how much worse the candidate's mean is than the baseline's. Infinite if either has none."""
+    ours, theirs = candidate.interval(primary.measure), baseline.interval(primary.measure)
+    return primary.sign * (theirs.mean - ours.mean) if ours and theirs else math.inf
 
 
-def _describe(found: Difference, measure: Measure, head: str, place: str, note: str, direction: str) -> Found:
-    if isinstance(found.evidence, Signs):
-        ahead = sum(low > 0 for low in found.evidence.low)
-        behind = sum(high < 0 for high in found.evidence.high)
+def _describe(
+    comparison: Difference, measure: Measure, head: str, condition: str, note: str, direction: str
+) -> ClaimComparison:
+    if isinstance(comparison.evidence, Signs):
+        ahead = sum(low > 0 for low in comparison.evidence.low)
+        behind = sum(high < 0 for high in comparison.evidence.high)
         count = ahead if direction == "higher" else behind
-        text = f"{direction} in {count} of {found.evidence.size} pairs; some trials never get there"
-        return Found(head=head, place=place, text=text, pairs=found.evidence.size, note=note)
-    if not isinstance(found.evidence, Estimate):
-        return Found(head=head, place=place, note=note)
-    interval = found.evidence.interval()
-    change = found.change(interval.mean)
-    is_known = not math.isnan(interval.half_width)
-    low, high = (found.change(interval.low), found.change(interval.high)) if is_known else (None, None)
+        text = f"{direction} in {count} of {comparison.evidence.size} pairs; some trials did not reach the target"
+        return ClaimComparison(head=head, condition=condition, text=text, pairs=comparison.evidence.size, note=note)
+    if not isinstance(comparison.evidence, MeanDifference):
+        return ClaimComparison(head=head, condition=condition, note=note)
+    interval = comparison.evidence.interval()
+    change = comparison.change(interval.mean)
+    has_interval = not math.isnan(interval.half_width)
+    low, high = (comparison.change(interval.low), comparison.change(interval.high)) if has_interval else (None, None)
     text = measure.interval(change, low, high)
-    return Found(head=head, place=place, change=change, low=low, high=high, text=text, pairs=interval.size, note=note)
+    return ClaimComparison(
+        head=head, condition=condition, change=change, low=low, high=high, text=text, pairs=interval.size, note=note
+    )
 
 
 # --- conclusions -----------------------------------------------------------------------------------------------
@@ -301,8 +330,8 @@ def _conclude(draft: _Draft, p_value: float, tests: int) -> Verdict:
         claim=draft.claim,
         verdict=answer,
         reason=_reason(draft, decisive, answer, seeds),
-        decisive=decisive.found,
-        found=tuple(t.found for t in draft.tested),
+        decisive=decisive.comparison,
+        comparisons=tuple(t.comparison for t in draft.tested),
         p_value=p_value,
         seeds_needed=seeds,
     )
@@ -314,29 +343,37 @@ def _as_one(p_value: float) -> float:
 
 def _reason(draft: _Draft, decisive: _Tested, answer: Answer, seeds: int | None) -> str:
     count = len(draft.tested)
-    where = decisive.found.place if count == 1 else f"{decisive.found.head}, {decisive.found.place}"
+    label = (
+        decisive.comparison.condition if count == 1 else f"{decisive.comparison.head}, {decisive.comparison.condition}"
+    )
     agree = sum(_as_one(t.supports) < _as_one(t.refutes) for t in draft.tested)
-    lead = where if count == 1 else f"{agree} of {count} comparisons lean that way; the weakest: {where}"
+    opening = label if count == 1 else f"{agree} of {count} comparisons lean that way; the weakest: {label}"
     if answer == "supported":
-        return lead
+        return opening
     if answer == "refuted":
-        return lead.replace("the weakest:", "clearly not:") if count > 1 else f"the opposite: {where}"
-    notes = [t.found.note for t in draft.tested if t.found.note and (math.isnan(t.supports) or math.isnan(t.refutes))]
-    if decisive.found.pairs == 1:
-        return f"{lead}; one seed decides nothing"
+        return opening.replace("the weakest:", "clearly not:") if count > 1 else f"the opposite: {label}"
+    notes = [
+        t.comparison.note
+        for t in draft.tested
+        if t.comparison.note and (math.isnan(t.supports) or math.isnan(t.refutes))
+    ]
+    if decisive.comparison.pairs == 1:
+        return f"{opening}; one seed cannot decide"
     if notes:
-        return f"{lead}; {notes[0]}"
-    return f"{lead}; about {seeds} seeds would decide" if seeds else f"{lead}; too close to the margin to tell"
+        return f"{opening}; {notes[0]}"
+    return f"{opening}; about {seeds} seeds would decide" if seeds else f"{opening}; too close to the margin to decide"
 
 
 def _seeds_needed(draft: _Draft, tests: int) -> int | None:
-    """Seeds that would decide the claim, were means and spreads to stay: for it where enough comparisons lean so, else
-    against it."""
+    """Return the number of seeds that would decide the claim at the present means and spreads.
+
+    The decision would be for the claim if enough comparisons lean that way, otherwise against it.
+    """
     alpha = (1 - LEVEL) / 2 / tests
     known = [t for t in draft.tested if not (math.isnan(t.supports) or math.isnan(t.refutes))]
     leaning = [t for t in known if t.supports < t.refutes]
     opposed = [t for t in known if t.supports >= t.refutes]
-    few = len(draft.tested) - draft.needed + 1  # so many against it refute it
+    few = len(draft.tested) - draft.needed + 1  # number of comparisons against the claim that refute it
     agreeing, count, looks = (
         (leaning, draft.needed, few) if len(leaning) >= draft.needed else (opposed, few, draft.needed)
     )

@@ -1,6 +1,6 @@
-"""The difference of two cells in one measure, with what is needed to say on which side of a margin it lies.
+"""The difference of two cells in one measure, with one-sided p-values for any margin.
 
-A measure of unit 1 (an accuracy, a share) is compared by difference, any other by ratio, so that a change of 0.05 is
+A measure of unit 1 (an accuracy, a share) is compared by difference, any other measure by ratio. A change of 0.05 is
 five points of an accuracy and five per cent of a time. The tests are in `harmbench.analysis.stats`.
 """
 
@@ -10,21 +10,24 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harmbench.analysis.cells import Cell, Measure, Scale, is_time, parts
-from harmbench.analysis.stats import Estimate, Signs
-from harmbench.results.records import COMPONENTS, TrialRecord
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.measures import Measure, Scale, is_time, summands
+from harmbench.analysis.stats import MeanDifference, Signs
+from harmbench.results.records import TrialRecord
+from harmbench.results.vocabulary import COMPONENTS
 
 
 class Difference(NamedTuple):
     """Candidate against baseline in one measure.
 
     Attributes:
-        evidence: on the measure's scale, natural logarithms of ratios; None where there is nothing to compare.
-        scale: of the evidence.
+        evidence: the difference on the measure's scale, where ratios are natural logarithms. None if nothing can be
+            compared.
+        scale: scale of the evidence.
         reason: why there is no evidence.
     """
 
-    evidence: Estimate | Signs | None
+    evidence: MeanDifference | Signs | None
     scale: Scale
     reason: str = ""
 
@@ -37,22 +40,22 @@ class Difference(NamedTuple):
         return self.evidence.p_below(self._margin(change)) if self.evidence else math.nan
 
     def seeds_for(self, change: float, alpha: float) -> int | None:
-        """Pairs that would decide on which side of `change` this difference lies."""
+        """Number of pairs that would decide on which side of `change` this difference lies."""
         return self.evidence.seeds_for(self._margin(change), alpha) if self.evidence else None
 
     def _margin(self, change: float) -> float:
         return math.log1p(change) if self.scale == "ratio" else change
 
     def change(self, value: float) -> float:
-        """A value of the evidence as a change: points over 1, or ratio - 1."""
+        """Return a value of the evidence as a change: a difference, or a ratio minus 1."""
         return math.expm1(value) if self.scale == "ratio" else value
 
 
 def difference(candidate: Cell, baseline: Cell, measure: Measure) -> Difference:
-    """Of two cells, in pairs by seed; without two common seeds, of their means.
+    """Return the difference of two cells in pairs by seed, or of their means without two common seeds.
 
-    A time to a target that some trial never reached is known as a bound only: the pairs then count by their signs.
-    Values of a trial that ended badly are missing, and say nothing of the head.
+    A time to a target that some trial did not reach is known as a bound only. The pairs then count by their signs.
+    Values of trials that ended badly are missing.
     """
     paired = _paired_values(candidate, baseline, measure)
     if isinstance(paired, str):
@@ -63,14 +66,14 @@ def difference(candidate: Cell, baseline: Cell, measure: Measure) -> Difference:
         return Difference(Signs(lows, highs), measure.scale)
     step = _resolution(candidate, baseline, measure)
     if len(bounds) < 2 and len(ours) > 1 and len(theirs) > 1:
-        return Difference(Estimate.unpaired(ours, theirs, step), measure.scale)
+        return Difference(MeanDifference.unpaired(ours, theirs, step), measure.scale)
     if not bounds:
         return Difference(None, measure.scale, "no common seed")
-    return Difference(Estimate.paired([low for low, _ in bounds.values()], step), measure.scale)
+    return Difference(MeanDifference.paired([low for low, _ in bounds.values()], step), measure.scale)
 
 
 def mean_difference(pairs: Sequence[tuple[Cell, Cell]], measure: Measure) -> Difference:
-    """Of the mean over several pairs of cells, seed by seed: over the seeds that all of them have."""
+    """Return the mean difference over several pairs of cells, by seed, over the seeds that all cells share."""
     by_seed: list[dict[int, float]] = []
     for candidate, baseline in pairs:
         paired = _paired_values(candidate, baseline, measure)
@@ -78,16 +81,16 @@ def mean_difference(pairs: Sequence[tuple[Cell, Cell]], measure: Measure) -> Dif
             return Difference(None, measure.scale, paired)
         bounds, _, _ = paired
         if any(low != high or math.isinf(low) for low, high in bounds.values()):
-            return Difference(None, measure.scale, "a trial never got there: a mean would be one of the others only")
+            return Difference(None, measure.scale, "a trial did not reach the target, so there is no mean")
         by_seed.append({seed: low for seed, (low, _) in bounds.items()})
     shared = sorted(set.intersection(*(set(values) for values in by_seed)))
     if not shared:
         return Difference(None, measure.scale, "no seed that all cells have")
     means = [math.fsum(values[seed] for values in by_seed) / len(by_seed) for seed in shared]
-    # The rounding of a mean is finer than that of its parts, as far as these are not the same baseline again.
+    # A mean over several baselines has a finer step than one value. Pairs with one baseline share its rounding.
     step = max(_resolution(candidate, baseline, measure) for candidate, baseline in pairs)
-    places = {baseline.key for _, baseline in pairs}
-    return Difference(Estimate.paired(means, step / math.sqrt(len(places))), measure.scale)
+    baselines = {baseline.key for _, baseline in pairs}
+    return Difference(MeanDifference.paired(means, step / math.sqrt(len(baselines))), measure.scale)
 
 
 Bounds = tuple[float, float]
@@ -96,7 +99,7 @@ Bounds = tuple[float, float]
 def _paired_values(
     candidate: Cell, baseline: Cell, measure: Measure
 ) -> tuple[dict[int, Bounds], list[float], list[float]] | str:
-    """Bounds of each pair's contrast by seed, and each side's own values, on the scale; or why there are none."""
+    """Return bounds of each pair's difference by seed and the values of both sides, on the scale, or a reason."""
     sides = [_bounds_by_seed(cell, measure) for cell in (candidate, baseline)]
     for cell, values in zip((candidate, baseline), sides, strict=True):
         if not values:
@@ -113,21 +116,21 @@ def _paired_values(
 
 
 def _bounds_by_seed(cell: Cell, measure: Measure) -> dict[int, Bounds]:
-    """The least and the most that a measure can be, by seed: equal where it is known."""
-    found: dict[int, Bounds] = {seed: (v, v) for seed, v in cell.by_seed(measure.name).items()}
+    """Return the least and greatest possible value of a measure by seed. Both are equal for a known value."""
+    bounds: dict[int, Bounds] = {seed: (v, v) for seed, v in cell.by_seed(measure.name).items()}
     if is_time(measure.name):
         for trial in cell.trials:
             watched = watched_for(trial, measure.name)
-            if trial.spec.seed not in found and watched is not None and (watched or measure.scale == "difference"):
-                found[trial.spec.seed] = watched, math.inf
-    return found
+            if trial.spec.seed not in bounds and watched is not None and (watched or measure.scale == "difference"):
+                bounds[trial.spec.seed] = watched, math.inf
+    return bounds
 
 
 def watched_for(trial: TrialRecord, name: str) -> float | None:
-    """How long, in the unit of the measure, a trial was watched that never got there; one that diverged never will.
+    """Return how long a trial was observed without reaching the target, in the unit of the measure.
 
-    Of a gap that is from the step that begins it; where nothing began it, nothing is known of it, and it may be of any
-    length.
+    A diverged trial gives infinity, since it never reaches the target, and a failed trial None. A grokking gap is
+    observed from its first step. It can have any length if that step was not reached, which gives minus infinity.
     """
     if trial.status == "diverged":
         return math.inf
@@ -135,32 +138,32 @@ def watched_for(trial: TrialRecord, name: str) -> float | None:
         return None
     last = trial.curve[-1]
     if name == "grokking_gap":
-        begun = trial.value("steps_to_lasting_train")
-        return -math.inf if begun is None else last.step - begun
+        start = trial.value("steps_to_lasting_train")
+        return -math.inf if start is None else last.step - start
     if name == "steps_to_target" or name.startswith("steps_to_lasting_"):
         return float(last.step)
     if name == "seconds_to_target":
         return last.train_seconds
-    joules = [last.train_joules[c] for c in COMPONENTS if f"{c}_joules_to_target" in parts([trial], name)]
+    joules = [last.train_joules[c] for c in COMPONENTS if f"{c}_joules_to_target" in summands([trial], name)]
     known = [value for value in joules if value is not None]
     return sum(known) if joules and len(known) == len(joules) else None
 
 
 def _scaled(values: dict[int, Bounds]) -> dict[int, Bounds]:
-    """The logarithms."""
+    """Return the logarithms of the bounds."""
     lows = {seed: math.log(low) for seed, (low, _) in values.items()}
     return {seed: (lows[seed], lows[seed] if high == low else math.log(high)) for seed, (low, high) in values.items()}
 
 
-_OF_TEST_ANSWERS = {"test_accuracy", "test_balanced_accuracy", "test_macro_f1"}
+_COUNTED_ON_TEST = {"test_accuracy", "test_balanced_accuracy", "test_macro_f1"}
 
 
 def _resolution(candidate: Cell, baseline: Cell, measure: Measure) -> float:
-    """The step in which values of a measure come, on its scale; 0 for a continuous one.
+    """Return the step between neighboring values of a measure, on its scale. 0 for a continuous measure.
 
-    Accuracies come in images or tokens, shares of steps in steps, times to a target in validations.
+    The step of an accuracy is one image or token, of a share of steps one step, and of a time one validation.
     """
-    if measure.name in _OF_TEST_ANSWERS:
+    if measure.name in _COUNTED_ON_TEST:
         return max((1 / cell.answers for cell in (candidate, baseline) if cell.answers), default=0.0)
     trials = [t for cell in (candidate, baseline) for t in cell.trials if t.status == "ok"]
     if measure.name == "validation_accuracy":

@@ -1,10 +1,10 @@
-"""How alike the features of two trials are, on the same held-out samples: heads with the baseline, and seeds.
+"""Similarity (CKA) of the features of two trials on the same held-out samples.
 
-    kept features of each trial --> linear CKA of a head with the baseline at the same seed
-                               `--> linear CKA of every two seeds of one head, the yardstick
+    stored features of each trial --> linear CKA of a head with the baseline at the same seed
+                                 `--> linear CKA of every two seeds of one head, for reference
 
-Pure, of arrays and trials; debiased (`analysis.stats.linear_cka`). At one seed two heads have the same initial
-backbone and order of the data, two seeds of one head do not.
+The estimator is debiased (`analysis.stats.linear_cka`). Two heads at one seed share their initial backbone and data
+order, while two seeds of one head do not.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from harmbench.analysis.stats import Interval, alignment, mean_interval
 from harmbench.analysis.stats.cka import MIN_SAMPLES
 
 
-class Similarity(NamedTuple):
+class CellSimilarity(NamedTuple):
     """CKA of one cell's trials.
 
     Attributes:
-        cell: of which trials.
-        with_baseline: by seed; none for the baseline itself.
-        between_seeds: of every two seeds.
+        cell: the cell.
+        with_baseline: similarity with the baseline by seed. Empty for the baseline itself.
+        between_seeds: similarity of every two seeds.
     """
 
     cell: Cell
@@ -37,7 +37,7 @@ class Similarity(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """Of the similarity with the baseline."""
+        """Interval of the similarity with the baseline."""
         return mean_interval(list(self.with_baseline.values())) if self.with_baseline else None
 
     @property
@@ -46,39 +46,41 @@ class Similarity(NamedTuple):
         return float(np.mean(self.between_seeds)) if self.between_seeds else None
 
 
-def similarities(cells: Sequence[Cell], features: Mapping[str, NDArray[Any]]) -> tuple[Similarity, ...]:
-    """Of the cells of one place, those of which trials kept features; features that do not vary are left out.
+def similarities(cells: Sequence[Cell], features: Mapping[str, NDArray[Any]]) -> tuple[CellSimilarity, ...]:
+    """Return the similarities of those cells of one condition whose trials stored features.
+
+    Constant features are left out.
 
     Args:
-        cells: of one data set, backbone and setting.
-        features: (M, N) by trial id, of the same samples in the same order.
+        cells: cells of one condition.
+        features: features (M, N) by trial id, of the same samples in the same order.
     """
     aligned = {cell.key: _aligned(cell, features) for cell in cells}
     baseline = next((aligned[cell.key] for cell in cells if cell.is_baseline), {})
-    found = []
+    results = []
     for cell in cells:
-        own = aligned[cell.key]
-        shared = () if cell.is_baseline else sorted(own.keys() & baseline.keys())
-        similarity = Similarity(
+        grams = aligned[cell.key]
+        shared = () if cell.is_baseline else sorted(grams.keys() & baseline.keys())
+        similarity = CellSimilarity(
             cell,
-            {seed: _cka(own[seed], baseline[seed]) for seed in shared if _same_samples(own[seed], baseline[seed])},
-            tuple(_cka(one, other) for one, other in combinations(own.values(), 2) if _same_samples(one, other)),
+            {seed: _cka(grams[seed], baseline[seed]) for seed in shared if _same_samples(grams[seed], baseline[seed])},
+            tuple(_cka(one, other) for one, other in combinations(grams.values(), 2) if _same_samples(one, other)),
         )
         if similarity.with_baseline or similarity.between_seeds:
-            found.append(similarity)
-    return tuple(found)
+            results.append(similarity)
+    return tuple(results)
 
 
 def _aligned(cell: Cell, features: Mapping[str, NDArray[Any]]) -> dict[int, NDArray[np.float64]]:
-    """The centered Gram matrices of a cell's trials, by seed."""
-    found = {}
+    """Return the centered Gram matrices of a cell's trials, by seed."""
+    grams = {}
     for trial in cell.trials:
-        kept = features.get(trial.id)
-        if trial.status == "ok" and kept is not None and len(kept) >= MIN_SAMPLES and np.isfinite(kept).all():
-            gram = alignment(kept)
+        array = features.get(trial.id)
+        if trial.status == "ok" and array is not None and len(array) >= MIN_SAMPLES and np.isfinite(array).all():
+            gram = alignment(array)
             if not math.isnan(gram[0, 0]):
-                found[trial.spec.seed] = gram
-    return found
+                grams[trial.spec.seed] = gram
+    return grams
 
 
 def _same_samples(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -1,8 +1,8 @@
-"""How soon heads get to a target, and which that is: the protocol's, or what the baseline ends with.
+"""Steps, seconds and joules until a target is reached: the protocol's target, or the baseline's final value.
 
-What it ends with: the median, over the seeds that ended well, of the last validation accuracy, or, of text, validation
-loss, of the linear head with cross-entropy, on the same data set with the same backbone; taken from the recorded curves
-whenever a run is read.
+The baseline's final value is the median, over the seeds that ended well, of the last validation accuracy (for text, the
+validation loss) of the linear head with cross-entropy on the same condition. It is taken from the recorded curves when
+a run is read.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ from statistics import median
 
 from harmbench.meters.convergence import Target, to_target
 from harmbench.results import store
-from harmbench.results.records import Protocol, TrialRecord
+from harmbench.results.protocol import Protocol
+from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
 
-Place = tuple[str, str, str]  # data set, backbone, setting
+ConditionKey = tuple[str, str, str]  # data set, backbone, setting
 SUFFIX = "_to_target"
 
 
-def targets(trials: Sequence[TrialRecord]) -> dict[Place, Target | None]:
-    """The target of each data set and backbone; None where it is the baseline's, and there is none that ended well."""
-    found: dict[Place, Protocol] = {}
-    ends: dict[Place, list[float]] = defaultdict(list)
-    of_text = {_place(trial) for trial in trials if trial.is_of_text}
+def targets(trials: Sequence[TrialRecord]) -> dict[ConditionKey, Target | None]:
+    """Return the target of each condition. None if the baseline sets it and no trial of the baseline ended well."""
+    protocols: dict[ConditionKey, Protocol] = {}
+    ends: dict[ConditionKey, list[float]] = defaultdict(list)
+    of_text = {_condition(trial) for trial in trials if trial.is_of_text}
     for trial in trials:
-        place = _place(trial)
-        found[place] = trial.spec.protocol
+        condition = _condition(trial)
+        protocols[condition] = trial.spec.protocol
         if trial.status == "ok" and trial.spec.is_baseline and trial.curve:
             last = trial.curve[-1]
-            end = last.validation_nll if place in of_text else last.validation_accuracy
-            ends[place] += [] if end is None else [end]
+            end = last.validation_nll if condition in of_text else last.validation_accuracy
+            ends[condition] += [] if end is None else [end]
     return {
-        place: Target("nll" if place in of_text else "accuracy", median(ends[place]))
-        if target is None and ends[place]
+        condition: Target("nll" if condition in of_text else "accuracy", median(ends[condition]))
+        if target is None and ends[condition]
         else target
-        for place, protocol in found.items()
+        for condition, protocol in protocols.items()
         for target in [Target.of(protocol)]
     }
 
 
 def with_targets(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trials, with steps, seconds and joules to the target where their protocol leaves it to the baseline."""
+    """Return the trials with steps, seconds and joules to targets that the baseline sets."""
     protocols = {id(trial.spec.protocol): trial.spec.protocol for trial in trials}
     if all(Target.of(protocol) for protocol in protocols.values()):
         return tuple(trials)
-    known = targets(trials)
-    return tuple(_with_target(trial, known[_place(trial)]) for trial in trials)
+    by_condition = targets(trials)
+    return tuple(_with_target(trial, by_condition[_condition(trial)]) for trial in trials)
 
 
-def _place(trial: TrialRecord) -> Place:
+def _condition(trial: TrialRecord) -> ConditionKey:
     return trial.spec.dataset, trial.spec.backbone, trial.spec.setting
 
 
@@ -60,19 +61,19 @@ def _with_target(trial: TrialRecord, target: Target | None) -> TrialRecord:
         return trial
     if not any(m.name.endswith(SUFFIX) for m in trial.measurements):
         return trial
-    unknown = "no trial of the baseline (linear + cross_entropy) ended well here"
-    made = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, unknown, trial.group_size)}
-    return trial.but(measurements=tuple(made.get(m.name, m) for m in trial.measurements))
+    reason = "no trial of the baseline (linear + cross_entropy) ended well here"
+    derived = {m.name: m for m in to_target(trial.curve, trial.energy_origins, target, reason, trial.group_size)}
+    return trial.but(measurements=tuple(derived.get(m.name, m) for m in trial.measurements))
 
 
 def read_run(folder: Path) -> RunData:
-    """A run with steps, seconds and joules to targets that only the whole run knows.
+    """Return a run with steps, seconds and joules to targets that depend on the whole run.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
 
     Raises:
-        RunFolderError: where the folder is not a run.
+        RunFolderError: if the folder is not a run.
     """
     run = store.read(folder)
     return run.model_copy(update={"trials": with_targets(run.trials)})

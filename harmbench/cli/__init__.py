@@ -1,4 +1,4 @@
-"""The command line: one file per command; each reads arguments, calls the library and shows what it says."""
+"""The command line. One file per command reads arguments, calls the library and prints the result."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from harmbench._import_path import drop_current_folder
 from harmbench.cli import _options as o
-from harmbench.cli import bench, claims, compare, doctor, listing, planning, plotting, reporting, running
+from harmbench.cli import bench, check, claims, compare, doctor, ls, plan, plot, report, run, show, validate
 from harmbench.errors import HarmbenchError, UsageError
 
 app = typer.Typer(
@@ -27,27 +28,29 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
     if version:
-        from importlib.metadata import version as version_of
+        from harmbench import __version__
 
-        typer.echo(f"harmbench {version_of('harmbench')}")
+        typer.echo(f"harmbench {__version__}")
         raise typer.Exit
 
 
-app.command("run")(running.run)
-app.command("plan")(planning.plan)
-app.command("validate")(planning.validate)
-app.command("report")(reporting.report)
-app.command("plot")(plotting.plot)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("validate")(validate.validate)
+app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
-app.command("ls")(listing.ls)
-app.command("show")(listing.show)
+app.command("ls")(ls.ls)
+app.command("show")(show.show)
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run the command line; errors become one line and an exit code, 2 where the user can mend them."""
+    """Run the command line. An error becomes one line and an exit code, which is 2 if the user can mend it."""
+    drop_current_folder()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         sys.exit(app(arguments or ["--help"], standalone_mode=False, obj=o.OwnProcess()) or 0)
@@ -60,7 +63,7 @@ def main() -> None:
 
 
 def _as_one_line(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """The message of an error on one line, and the exit code."""
     if isinstance(error, HarmbenchError):
         return str(error), 2 if isinstance(error, UsageError) else 1
     if hasattr(error, "format_message"):  # the parser's own: a wrong option, a missing argument
@@ -68,5 +71,5 @@ def _as_one_line(error: Exception) -> tuple[str, int]:
         return f"{' '.join(error.format_message().split())} See `{command} --help`.", 2
     if isinstance(error, typer.Abort):
         return "stopped", 130
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"unexpected {said}. This is a defect; `harmbench --debug ...` shows where", 1
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {message}. This is a defect; `harmbench --debug ...` shows where", 1

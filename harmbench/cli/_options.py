@@ -1,10 +1,10 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how they are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,16 +15,17 @@ def _complete(field: str) -> Callable[[str], list[str]]:
     """Shell completion of a comma-separated list of names."""
 
     def names(incomplete: str) -> list[str]:
-        from harmbench.cli.listing import addresses, rooms
+        from harmbench.cli._rooms import addresses, rooms
 
         done, comma, started = incomplete.rpartition(",")
-        known = [address for cls in rooms()[field].members.values() for address in addresses(cls)]
-        return [f"{done}{comma}{name}" for name in known if name.startswith(started)]
+        candidates = [address for cls in rooms()[field].members.values() for address in addresses(cls)]
+        return [f"{done}{comma}{name}" for name in candidates if name.startswith(started)]
 
     return names
 
 
 def _complete_suite(incomplete: str) -> list[str]:
+    """Shell completion of a suite's name."""
     from harmbench.planning.suite import shipped
 
     return [name for name in shipped() if name.startswith(incomplete)]
@@ -58,12 +59,19 @@ Seeds = Annotated[int | None, typer.Option("--seeds", help="Number of seeds; mor
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Budget in passes over the training part.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Budget in optimizer steps.")]
 Devices = Annotated[list[str] | None, typer.Option("--devices", help="auto, cpu, cuda, cuda:INDEX; comma-separated.")]
-Idle = Annotated[
+Executor = Annotated[
+    str,
+    typer.Option(help="Where trials run (harmbench ls executors).", autocompletion=_complete("executors")),
+]
+IdleSeconds = Annotated[
     float | None,
     typer.Option(
-        "--idle", min=0, help="Seconds of idle power before the trials and after; the suite's number unless given."
+        "--idle-seconds",
+        min=0,
+        help="How long idle power is measured before the trials and after them; default: the suite's value.",
     ),
 ]
+Idle = Annotated[float | None, typer.Option("--idle", min=0, hidden=True)]  # as harmbench 0.1 calls --idle-seconds
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="HARMBENCH_DATA", help="Folder of data sets.", file_okay=False)
 ]
@@ -86,7 +94,7 @@ def overrides(
     epochs: float | None,
     steps: int | None,
 ) -> dict[str, Any]:
-    """What the command line replaces in a suite file."""
+    """The fields of a suite that the command line replaces."""
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps are both budgets; give one of them")
     protocol = {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
@@ -101,5 +109,30 @@ def overrides(
     return {name: value for name, value in chosen.items() if value is not None}
 
 
+def resolved_devices(devices: list[str] | None) -> list[str]:
+    """Names of devices from the command line. The default is `auto`."""
+    from harmbench._devices import resolve
+    from harmbench.registry import split_names
+
+    return resolve(split_names(devices or ["auto"]))
+
+
+T = TypeVar("T")
+
+
+def renamed_option(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
+    """The value of an option that may be given under its old name, with a warning.
+
+    Raises:
+        UsageError: if both names are given.
+    """
+    if old_value is None:
+        return new_value
+    if new_value is not None:
+        raise UsageError(f"{old} is the old name of {new}; leave it out")
+    typer.echo(f"{old} is now {new}; the old name goes away in the next release", err=True)
+    return old_value
+
+
 class OwnProcess:
-    """A context's object where the process is there for one command alone, and ends with it."""
+    """Marks the context of a process that exists for one command and ends with it."""

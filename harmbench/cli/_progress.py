@@ -1,4 +1,4 @@
-"""What a person sees while trials run: a live display on a terminal, plain lines in a pipe."""
+"""Progress of a run: a live display on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """Told what happens."""
+    """Shows what happens in a run."""
 
     def begin(self, summary: Summary) -> None: ...
     def happened(self, event: Any) -> None: ...
@@ -22,7 +22,7 @@ class Display(Protocol):
 
 @contextmanager
 def progress_display() -> Iterator[Display]:
-    """The display that fits where the output goes."""
+    """The live display on a terminal, else plain lines."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -34,24 +34,27 @@ def progress_display() -> Iterator[Display]:
 
 
 def line_for(record: TrialRecord) -> str:
-    """One line on a finished trial."""
+    """One line about a finished trial."""
     perplexity, accuracy = record.value("test_perplexity"), record.value("test_accuracy")
-    result = record.reason if accuracy is None else f"test accuracy {100 * accuracy:.2f} %"
-    result = result if perplexity is None else f"test perplexity {perplexity:.4g}"
+    if perplexity is not None:
+        result = f"test perplexity {perplexity:.4g}"
+    elif accuracy is not None:
+        result = f"test accuracy {100 * accuracy:.2f} %"
+    else:
+        result = record.reason
     seconds = sum(phase.seconds for phase in record.phases)
     return f"{record.status:8} {record.spec}: {result}, {seconds:.1f} s"
 
 
 def names(job: dict[str, Any]) -> list[str]:
-    """What the trials of a running process are called."""
-    spec = job["spec"]
-    cell = (spec["dataset"], spec["backbone"], spec["distance"] or "linear", spec["loss"], spec["setting"])
-    seeds = [one["spec"]["seed"] for one in (job, *job["beside"])]
-    return [" ".join(filter(None, (*cell, f"seed {seed}"))) for seed in seeds]
+    """The names of the trials of a job, as `str(record.spec)` gives them."""
+    from harmbench.runner.jobs import trials_of
+
+    return [str(spec) for _, spec in trials_of(job)]
 
 
 class PlainDisplay:
-    """A line for each finished trial, with the time to go."""
+    """Prints a line for each finished trial, with the remaining time."""
 
     def __init__(self) -> None:
         self._planned = self._done = self._new = 0
@@ -63,17 +66,17 @@ class PlainDisplay:
             print(f"{summary.planned} trials, {summary.reused} done before", flush=True)  # noqa: T201
 
     def happened(self, event: Any) -> None:
-        """Starts and steps are not worth a line."""
+        """Print nothing, because a line for each start and step is too much."""
 
     def finished(self, record: TrialRecord) -> None:
         self._done += 1
         self._new += 1
-        left = (time.monotonic() - self._start) / self._new * (self._planned - self._done)
-        print(f"[{self._done}/{self._planned}, {left:.0f} s to go] {line_for(record)}", flush=True)  # noqa: T201
+        remaining = (time.monotonic() - self._start) / self._new * (self._planned - self._done)
+        print(f"[{self._done}/{self._planned}, {remaining:.0f} s to go] {line_for(record)}", flush=True)  # noqa: T201
 
 
 class LiveDisplay:
-    """A bar with the time to go, and under it what runs; failures and divergences scroll by above."""
+    """Shows a bar with the remaining time, and below it the running trials. Failed and diverged trials scroll above."""
 
     def __init__(self, console: Any) -> None:
         from rich.progress import (

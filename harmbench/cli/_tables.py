@@ -1,4 +1,4 @@
-"""Tables on a terminal: in color and as wide as it is; plain and wide in a pipe."""
+"""Tables on a terminal, in color and at its width, or plain and wide in a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from harmbench.report.formats import Table
 
-PIPE = 200  # characters of a line where nobody says how wide one is
+PIPE = 200  # characters of a line if the width is unknown
 STYLES = {
     "supported": "green",
     "better": "green",
@@ -41,12 +41,12 @@ def show(table: Table) -> None:
 
 
 def console(widest: int = 0) -> Console:
-    """Where to print: as wide as the terminal or as COLUMNS says, 200 characters in a pipe; at most `widest` if given.
+    """Return a console as wide as the terminal or COLUMNS, or 200 characters in a pipe, and at most `widest`.
 
-    Text is printed as it stands, without colors in a pipe.
+    Text is printed unchanged, without colors in a pipe.
     """
     from rich.console import Console
 
-    found = Console(highlight=False, markup=False, emoji=False)
-    width = found.width if found.is_terminal or os.environ.get("COLUMNS") else PIPE
+    default = Console(highlight=False, markup=False, emoji=False)
+    width = default.width if default.is_terminal or os.environ.get("COLUMNS") else PIPE
     return Console(highlight=False, markup=False, emoji=False, width=min(width, widest or width))

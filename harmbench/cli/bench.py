@@ -1,4 +1,4 @@
-"""`harmbench bench`: what heads cost here."""
+"""`harmbench bench`: cost of heads on this machine."""
 
 from __future__ import annotations
 
@@ -42,23 +42,25 @@ def bench_heads(
     from harmbench.registry import split_names
     from harmbench.runner import head_benchmark
 
-    asked = split_names(forms or ["fast", "cdist"])
-    if unknown := [form for form in asked if form not in head_benchmark.FORMS]:
+    chosen_forms = split_names(forms or ["fast", "cdist"])
+    if unknown := [form for form in chosen_forms if form not in head_benchmark.FORMS]:
         raise OptionError(f"--forms {unknown[0]}: write {', '.join(head_benchmark.FORMS)}")
     if threads:
         torch.set_num_threads(threads)
-    named = [address for name in split_names(metrics or []) for address in expand_name("metrics", name)]
+    addresses = [address for name in split_names(metrics or []) for address in expand_name("metrics", name)]
     distances = (
-        [DISTANCES.parse(address) for address in dict.fromkeys(named)] if metrics else head_benchmark.every_distance()
+        [DISTANCES.parse(address) for address in dict.fromkeys(addresses)]
+        if metrics
+        else head_benchmark.every_distance()
     )
     sizes = [head_benchmark.Shape.parse(text) for text in split_names(shapes)] if shapes else head_benchmark.SHAPES
     about = {**head_benchmark.machine(device), "command": shlex.join(["harmbench", *sys.argv[1:]])}
     lines: list[head_benchmark.Cost | head_benchmark.Skipped] = []
-    for line in head_benchmark.measure(distances, sizes, asked, device=device, seconds=seconds):  # type: ignore[arg-type]
+    for line in head_benchmark.measure(distances, sizes, chosen_forms, device=device, seconds=seconds):  # type: ignore[arg-type]
         lines.append(line)
         result = line.reason if isinstance(line, head_benchmark.Skipped) else f"{line.ratio:.2f}"
         typer.echo(f"{line.shape} {line.distance} {line.form}: {result}", err=True)
-        if out:  # after each line: what was measured survives a stop
+        if out:  # after each line, so that an interrupted benchmark keeps its results
             out.parent.mkdir(parents=True, exist_ok=True)
             out.with_suffix(".md").write_text(head_benchmark.as_markdown(lines, about))
             out.with_suffix(".json").write_text(head_benchmark.as_json(lines, about))

@@ -19,18 +19,19 @@ def compare(
         typer.Option(
             "--fail-on",
             metavar="GATES",
-            help="Gates, comma-separated: accuracy:-0.5%,throughput:-5%,memory:+10%. A decided change beyond one ends "
-            "with exit code 1.",
+            help="Gates, comma-separated: accuracy:-0.5%,throughput:-5%,memory:+10%. A decided change beyond a gate "
+            "gives exit code 1.",
         ),
     ] = None,
     measures: Annotated[
         list[str] | None,
         typer.Option("--measures", help="Measures, comma-separated: accuracy, throughput, memory, energy or any name."),
     ] = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Compare runs of other machines, data, protocols or kernels too.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare runs of different machines, data, protocols or kernels.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", hidden=True, help="Old name of --force.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Also show measures that did not change.")] = False,
     format: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",  # noqa: A002
 ) -> None:
     """Compare two runs of one experiment, cell by cell and seed by seed; a gate for CI.
@@ -46,19 +47,19 @@ def compare(
     if format not in ("table", "md", "json"):
         raise OptionError(f"--format {format}: write table, md or json")
     gates = comparing.parse_gates(fail_on or [])
-    changes = comparing.compare(read_run(run_a), read_run(run_b), split_names(measures or []), gates, anyway)
+    changes = comparing.compare(read_run(run_a), read_run(run_b), split_names(measures or []), gates, force or anyway)
     if format == "json":
         typer.echo(changes_report.as_json(changes))
     else:
-        _show(changes, everything, as_markdown=format == "md")
+        _show(changes, show_all, as_markdown=format == "md")
     if changes.missed:
         raise typer.Exit(1)
 
 
-def _show(changes: Changes, everything: bool, as_markdown: bool) -> None:
+def _show(changes: Changes, show_all: bool, as_markdown: bool) -> None:
     from harmbench.report import compare as changes_report
 
-    table = changes_report.table(changes, everything)
+    table = changes_report.table(changes, show_all)
     if as_markdown:
         from harmbench.report.formats.md import table_lines
 

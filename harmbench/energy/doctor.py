@@ -17,6 +17,7 @@ from harmbench.energy.instruments import Instruments
 from harmbench.energy.selftest import SelfTest, agreement, self_test
 from harmbench.energy.source import EnergySource
 from harmbench.energy.traps import Facts, Trap, find
+from harmbench.errors import MeasurementError
 from harmbench.results.records import CHARGED, Component, EnergyOrigin, Record
 
 
@@ -61,6 +62,47 @@ def not_measured(origins: Mapping[Component, EnergyOrigin], devices: Sequence[st
 def charged(devices: Sequence[str]) -> tuple[Component, ...]:
     """Components whose joules are charged to trials on these devices."""
     return CHARGED if any(device.startswith("cuda") for device in devices) else ("cpu",)
+
+
+def require_measured(devices: Sequence[str]) -> None:
+    """Check that the joules of all charged components are measured on this machine, as `run --strict` demands.
+
+    Raises:
+        MeasurementError: if a component's joules are modelled or missing.
+    """
+    with instruments_for(devices) as instruments:
+        unmeasured = not_measured(instruments.origins(), devices)
+    if unmeasured:
+        reasons = "; ".join(f"{component} joules: {reason}" for component, reason in unmeasured.items())
+        raise MeasurementError(f"--strict: energy cannot be measured here ({reasons}). See `harmbench doctor`.")
+
+
+def energy_budget_warnings(budget: str, devices: Sequence[str]) -> list[str]:
+    """One line for each charged component whose joules are modelled, so that an energy budget ends by a model.
+
+    Args:
+        budget: as the user wrote it, such as `0.5kWh`.
+        devices: of the run.
+
+    Raises:
+        MeasurementError: if a component has no source of joules.
+    """
+    with instruments_for(devices) as instruments:
+        origins = instruments.origins()
+    warnings = []
+    for component in charged(devices):
+        origin = origins[component]
+        if origin.method == "missing":
+            raise MeasurementError(
+                f"--budget {budget}: no source counts the joules of the {component} here ({origin.detail}); "
+                "give a time, such as --budget 2h. See `harmbench doctor`."
+            )
+        if origin.method == "model":
+            warnings.append(
+                f"--budget {budget}: the joules of the {component} are modelled here ({origin.detail}), not measured, "
+                "so the budget ends by the model"
+            )
+    return warnings
 
 
 @contextmanager

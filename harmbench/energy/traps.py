@@ -1,7 +1,7 @@
 """What makes energy figures wrong or weaker than they look, each checked by a function of its own.
 
-A trap returns a sentence where it applies on this machine, and nothing where it does not. `energy.md` says of every
-trap what harmbench does about it; these are the ones that depend on the machine and its settings.
+A trap returns a sentence where it applies on this machine, and nothing where it does not.
+docs/reference/energy-traps.md says what harmbench does about each. Those here depend on the machine and its settings.
 """
 
 from __future__ import annotations

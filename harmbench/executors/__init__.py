@@ -1,7 +1,33 @@
-"""Executors: where trials run. Each trial gets a fresh process, so that its crash or kill touches no other."""
+"""Executors: where trials run, and how many at once. A trial that crashes or is killed harms no other trial."""
 
 from __future__ import annotations
 
-from harmbench.executors.local import Finished, LocalExecutor, Progress, Started
+from harmbench.executors._base import (
+    Event,
+    Executor,
+    Finished,
+    JobMaker,
+    Link,
+    OpenSource,
+    Progress,
+    Session,
+    Started,
+    Task,
+)
+from harmbench.registry import Room
 
-__all__ = ["Finished", "LocalExecutor", "Progress", "Started"]
+EXECUTORS: Room[Executor] = Room("executors", Executor, "executor")
+
+__all__ = [
+    "EXECUTORS",
+    "Event",
+    "Executor",
+    "Finished",
+    "JobMaker",
+    "Link",
+    "OpenSource",
+    "Progress",
+    "Session",
+    "Started",
+    "Task",
+]

@@ -19,8 +19,9 @@ class Throughput(Meter):
     the optimizer's state. Throughput is the batch size over the mean step time.
 
     Operations (FLOPs) of a step are those of the model, forward and backward: torch counts matrix products and
-    convolutions; those of a distance head come from a formula (docs/protocol.md) and are marked as modelled. MFU, the
-    model FLOPs utilization, is their rate over the peak of the device's data sheet, dense, at the trial's precision.
+    convolutions; those of a distance head come from a formula (docs/reference/measures.md) and are marked as modelled.
+    MFU, the model FLOPs utilization, is their rate over the peak of the device's data sheet, dense, at the trial's
+    precision.
     """
 
     name: ClassVar[str] = "throughput"

@@ -1,6 +1,6 @@
 """The harmonic loss in one call, for class counts at which (rows, classes) is too large to write down.
 
-`HarmonicHead` followed by `F.cross_entropy` is the same number; this is its form for large vocabularies.
+`HarmonicHead` followed by `F.cross_entropy` gives the same number. This function is its form for large vocabularies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harmbench.nn.kernels import harmonic, in_memory
 from harmbench.nn.losses import LOSSES
 
 
-def harmonic_loss(
+def harmonic_loss(  # noqa: PLR0913 - the signature of torch's cross_entropy, and the distance's
     x: Tensor,
     centers: Tensor,
     targets: Tensor,
@@ -39,16 +39,16 @@ def harmonic_loss(
         targets: class indices (...,), in 0..K-1 or `ignore_index`.
         distance: a distance or its address.
         n: exponent on the distance: a number, `sqrt_d`, `d`, or a scalar tensor, which gets a gradient.
-        parameters: the distance's learnable tensors, if it has any; by default their start.
+        parameters: the distance's learnable tensors, if it has any; by default their initial values.
         weight, ignore_index, label_smoothing, reduction: as in `torch.nn.functional.cross_entropy`.
-        training: whether the model trains; only noisy distances look at it.
+        training: whether the model trains; only noisy distances read it.
 
     Returns:
         A scalar, or (...,) for `reduction="none"`; float32 even for half-precision inputs.
 
     Raises:
         UnknownNameError, OptionError: for a distance or an exponent that does not exist.
-        ValueError: where shapes, targets or options do not fit.
+        ValueError: if shapes, targets or options do not fit.
 
     >>> x, centers = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [6.0, 8.0]])
     >>> harmonic_loss(x, centers, torch.tensor([0]), n=2).neg().exp()

@@ -1,6 +1,6 @@
 """Heads: the last layer, and its drop-in form for anybody's training loop.
 
-`LinearHead` gives logits; `DistanceHead` gives distances; `Objective` turns either into log-probabilities and a
+`LinearHead` gives logits and `DistanceHead` gives distances. `Objective` turns either into log-probabilities and a
 loss. `HarmonicHead` joins a distance and HarMax into one layer that replaces a final `nn.Linear`.
 """
 
@@ -23,10 +23,10 @@ class LinearHead(nn.Linear):
 class DistanceHead(nn.Module):
     """Distances (..., K) of features (..., N) to K learnable class centers.
 
-    The centers start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), as in the papers' code. Far smaller
-    than the features, they look alike from there: distances that hang on few coordinates (Chebyshev, Canberra)
-    then learn late or never, and `center_std` starts them farther apart. The distance's own learnable tensors are
-    parameters of this module.
+    The centers start as the rows of an `nn.Linear` do, uniform within 1/sqrt(N), as in the papers' code. If they are
+    far smaller than the features, all centers are at nearly the same distance. Distances that depend on few coordinates
+    (Chebyshev, Canberra) then learn late or never, and `center_std` starts the centers farther apart. The distance's
+    own learnable tensors are parameters of this module.
 
     Args:
         in_features: N.
@@ -56,7 +56,7 @@ class DistanceHead(nn.Module):
         self.distance_parameters = nn.ParameterDict(self.distance.initial_parameters(in_features))
 
     def pairs(self, x: Tensor) -> Pairs:
-        """Distances of features (B, N), still to be computed."""
+        """Distances of features (B, N), not yet computed."""
         parameters = dict(self.distance_parameters.items())
         return self.distance.pairs(x, self.weight, parameters, training=self.training)
 
@@ -88,7 +88,7 @@ class Objective(nn.Module):
         self._learns = len(self.loss_parameters) > 0
 
     def _learned(self) -> dict[str, Tensor]:
-        """The learnable tensors by name; of the many losses without any, at no cost."""
+        """The learnable tensors by name, without cost for losses that have none."""
         return dict(self.loss_parameters.items()) if self._learns else {}
 
     def logits(self, scores: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ class Objective(nn.Module):
         return self.loss.nll(self.logits(scores), targets)
 
     def of_pairs(self, pairs: Pairs, targets: Tensor) -> Tensor:
-        """The same of a distance head's `pairs`, in one go where the loss and the kernels can."""
+        """Mean loss of a distance head's `pairs`, in one kernel call if the loss and the kernels support it."""
         return self.loss.of_pairs(pairs, targets, self.in_features, self._learned())
 
 
 class HarmonicHead(nn.Module):
     """Drop-in for a classifier's final `nn.Linear`: logits whose softmax is HarMax.
 
-    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop. Below about 1e-7 float32 rounds it to 0;
+    `F.cross_entropy(head(x), y)` *is* the harmonic loss, in any training loop. Below about 1e-7 float32 rounds it to 0.
     `Objective` keeps the digits.
 
     Args:

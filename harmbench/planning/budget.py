@@ -1,12 +1,13 @@
-"""How much one call of `run` may spend, in time or in energy, and where it stops. Pure.
+"""The budget of one invocation of `run`, in time or energy, and when it stops. Pure.
 
-Trials come seed by seed, so what a stopped run holds is a balanced table as long as it ends between two seeds:
+Trials run seed by seed, so a run that stops between two seeds holds a balanced table:
 
-- before each trial: it starts only if it is likely to end within the budget. What it takes is the median of what
-  trials of its cell took, or those on its data set with its backbone; else the most that any took; before any has
-  been seen, it starts. So a call overshoots by one trial (on each device) at most.
-- before a further seed: it is begun only if all of it is likely to fit. The seed that a call begins with is run as
-  far as the budget goes, so that every call gets on.
+- Before each trial: the trial starts only if it is likely to end within the budget. The prediction is the median of
+  what trials of its cell took. Without such trials, it is the median on its data set and backbone, and without these,
+  the largest cost of any trial. The very first trial starts without a prediction. An invocation overshoots its budget
+  by at most one trial on each device.
+- Before a further seed: the seed starts only if all of it is likely to fit. The first seed of an invocation runs as far
+  as the budget allows, so every invocation makes progress.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ _PART = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*")
 
 
 class Budget(NamedTuple):
-    """What may be spent.
+    """A limit on what may be spent.
 
     Attributes:
-        text: as it was asked for.
+        text: as the user wrote it.
         limit: in seconds or joules.
         unit: `s` or `J`.
     """
@@ -50,46 +51,50 @@ class Budget(NamedTuple):
 
 
 def parse(text: str, option: str = "--budget") -> Budget:
-    """A budget from `2h`, `30m`, `1h30m` or `0.5kWh`; units are s, m, h, d, Wh and kWh.
+    """A budget from `2h`, `30m`, `1h30m` or `0.5kWh`. The units are s, m, h, d, Wh and kWh.
+
+    Args:
+        text: the budget.
+        option: the option that it comes from, for messages.
 
     Raises:
-        OptionError: for one that cannot be read, or that is nothing.
+        OptionError: if the text cannot be read, or is not above 0.
 
     >>> parse("1h30m").limit, parse("0.5kWh").limit
     (5400.0, 1800000.0)
     """
-    asked = text.strip()
-    parts = list(_PART.finditer(asked))
-    if not parts or "".join(part[0] for part in parts) != asked:
+    stripped = text.strip()
+    parts = list(_PART.finditer(stripped))
+    if not parts or "".join(part[0] for part in parts) != stripped:
         raise OptionError(f"cannot read {option} '{text}'; write a time or an energy, such as 2h, 30m or 0.5kWh")
     exact = {unit.lower(): unit for unit in _UNITS}
-    found = [(part["number"], exact.get(part["unit"].lower())) for part in parts]
-    kinds = {_UNITS[unit][1] for _, unit in found if unit}
-    if any(unit is None for _, unit in found):
+    amounts = [(part["number"], exact.get(part["unit"].lower())) for part in parts]
+    kinds = {_UNITS[unit][1] for _, unit in amounts if unit}
+    if any(unit is None for _, unit in amounts):
         guess = "".join(
-            number + (unit or _nearest(part["unit"])) for (number, unit), part in zip(found, parts, strict=True)
+            number + (unit or _nearest(part["unit"])) for (number, unit), part in zip(amounts, parts, strict=True)
         )
         raise OptionError(f"cannot read {option} '{text}'; did you mean '{guess}'? Units: {', '.join(_UNITS)}")
     if len(kinds) > 1:
         raise OptionError(f"{option} '{text}' is a time and an energy; give one of them, such as 2h or 0.5kWh")
-    limit = sum(float(number) * _UNITS[unit][0] for number, unit in found if unit)
+    limit = sum(float(number) * _UNITS[unit][0] for number, unit in amounts if unit)
     if limit <= 0:
         raise OptionError(f"{option} must be above 0, got '{text}'")
-    return Budget(asked, limit, kinds.pop())
+    return Budget(stripped, limit, kinds.pop())
 
 
 def _nearest(word: str) -> str:
-    """The unit that was probably meant: `hours` -> `h`; minutes where nothing was said."""
+    """The unit that the user probably meant, such as `h` for `hours`, or `m` if there is no such unit."""
     stem = word.lower().removesuffix("s")
-    known = {**_OTHER_NAMES, **{unit.lower(): unit for unit in _UNITS}}
-    near = difflib.get_close_matches(stem, known, n=1, cutoff=0.5)
-    return known[near[0]] if near else "m"
+    names = {**_OTHER_NAMES, **{unit.lower(): unit for unit in _UNITS}}
+    near = difflib.get_close_matches(stem, names, n=1, cutoff=0.5)
+    return names[near[0]] if near else "m"
 
 
-def say(amount: float, unit: Literal["s", "J"]) -> str:
-    """An amount for people.
+def amount_text(amount: float, unit: Literal["s", "J"]) -> str:
+    """Seconds or joules in a readable unit.
 
-    >>> say(95, "s"), say(5400, "s"), say(1.8e6, "J"), say(72, "J")
+    >>> amount_text(95, "s"), amount_text(5400, "s"), amount_text(1.8e6, "J"), amount_text(72, "J")
     ('1.6 min', '1.5 h', '0.5 kWh', '0.02 Wh')
     """
     if unit == "J":
@@ -102,14 +107,18 @@ def say(amount: float, unit: Literal["s", "J"]) -> str:
 
 
 class Watch:
-    """Says before each trial whether it may start. Workers of several devices may ask at once.
+    """Decides before each trial whether it may start. Workers of several devices may ask at the same time.
 
     Args:
-        budget: of this call.
+        budget: of this invocation.
         todo: the trials without a record, in their order.
         begun: seeds of which some trials are done.
-        known: what trials of a cell took before, in the budget's unit.
-        devices: that work side by side.
+        costs: what trials of each cell took before, in the unit of the budget.
+        devices: number of devices that work at the same time.
+
+    Attributes:
+        reserve: amount that will be spent after the last trial.
+        stopped: why no more trials start, or empty.
     """
 
     def __init__(
@@ -117,29 +126,29 @@ class Watch:
         budget: Budget,
         todo: Sequence[TrialSpec],
         begun: Iterable[int] = (),
-        known: Mapping[tuple[str, ...], Sequence[float]] = {},
+        costs: Mapping[tuple[str, ...], Sequence[float]] = {},
         devices: int = 1,
     ) -> None:
         self.budget, self._todo, self._devices = budget, list(todo), devices
         self._begun = set(begun)
-        self._took = {cell: list(costs) for cell, costs in known.items()}
+        self._costs = {cell: list(amounts) for cell, amounts in costs.items()}
         self._running: dict[str, tuple[Sequence[TrialSpec], float]] = {}
         self._started = 0
         self._lock = threading.Lock()
-        self.reserve = 0.0  # to be spent after the last trial
-        self.stopped = ""  # why no more trials start
+        self.reserve = 0.0
+        self.stopped = ""
 
     def may_start(self, specs: Sequence[TrialSpec], device: str, spent: float | None) -> bool:
-        """Whether a trial may start now, or seeds of its cell that are trained together; once not, never again.
+        """Whether a trial, or a group of seeds that share a process, may start now. After one False it stays False.
 
         Args:
-            specs: of the trial, or of all that share its process.
-            device: where it would run; what ran there before has ended.
-            spent: so far in this call; None where it is not known any more.
+            specs: of the trial, or of the group.
+            device: where it would run. The trial that ran there before has ended.
+            spent: in this invocation until now, or None if that is unknown.
         """
         with self._lock:
             if spent is not None:
-                self._book(device, spent)
+                self._add_cost(device, spent)
             self.stopped = self.stopped or self._why_not(specs, spent)
             if self.stopped or spent is None:
                 return False
@@ -148,59 +157,64 @@ class Watch:
             self._running[device] = specs, spent
             return True
 
-    def _book(self, device: str, spent: float) -> None:
+    def _add_cost(self, device: str, spent: float) -> None:
+        """Count what the trial that ran on the device took."""
         if device in self._running:
             specs, before = self._running.pop(device)
-            self._took.setdefault(specs[0].cell, []).append((spent - before) / len(specs))
+            self._costs.setdefault(specs[0].cell, []).append((spent - before) / len(specs))
 
     def _why_not(self, specs: Sequence[TrialSpec], spent: float | None) -> str:
+        """Why a trial may not start, or an empty text."""
         if spent is None:
-            return "what was spent is not known any more"
+            return "what was spent is no longer known"
         left, unit = self.budget.limit - spent - self.reserve, self.budget.unit
         if left <= 0:
-            return "it is spent"
-        each, seeds = self.takes(specs[0]), sorted(spec.seed for spec in specs)
-        takes = None if each is None else each * len(specs)
-        alone, named = len(specs) == 1, ", ".join(map(str, seeds))
-        if takes is not None and takes > left:
-            asked = "the next trial takes" if alone else f"the next {len(specs)} trials, trained together, take"
-            return f"{asked} about {say(takes, unit)}, and {say(left, unit)} are left"
-        of_seed = self.takes_all(other for other in self._todo if other.seed in seeds)
-        if self._started and not self._begun.issuperset(seeds) and of_seed > left:
-            asked = f"seed {named} takes" if alone else f"seeds {named} take"
-            return f"{asked} about {say(of_seed, unit)}, and {say(left, unit)} are left"
+            return "the budget is spent"
+        seeds = sorted(spec.seed for spec in specs)
+        alone, names = len(specs) == 1, ", ".join(map(str, seeds))
+        prediction = self.predict(specs[0])
+        group = None if prediction is None else prediction * len(specs)
+        if group is not None and group > left:
+            subject = "the next trial takes" if alone else f"the next {len(specs)} trials, trained together, take"
+            return f"{subject} about {amount_text(group, unit)}, and {amount_text(left, unit)} are left"
+        whole_seeds = self.predict_all(spec for spec in self._todo if spec.seed in seeds)
+        if self._started and not self._begun.issuperset(seeds) and whole_seeds > left:
+            subject = f"seed {names} takes" if alone else f"seeds {names} take"
+            return f"{subject} about {amount_text(whole_seeds, unit)}, and {amount_text(left, unit)} are left"
         return ""
 
-    def takes(self, spec: TrialSpec) -> float | None:
-        """What a trial is likely to take; None where nothing was seen yet."""
-        if seen := self._took.get(spec.cell):
-            return median(seen)
-        if near := [cost for cell, costs in self._took.items() if cell[:2] == spec.cell[:2] for cost in costs]:
+    def predict(self, spec: TrialSpec) -> float | None:
+        """The likely cost of a trial, or None before any trial has ended."""
+        if same_cell := self._costs.get(spec.cell):
+            return median(same_cell)
+        dataset_and_backbone = spec.cell[:2]
+        near = [cost for cell, costs in self._costs.items() if cell[:2] == dataset_and_backbone for cost in costs]
+        if near:
             return median(near)
-        return max((cost for costs in self._took.values() for cost in costs), default=None)
+        return max((cost for costs in self._costs.values() for cost in costs), default=None)
 
-    def takes_all(self, specs: Iterable[TrialSpec]) -> float:
-        """What trials are likely to take, side by side on all devices."""
-        return sum(self.takes(spec) or 0.0 for spec in specs) / self._devices
+    def predict_all(self, specs: Iterable[TrialSpec]) -> float:
+        """The likely cost of trials if all devices share them."""
+        return sum(self.predict(spec) or 0.0 for spec in specs) / self._devices
 
 
-def taken(records: Iterable[TrialRecord], unit: Literal["s", "J"]) -> dict[tuple[str, ...], list[float]]:
-    """What recorded trials took, by cell: seconds, or joules of processor and GPU; those that do not say are left out.
+def costs_by_cell(records: Iterable[TrialRecord], unit: Literal["s", "J"]) -> dict[tuple[str, ...], list[float]]:
+    """Costs of recorded trials, by cell, in seconds or in joules of processor and GPU. Unknown costs are left out.
 
     Args:
         records: of trials.
         unit: `s` or `J`.
     """
-    found: dict[tuple[str, ...], list[float]] = {}
+    costs: dict[tuple[str, ...], list[float]] = {}
     for record in records:
         joules = [phase.joules.get(component) for phase in record.phases for component in CHARGED]
         amount = record.wall_seconds if unit == "s" else sum(joule for joule in joules if joule is not None)
         if amount:
-            found.setdefault(record.spec.cell, []).append(amount)
-    return found
+            costs.setdefault(record.spec.cell, []).append(amount)
+    return costs
 
 
 def incomplete(planned: Iterable[TrialSpec], left: Iterable[TrialSpec]) -> dict[int, tuple[int, int]]:
-    """Seeds of which some trials are left and others are not: seed -> (left, planned)."""
+    """Seeds of which only some trials are left, as seed -> (number left, number planned)."""
     all_of, left_of = (Counter(spec.seed for spec in specs) for specs in (planned, left))
     return {seed: (count, all_of[seed]) for seed, count in sorted(left_of.items()) if count < all_of[seed]}

@@ -1,4 +1,4 @@
-"""What ran the trials: hardware, software and settings, captured without importing torch."""
+"""The hardware, software and settings that run trials, captured without importing torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pynvml
 
+from harmbench import __version__
 from harmbench.results.records import fingerprint
 
 PACKAGES = (
@@ -42,6 +43,8 @@ VARIABLES = (
 
 def package_version(package: str) -> str:
     """The installed version, or `absent`."""
+    if package == "harmbench":
+        return __version__  # of the code that runs; an editable install keeps the metadata of the day it was made
     try:
         return version(package)
     except PackageNotFoundError:
@@ -49,15 +52,15 @@ def package_version(package: str) -> str:
 
 
 def result_versions() -> dict[str, str]:
-    """The versions that can change a trial's numbers; part of every trial's id."""
+    """Versions of the packages that can change a trial's numbers. They are part of every trial's id."""
     return {package: package_version(package) for package in ("harmbench", "torch", "timm")}
 
 
 def capture(**more: Any) -> dict[str, Any]:
-    """Everything about this machine and process that a reader of the results may need, with its fingerprint in `id`.
+    """Facts about this machine and process that a reader of the results may need, with their fingerprint in `id`.
 
     Args:
-        more: further facts to keep with it.
+        more: further facts.
     """
     here: dict[str, Any] = {
         **more,
@@ -85,7 +88,7 @@ def cpu_name() -> str:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Name, memory and driver of each NVIDIA device; empty without a driver."""
+    """Name, memory and driver of each NVIDIA device. The list is empty without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -106,12 +109,12 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def commit() -> str:
-    """The commit of the checkout that harmbench runs from; empty where it is installed or git is missing."""
+    """The commit of the checkout that harmbench runs from, or an empty text if it is installed or git is missing."""
     root = Path(__file__).resolve().parent.parent.parent
     if not (root / ".git").exists():
         return ""
     try:
-        said = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty"],
             capture_output=True,
             text=True,
@@ -120,4 +123,4 @@ def commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return said.stdout.strip()
+    return described.stdout.strip()

@@ -1,17 +1,18 @@
-"""What a run will take, from probes: short trials of the same cells. Pure; `harmbench.runner.probe` makes the probes.
+"""Predicts what a run will take from probes. Pure. `harmbench.runner.probe` runs the probes.
 
-Heads of a kind are taken to cost alike on one data set with one backbone; together they are a group. A group's probes
-are trials of its members with few steps, all else as in the run. Of a group's trials each takes
+A probe is a trial with few steps and otherwise the same protocol. Heads of one kind on one data set and backbone are
+assumed to cost the same and form a group, and the probes of a group are trials of its members. Each trial of a group
+takes
 
-    fixed            process, loading, warm-up, test, examination: what a probe took beside steps and validations
-  + steps x step     a step in `train`, with its share of meters: between two validations, first ones left out
-  + validations      by the time of a probe's evaluation, in proportion to the samples
+    fixed            process, loading, warm-up, test and analysis: the time of a probe outside steps and validations
+  + steps x step     a step of training with its share of meters, measured between two validations after the first
+  + validations      the time that a probe spends on evaluation, in proportion to the number of samples
 
-and the run what comes before the first trial, the trials of each device one after the other, and idle windows. The
-range goes from the lower quartiles of all these to their upper ones, added up as if they went together: a machine
-that is slow is slow for all. What the machine does after the probes is not in it.
+The run takes the time before the first trial, the trials of each device one after the other, and the idle windows. The
+range adds up the lower quartiles of all these terms and their upper quartiles, because a slow machine is slow for all
+of them. Changes of the machine after the probes are not covered.
 
-Energy is power times time: of training and of the rest apart.
+Energy is power times time, with one power for training and another for the rest.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from harmbench.planning import head_cost
 from harmbench.planning.plan import rows_of_step
 from harmbench.results.records import Component, EnergyOrigin, Record, TrialRecord, TrialSpec
 
-STEADY_STEPS = 32  # of a probe that says how long a step takes, where there is one
-LIGHT = 2e7  # units of harmbench.planning.head_cost beyond a linear head's: 1 ms a step on two cores
-_WIDEST, _MOST_CLASSES = 4096, 1000  # where they are not known
+STEADY_STEPS = 32  # probes with fewer steps do not count for the time of a step, if there is a longer one
+LIGHT = 2e7  # extra cost over a linear head, in units of harmbench.planning.head_cost: 1 ms a step on two cores
+_WIDEST, _MOST_CLASSES = 4096, 1000  # assumed if features or classes are unknown
 
 
 class Group(NamedTuple):
-    """Trials that are taken to cost alike."""
+    """Trials that are assumed to cost the same."""
 
     dataset: str
     backbone: str
@@ -47,8 +48,8 @@ class Range(Record):
     """A prediction with its range.
 
     Attributes:
-        low, high: by the quartiles of what was seen.
-        middle: by the medians.
+        low, high: from the quartiles of the observed values.
+        middle: from the medians.
     """
 
     low: float
@@ -57,7 +58,7 @@ class Range(Record):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Range:
-        """Quartiles and median of what was seen; the least and the most where that is little.
+        """Quartiles and median of observed values. With fewer than four values, low and high are the extremes.
 
         >>> Range.of([3.0, 1.0, 2.0])
         Range(low=1.0, middle=2.0, high=3.0)
@@ -74,7 +75,7 @@ class Range(Record):
         return Range(low=self.low * factor, middle=self.middle * factor, high=self.high * factor)
 
     def times(self, other: Range) -> Range:
-        """Product of two that go together."""
+        """Product of two ranges whose values rise and fall at the same time."""
         return Range(low=self.low * other.low, middle=self.middle * other.middle, high=self.high * other.high)
 
 
@@ -85,9 +86,9 @@ class Probe(NamedTuple):
     """A short trial.
 
     Attributes:
-        group: that it stands for.
-        record: of the trial, with its own, shorter protocol.
-        seconds: from the end of what ran before to its end: its process included.
+        group: that it represents.
+        record: of the trial, with the shorter protocol.
+        seconds: from the end of the probe before to the end of this one, with the start of its process.
     """
 
     group: Group
@@ -96,13 +97,13 @@ class Probe(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What a run takes beside its trials.
+    """The time and power of a run outside its trials.
 
     Attributes:
-        start: seconds before the first trial: loading, starting the instruments.
-        idle_seconds: of one idle window; there is one at each end.
-        idle_watts: of the charged components; None where not known.
-        devices: that work side by side.
+        start: seconds before the first trial, for loading and for starting the instruments.
+        idle_seconds: length of one idle window. There is one at each end.
+        idle_watts: of the charged components, or None if unknown.
+        devices: number of devices that work at the same time.
     """
 
     start: float
@@ -112,13 +113,13 @@ class Surroundings(NamedTuple):
 
 
 class Part(Record):
-    """A group of the estimate.
+    """The share of one group in the estimate.
 
     Attributes:
         group: in words.
-        trials: of the run.
+        trials: number of trials of this group.
         step: seconds of a step.
-        fixed: seconds of a trial beside steps and validations.
+        fixed: seconds of a trial outside steps and validations.
         trial: seconds of a trial.
     """
 
@@ -130,14 +131,14 @@ class Part(Record):
 
 
 class Estimate(Record):
-    """What a run will take.
+    """The predicted time and energy of a run.
 
     Attributes:
-        trials: that it will run.
+        trials: number of trials.
         seconds: of wall time.
-        joules: of the charged components; None where `no_joules` says why.
-        origins: how those joules are come by, by component.
-        parts: by group.
+        joules: of the charged components, or None with the reason in `no_joules`.
+        origins: source of the joules of each component.
+        parts: one for each group.
     """
 
     trials: int
@@ -149,77 +150,79 @@ class Estimate(Record):
 
 
 def group_of(spec: TrialSpec, features: int | None, classes: int | None, has_kernels: bool = True) -> Group:
-    """The group of a trial: heads of a kind differ in cost by less than a factor of two, as far as `cost` knows.
+    """The group of a trial. By `head_cost`, heads of one kind differ in cost by less than a factor of two.
 
     Args:
         spec: of the trial.
-        features, classes: of its place; None where they are not known before it is loaded.
-        has_kernels: whether compiled kernels are to be had.
+        features, classes: of its backbone and data set, or None if they are unknown before loading.
+        has_kernels: whether this machine can compile kernels.
     """
     if spec.distance is None:
         return Group(spec.dataset, spec.backbone, "linear head")
     rows = rows_of_step(spec.dataset, spec.backbone, spec.protocol.batch_size)
     distance = DISTANCES.parse(spec.distance)
-    found = head_cost.of_head(
+    cost = head_cost.of_head(
         distance, rows, features or _WIDEST, classes or _MOST_CLASSES, spec.device_kind, has_kernels
     )
-    if found is None:
+    if cost is None:
         return Group(spec.dataset, spec.backbone, f"{distance.name} head")
-    if found.extra < LIGHT:
+    if cost.extra < LIGHT:
         return Group(spec.dataset, spec.backbone, "distance head")
-    return Group(spec.dataset, spec.backbone, f"dear distance head, class {1 + int(math.log2(found.extra / LIGHT))}")
+    level = 1 + int(math.log2(cost.extra / LIGHT))
+    return Group(spec.dataset, spec.backbone, f"expensive distance head, class {level}")
 
 
 def estimate(
-    trials: Sequence[tuple[TrialSpec, Group]], probes: Sequence[Probe], around: Surroundings, parts: Iterable[Component]
+    trials: Sequence[tuple[TrialSpec, Group]],
+    probes: Sequence[Probe],
+    surroundings: Surroundings,
+    components: Iterable[Component],
 ) -> Estimate:
-    """What some trials will take.
+    """Predict the time and energy of trials.
 
     Args:
-        trials: that are to be run, with their groups.
+        trials: to predict, with their groups.
         probes: at least one of each group.
-        around: what the run takes beside its trials.
-        parts: components that are charged.
+        surroundings: what the run takes outside its trials.
+        components: whose joules are charged.
     """
-    of_group = {group: [probe for probe in probes if probe.group == group] for _, group in trials}
-    found, seconds, joules, missing = [], NOTHING, NOTHING, ""
-    charged = tuple(parts)
-    for group, its in of_group.items():
-        spec = next(spec for spec, its_group in trials if its_group == group)
-        count = sum(its_group == group for _, its_group in trials)
-        step, validation, fixed = _costs(its)
-        steps, validations = _work(spec, its[0].record)
+    charged = tuple(components)
+    probes_of = {group: [probe for probe in probes if probe.group == group] for _, group in trials}
+    parts, seconds, joules, missing = [], NOTHING, NOTHING, ""
+    for group, members in probes_of.items():
+        specs = [spec for spec, its_group in trials if its_group == group]
+        step, validation, fixed = _costs(members)
+        steps, validations = _work(specs[0], members[0].record)
         training, rest = step * steps, fixed + validation * validations
-        found.append(Part(group=str(group), trials=count, step=step, fixed=fixed, trial=training + rest))
-        seconds += (training + rest) * count
-        energy = _energy(its, training, rest, charged)
+        parts.append(Part(group=str(group), trials=len(specs), step=step, fixed=fixed, trial=training + rest))
+        seconds += (training + rest) * len(specs)
+        energy = _energy(members, training, rest, charged)
         if isinstance(energy, Range):
-            joules += energy * count
+            joules += energy * len(specs)
         else:
             missing = missing or energy
-    beside = around.start + 2 * around.idle_seconds
-    if around.idle_watts is None:
-        missing = missing or "idle power is not known"
-    at_idle = around.idle_watts or 0.0
-    whole = seconds * (1 / around.devices) + Range(low=beside, middle=beside, high=beside)
+    outside = surroundings.start + 2 * surroundings.idle_seconds
+    if surroundings.idle_watts is None:
+        missing = missing or "idle power is unknown"
+    joules += Range(low=1.0, middle=1.0, high=1.0) * ((surroundings.idle_watts or 0.0) * outside)
     return Estimate(
         trials=len(trials),
-        seconds=whole,
-        joules=None if missing else joules + Range(low=1.0, middle=1.0, high=1.0) * (at_idle * beside),
+        seconds=seconds * (1 / surroundings.devices) + Range(low=outside, middle=outside, high=outside),
+        joules=None if missing else joules,
         no_joules=missing,
         origins=next(iter(probes)).record.energy_origins,
-        parts=tuple(found),
+        parts=tuple(parts),
     )
 
 
 def _work(spec: TrialSpec, probe: TrialRecord) -> tuple[int, int]:
-    """Steps and validations of a trial, once the size of its training part is known."""
+    """Steps and validations of a trial. The probe knows the size of its training part."""
     steps = spec.protocol.budget(probe.sizes["train"])
     return steps, min(spec.protocol.evaluations, steps)
 
 
 def _costs(probes: Sequence[Probe]) -> tuple[Range, Range, Range]:
-    """Seconds of a step, of a validation, and of what a trial takes besides."""
+    """Seconds of a step, of a validation, and of everything else in a trial."""
     step = Range.of([second for probe in _steady(probes) for second in _step_seconds(probe.record)])
     validations, fixed = [], []
     for probe in probes:
@@ -232,43 +235,45 @@ def _costs(probes: Sequence[Probe]) -> tuple[Range, Range, Range]:
 
 
 def _steady(probes: Sequence[Probe]) -> Sequence[Probe]:
-    """The longer ones, where there are any."""
+    """The probes that are long enough for steady steps, or all probes if none is."""
     return [probe for probe in probes if probe.record.curve[-1].step >= STEADY_STEPS] or probes
 
 
 def _step_seconds(record: TrialRecord) -> list[float]:
-    """Mean seconds of a step between validations; without the first stretch, which holds the first step, if it can."""
+    """Mean seconds of a step between validations. The first stretch, with a slow first step, is skipped if possible."""
     points = [(0, 0.0), *((point.step, point.train_seconds) for point in record.curve)]
     stretches = [(seconds - before) / (step - start) for (start, before), (step, seconds) in pairwise(points)]
     return stretches[1:] or stretches
 
 
 def _seconds(record: TrialRecord, name: str) -> float:
+    """Seconds of all phases of a name."""
     return sum(phase.seconds for phase in record.phases if phase.phase == name)
 
 
 def _energy(probes: Sequence[Probe], training: Range, rest: Range, parts: Sequence[Component]) -> Range | str:
-    """Joules of a trial from its seconds of training and of the rest; or why they are not known.
+    """Joules of a trial from its seconds of training and of the rest, or the reason why they are unknown.
 
-    A source that lags, or looks back, takes a while to see that training has begun: its power is that of the second
-    half of a probe's training, and what the first half fell short of it is taken off once.
+    A source that lags needs a while to see that training has begun. The power of training is therefore measured in the
+    second half of a probe's training. The joules that the first half is short of this power are subtracted once.
     """
-    known = [probe for probe in _steady(probes) if _knows_training(probe.record, parts)]
-    besides = [power for probe in probes if (power := _power_besides(probe.record, parts)) is not None]
-    if not known or not besides:
+    measured = [probe for probe in _steady(probes) if _knows_training(probe.record, parts)]
+    other_watts = [power for probe in probes if (power := _power_outside_training(probe.record, parts)) is not None]
+    if not measured or not other_watts:
         phases = [phase for probe in probes for phase in probe.record.phases]
-        return next((phase.reasons[c] for phase in phases for c in parts if c in phase.reasons), "not read")
-    watts, short = zip(*(_training_power(probe.record, parts) for probe in known), strict=True)
-    lag = sum(short) / len(short)
-    return training.times(Range.of(watts)) + rest.times(Range.of(besides)) + Range(low=lag, middle=lag, high=lag)
+        return next((phase.reasons[c] for phase in phases for c in parts if c in phase.reasons), "no readings")
+    watts, lags = zip(*(_training_power(probe.record, parts) for probe in measured), strict=True)
+    lag = sum(lags) / len(lags)
+    return training.times(Range.of(watts)) + rest.times(Range.of(other_watts)) + Range(low=lag, middle=lag, high=lag)
 
 
 def _knows_training(record: TrialRecord, parts: Sequence[Component]) -> bool:
+    """Whether all joules of training are known."""
     return all(point.train_joules.get(c) is not None for point in record.curve for c in parts)
 
 
 def _training_power(record: TrialRecord, parts: Sequence[Component]) -> tuple[float, float]:
-    """Watts in the second half of training, and the joules of all of it less these watts times its seconds."""
+    """Watts in the second half of training, and the joules of training minus these watts times its seconds."""
     points = [(0.0, 0.0)]
     for point in record.curve:
         points.append((point.train_seconds, sum(point.train_joules.get(c) or 0.0 for c in parts)))
@@ -277,11 +282,11 @@ def _training_power(record: TrialRecord, parts: Sequence[Component]) -> tuple[fl
     return watts, whole - watts * end
 
 
-def _power_besides(record: TrialRecord, parts: Sequence[Component]) -> float | None:
-    """Watts of all but training, as far as they are known."""
-    joules = [
+def _power_outside_training(record: TrialRecord, parts: Sequence[Component]) -> float | None:
+    """Watts of the phases other than training whose joules are known, or None if there are none."""
+    windows = [
         (phase.seconds, sum(phase.joules[c] or 0.0 for c in parts))
         for phase in record.phases
         if phase.phase != "train" and all(phase.joules.get(c) is not None for c in parts)
     ]
-    return sum(each for _, each in joules) / sum(seconds for seconds, _ in joules) if joules else None
+    return sum(joules for _, joules in windows) / sum(seconds for seconds, _ in windows) if windows else None

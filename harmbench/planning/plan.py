@@ -1,4 +1,4 @@
-"""SuiteSpec -> Plan: the trials, and what was left out and why. Pure."""
+"""SuiteSpec -> Plan: the trials, and what is excluded and why. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS
 from harmbench.errors import SuiteError
+from harmbench.meters import METERS
 from harmbench.nn.distances import DISTANCES
 from harmbench.nn.losses import LOSSES, Loss
 from harmbench.planning.suite import Exclusion, SuiteSpec, matches
@@ -18,17 +19,17 @@ from harmbench.results.records import Record, TrialSpec, fingerprint
 
 
 class Excluded(Record):
-    """A part of the matrix that is not run, with the reason."""
+    """A part of the matrix that does not run, with the reason."""
 
     what: str
     reason: str
 
 
 class Plan(Record):
-    """What a run will do.
+    """The trials of a run, in order, and what is excluded.
 
-    Trials come seed by seed, so that a run that stops early is still a balanced table, and within a seed in a shuffled
-    order, the same every time: a machine that slows down as it warms must not do so for the same heads each time.
+    Trials run seed by seed, so a run that stops early holds a balanced table. Within a seed the order is shuffled. A
+    machine that slows down as it warms up then does not slow down the same heads each time.
     """
 
     suite: SuiteSpec
@@ -37,21 +38,31 @@ class Plan(Record):
 
     @property
     def key(self) -> str:
-        """Names the experiment: everything but the seeds, which are its replicates."""
+        """A hash that names the experiment. It covers everything except the seeds, which are replicates."""
         return fingerprint(sorted({trial.but(seed=0).id for trial in self.trials}))
 
     @property
+    def folder_name(self) -> str:
+        """The default name of the run's folder."""
+        return f"{self.suite.name}-{self.key[:6]}"
+
+    @property
+    def reports_joules(self) -> bool:
+        """Whether a meter of the suite reports joules."""
+        return bool({METERS.parse(meter).name for meter in self.suite.meters} & {"energy", "convergence"})
+
+    @property
     def cells(self) -> list[tuple[str, str, str, str, str]]:
-        """dataset, backbone, head, loss, setting of each cell, in the order of the suite."""
+        """Data set, backbone, head, loss and setting of each cell, in the order of the suite."""
         suite = self.suite
         heads, settings = ("linear", *suite.metrics), tuple(suite.settings)
         axes = (suite.datasets, suite.backbones, heads, suite.losses, settings)
 
-        def place(cell: tuple[str, str, str, str, str]) -> tuple[int, ...]:
+        def position(cell: tuple[str, str, str, str, str]) -> tuple[int, ...]:
             dataset, backbone, head, loss, setting = (axis.index(name) for axis, name in zip(axes, cell, strict=True))
             return dataset, backbone, setting, loss, head
 
-        return sorted({trial.cell for trial in self.trials}, key=place)
+        return sorted({trial.cell for trial in self.trials}, key=position)
 
 
 def expand(
@@ -66,23 +77,23 @@ def expand(
         suite: validated.
         device_kind: what trials run on.
         versions: of the software that can change results.
-        contents: fingerprints of data sets and backbones whose name does not say what is in them, by address.
+        contents: by address, fingerprints of data sets and backbones whose content can change under one name.
 
     Raises:
-        SuiteError: where nothing is left to run.
+        SuiteError: if nothing is left to run.
     """
     heads, excluded = pair(suite.metrics, suite.losses)
-    places, misfits = match(suite.datasets, suite.backbones)
+    pairs, misfits = match(suite.datasets, suite.backbones)
     excluded += misfits
-    _check_stacks(suite, {backbone for _, backbone in places})
+    _check_batched_seeds(suite, {backbone for _, backbone in pairs})
     common: dict[str, Any] = {
         "meters": suite.meters,
         "device_kind": device_kind,
         "versions": dict(versions),
     }
     cells: list[TrialSpec] = []
-    left_out: Counter[Exclusion] = Counter()
-    for (dataset, backbone), (setting, protocol), (distance, loss) in product(places, suite.settings.items(), heads):
+    excluded_cells: Counter[Exclusion] = Counter()
+    for (dataset, backbone), (setting, protocol), (distance, loss) in product(pairs, suite.settings.items(), heads):
         cell = TrialSpec(
             dataset=dataset,
             data_content=(contents or {}).get(dataset, ""),
@@ -97,11 +108,11 @@ def expand(
         )
         rule = next((rule for rule in suite.exclude if _matches(rule, cell)), None)
         if rule:
-            left_out[rule] += 1
+            excluded_cells[rule] += 1
         else:
             cells.append(cell)
     excluded += [
-        Excluded(what=f"{count} cell(s), {rule.scope}", reason=rule.reason) for rule, count in left_out.items()
+        Excluded(what=f"{count} cell(s), {rule.scope}", reason=rule.reason) for rule, count in excluded_cells.items()
     ]
     if not cells:
         raise SuiteError(suite.name, ["nothing to run: " + "; ".join(f"{e.what}: {e.reason}" for e in excluded)])
@@ -110,7 +121,7 @@ def expand(
 
 
 def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
-    """How many rows of features the head gets in a step.
+    """The number of rows of features that the head gets in a step.
 
     >>> rows_of_step("digits", "mlp", 64), rows_of_step("stdlib[length=256]", "gpt2", 8)
     (64, 2048)
@@ -118,27 +129,28 @@ def rows_of_step(dataset: str, backbone: str, batch_size: int) -> int:
     return batch_size * DATASETS.parse(dataset).questions(BACKBONES.parse(backbone).objective)
 
 
-def _check_stacks(suite: SuiteSpec, backbones: Iterable[str]) -> None:
-    """Refuse to train seeds together of a backbone that cannot be stacked.
+def _check_batched_seeds(suite: SuiteSpec, backbones: Iterable[str]) -> None:
+    """Check that seeds of each backbone can be trained in one batch, if the protocol does that.
 
     Raises:
-        SuiteError: which names it.
+        SuiteError: for backbones that cannot.
     """
     if all(protocol.batched_seeds == 1 for protocol in suite.settings.values()):
         return
-    if lone := [address for address in sorted(backbones) if not BACKBONES.parse(address).stacks]:
+    if unable := [address for address in sorted(backbones) if not BACKBONES.parse(address).stacks]:
         able = ", ".join(name for name, member in BACKBONES.members.items() if member.stacks)
-        said = f"protocol.batched_seeds: seeds of {', '.join(lone)} cannot be trained together (those of {able} can)"
-        raise SuiteError(suite.name, [f"{said}; set batched_seeds: 1, or choose other backbones"])
+        problem = f"seeds of {', '.join(unable)} cannot be trained together (those of {able} can)"
+        advice = "set batched_seeds: 1, or choose other backbones"
+        raise SuiteError(suite.name, [f"protocol.batched_seeds: {problem}; {advice}"])
 
 
 def _shuffled(cells: Sequence[TrialSpec], seed: int) -> list[TrialSpec]:
-    """The cells in an order of this seed's own."""
+    """The cells, shuffled by the seed."""
     return random.Random(seed).sample(cells, len(cells))
 
 
 def match(datasets: tuple[str, ...], backbones: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[Excluded]]:
-    """Data sets with the backbones that take what they give, and what does not fit.
+    """Pairs of a data set and a backbone that takes its inputs, and what does not fit.
 
     >>> match(("digits", "lattice"), ("token_mlp",))[0]
     [('lattice', 'token_mlp')]
@@ -154,7 +166,7 @@ def match(datasets: tuple[str, ...], backbones: tuple[str, ...]) -> tuple[list[t
 
 
 def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[str | None, str]], list[Excluded]]:
-    """Heads that fit their losses: (distance or None for the linear head, loss), and what does not fit.
+    """Pairs of a distance (None for the linear head) and a loss that reads it, and what does not fit.
 
     >>> pair(("cosine",), ("cross_entropy", "harmonic"))[0]
     [(None, 'cross_entropy'), ('cosine', 'harmonic')]
@@ -169,8 +181,8 @@ def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[
         fits = [metric for metric in metrics if _fits(loss, metric)]
         heads += [(metric, address) for metric in fits]
         if not fits:
-            asked = " or ".join(loss.distances) or "a distance"
-            excluded.append(Excluded(what=address, reason=f"reads {asked}, and the suite has none"))
+            needed = " or ".join(loss.distances) or "a distance"
+            excluded.append(Excluded(what=address, reason=f"reads {needed}, and the suite has none"))
         elif len(fits) < len(metrics):
             left = len(metrics) - len(fits)
             excluded.append(
@@ -184,10 +196,11 @@ def pair(metrics: tuple[str, ...], losses: tuple[str, ...]) -> tuple[list[tuple[
 
 
 def _fits(loss: Loss, metric: str) -> bool:
+    """Whether a loss is defined for a distance."""
     return not loss.distances or DISTANCES.parse(metric).name in loss.distances
 
 
 def _matches(rule: Exclusion, cell: TrialSpec) -> bool:
-    """Whether a rule leaves a cell out."""
-    asked = zip((rule.datasets, rule.backbones, rule.metrics, rule.losses), cell.cell[:-1], strict=True)
-    return all(matches(pattern, name) for pattern, name in asked)
+    """Whether a rule excludes a cell."""
+    patterns = (rule.datasets, rule.backbones, rule.metrics, rule.losses)
+    return all(matches(pattern, name) for pattern, name in zip(patterns, cell.cell[:-1], strict=True))

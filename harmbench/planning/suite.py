@@ -1,4 +1,4 @@
-"""Suites: YAML -> SuiteSpec, or one SuiteError that lists every problem with its path.
+"""Reads suites. YAML -> SuiteSpec, or one SuiteError that lists every problem with its path.
 
 A suite names the axes of the matrix (datasets, backbones, metrics, losses, seeds), the protocol and the meters:
 
@@ -12,7 +12,7 @@ A suite names the axes of the matrix (datasets, backbones, metrics, losses, seed
     protocol: {steps: 60}
     meters: [quality, energy]
 
-`vary` gives fields of the protocol several values, an axis each; heads are compared at the same values only:
+`vary` gives fields of the protocol several values, and each field is an axis. Heads are compared at equal values:
 
     vary: {weight_decay: [0, 0.01, 0.5]}
 
@@ -54,7 +54,7 @@ from harmbench.results.records import Artifact, Protocol, Record
 
 
 class Exclusion(Record):
-    """A part of the matrix that a suite leaves out, and why; patterns as in file names, `*` for any text."""
+    """A part of the matrix that a suite excludes, and why. In a pattern, `*` matches any text."""
 
     datasets: str = "*"
     backbones: str = "*"
@@ -73,18 +73,20 @@ Rule = Literal["better", "better_on_average", "no_worse", "equivalent", "share_o
 
 
 class Claim(Record):
-    """A statement about the results, with the rule that decides it. Heads are named as reports do: `cosine + harmonic`;
-    `*` stands for any text."""
+    """A statement about the results, with the rule that decides it.
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="names it in tables")
-    sentence: str = Field(min_length=1, description="what is tested, where")
-    source: str = Field(min_length=1, description="who says so, and where; a reference, no copied text")
+    Heads are named as in reports, such as `cosine + harmonic`. In a name, `*` matches any text.
+    """
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="its name in tables")
+    sentence: str = Field(min_length=1, description="what is tested, and on which data")
+    source: str = Field(min_length=1, description="reference of the claim, without copied text")
     measure: str = Field(description="a measure's name; `joules` is processor and accelerator together")
-    rule: Rule = Field(description="how it is decided")
-    heads: tuple[str, ...] = Field(min_length=1, description="heads that it is about")
-    baseline: str = Field(default="linear + cross_entropy", description="what each is compared with, in its place")
+    rule: Rule = Field(description="the rule that decides")
+    heads: tuple[str, ...] = Field(min_length=1, description="the heads that the claim is about")
+    baseline: str = Field(default="linear + cross_entropy", description="the head that they are compared with")
     direction: Literal["higher", "lower"] | None = Field(
-        default=None, description="what the claim calls better; the measure's own direction unless given"
+        default=None, description="which direction is better; default: the direction of the measure"
     )
     margin: float = Field(
         default=0.0,
@@ -94,7 +96,11 @@ class Claim(Record):
         description="0.01 is a point of an accuracy or share, a per cent of anything else",
     )
     share: float | None = Field(
-        default=None, gt=0, le=1, validate_default=True, description="of `share_of_cells`: part of the cells"
+        default=None,
+        gt=0,
+        le=1,
+        validate_default=True,
+        description="for the rule `share_of_cells`: the part of the cells that must agree",
     )
     accuracy_within: float | None = Field(
         default=None, ge=0, lt=1, description="a cell counts only if its mean test accuracy is at most so far behind"
@@ -102,12 +108,12 @@ class Claim(Record):
     loss_within: float | None = Field(
         default=None,
         ge=0,
-        description="likewise of its mean test loss, in nat: 0.05 is about 5 % of a perplexity",
+        description="the same for its mean test loss, in nat: 0.05 is about 5 % of a perplexity",
     )
-    datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
-    backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="where it is said to hold")
+    datasets: tuple[str, ...] = Field(default=("*",), min_length=1, description="data sets that the claim covers")
+    backbones: tuple[str, ...] = Field(default=("*",), min_length=1, description="backbones that the claim covers")
     settings: tuple[str, ...] = Field(
-        default=("*",), min_length=1, description="where it is said to hold, of what the suite varies: weight_decay=0"
+        default=("*",), min_length=1, description="settings that the claim covers, such as weight_decay=0"
     )
 
     @field_validator("measure")
@@ -134,7 +140,7 @@ class Claim(Record):
 
     @field_validator("datasets", "backbones")
     @classmethod
-    def _known_places(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _known_addresses(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         return tuple(_canonical(str(info.field_name), name) for name in names)
 
     @field_validator("margin")
@@ -157,7 +163,7 @@ class Claim(Record):
 
 
 def _one_or_many(names: Any) -> Any:
-    """A comma-separated text as a list of names; entries of a list may be such texts too."""
+    """A list of names from a comma-separated text, or from a list of such texts."""
     if isinstance(names, str):
         return split_names([names])
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
@@ -169,7 +175,7 @@ def _head(label: str) -> str:
     """Canonical form of `HEAD + LOSS`.
 
     Raises:
-        ValueError: where it is no head of a loss that harmbench knows.
+        ValueError: if it names an unknown distance or loss.
     """
     head, plus, loss = (part.strip() for part in label.partition("+"))
     if not (head and plus and loss):
@@ -178,7 +184,7 @@ def _head(label: str) -> str:
 
 
 def _canonical(field: str, name: str) -> str:
-    """The canonical address of a name; a pattern as it is."""
+    """The canonical address of a name. A pattern is returned unchanged."""
     if "*" in name:
         return name
     try:
@@ -197,12 +203,12 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def _literal(text: str) -> str:
-    """Brackets as plain characters: addresses have them, and patterns would read them as sets."""
+    """The text without brackets. Addresses have them, and a pattern would read them as a set of characters."""
     return text.replace("[", "<").replace("]", ">")
 
 
 class SuiteSpec(Record):
-    """A validated suite; names are canonical addresses."""
+    """A validated suite. Its names are canonical addresses."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     question: str = ""
@@ -214,7 +220,7 @@ class SuiteSpec(Record):
     seeds: int = Field(default=3, ge=1)
     protocol: Protocol
     vary: dict[str, tuple[Any, ...]] = Field(
-        default={}, description="fields of the protocol with several values, an axis each"
+        default={}, description="fields of the protocol with several values; each is an axis"
     )
     meters: tuple[str, ...] = (
         "quality",
@@ -226,10 +232,10 @@ class SuiteSpec(Record):
         "representation",
     )
     idle_seconds: float = Field(
-        default=5.0, ge=0, description="idle power is measured for so long before the trials and after; 0: not at all"
+        default=5.0, ge=0, description="how long idle power is measured before the trials and after them; 0 skips it"
     )
     artifacts: tuple[Artifact, ...] = Field(
-        default=(), description="arrays of each trial to keep for plots; see plots.md"
+        default=(), description="arrays of each trial that are kept for plots; see plots.md"
     )
     exclude: tuple[Exclusion, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -250,8 +256,8 @@ class SuiteSpec(Record):
         for field, values in vary.items():
             if field not in Protocol.model_fields:
                 near = difflib.get_close_matches(field, Protocol.model_fields, n=1)
-                known = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(Protocol.model_fields)}"
-                raise ValueError(f"the protocol has no field {field}; {known}")
+                advice = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(Protocol.model_fields)}"
+                raise ValueError(f"the protocol has no field {field}; {advice}")
             if "protocol" in info.data and len(settings_of(info.data["protocol"], {field: values})) < len(values):
                 raise ValueError(f"{field} has a value twice")
             if not values:
@@ -260,7 +266,7 @@ class SuiteSpec(Record):
 
     @property
     def settings(self) -> dict[str, Protocol]:
-        """The protocol at every combination of what varies, by its name."""
+        """The protocol at every combination of the varied values, by name."""
         return settings_of(self.protocol, self.vary)
 
     @field_validator("claims")
@@ -276,21 +282,25 @@ def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[s
     """A protocol at every combination of values of some of its fields, by name, in the order given.
 
     Raises:
-        ValueError: where the field cannot have a value, or not with the rest of the protocol.
+        ValueError: if a field cannot have a value, or not with the rest of the protocol.
 
     >>> list(settings_of(Protocol(steps=60), {"weight_decay": [0, 0.5], "lr": [0.01]}))
     ['weight_decay=0 lr=0.01', 'weight_decay=0.5 lr=0.01']
     """
-    found = {}
+    settings = {}
     for values in product(*vary.values()):
         try:
             changed = Protocol.model_validate({**protocol.model_dump(), **dict(zip(vary, values, strict=True))})
         except ValidationError as error:
             raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
-        held = {field: getattr(changed, field) for field in vary}
-        told = {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in held.items()}
-        found[" ".join(f"{field}={text}" for field, text in told.items())] = changed
-    return found
+        stored = {field: getattr(changed, field) for field in vary}
+        texts = [f"{field}={_number_text(value)}" for field, value in stored.items()]
+        settings[" ".join(texts)] = changed
+    return settings
+
+
+def _number_text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 ROOMS: dict[str, Room[Any]] = {
@@ -303,27 +313,27 @@ ROOMS: dict[str, Room[Any]] = {
 
 
 def shipped() -> dict[str, Path]:
-    """Suites that come with harmbench, by name: from the wheel, or from the checkout it runs from."""
+    """Paths of the suites that come with harmbench, by name."""
     package = Path(__file__).resolve().parent.parent
     folder = package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.yaml"))}
 
 
 def find(name: str) -> Path:
-    """The file of a suite: a path that exists, else a shipped name.
+    """The file of a suite. An existing path takes precedence over a shipped name.
 
     Raises:
-        UnknownNameError: where there is neither.
+        UnknownNameError: if there is neither.
     """
     path = Path(name)
     if path.is_file():
         return path
     if path.suffix in {".yaml", ".yml"}:
         raise SuiteError(name, ["no such file; `harmbench ls suites` shows the shipped suites"])
-    known = shipped()
-    if name not in known:
-        raise UnknownNameError("suite", name, known, see="harmbench ls suites")
-    return known[name]
+    suites = shipped()
+    if name not in suites:
+        raise UnknownNameError("suite", name, suites, see="harmbench ls suites")
+    return suites[name]
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> SuiteSpec:
@@ -350,7 +360,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> SuiteSpec:
 
 
 def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> SuiteSpec:
-    """A suite from a mapping; problems of every kind come together.
+    """A suite from a mapping. All problems come in one error.
 
     Raises:
         SuiteError: with all problems.
@@ -363,7 +373,9 @@ def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
     try:
         spec = SuiteSpec.model_validate(merged)
     except ValidationError as error:
-        named = {problem.partition(":")[0] for problem in problems}  # what is left of their lists says nothing new
+        named = {
+            problem.partition(":")[0] for problem in problems
+        }  # their lists are incomplete now, so further errors mislead
         problems += [_problem(dict(entry)) for entry in error.errors() if entry["loc"][0] not in named]
         spec = None
     if problems or spec is None:
@@ -384,14 +396,14 @@ def check_claims(claims: Any, source: str) -> tuple[Claim, ...]:
 
 
 def _override_protocol(protocol: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """One budget replaces the other."""
+    """The protocol with the changes. A budget in steps replaces one in epochs, and the reverse."""
     budgets = {"steps", "epochs"}
     kept = {k: v for k, v in protocol.items() if not (k in budgets and budgets & changes.keys())}
     return {**kept, **changes}
 
 
 def _resolve(field: str, value: Any, problems: list[str]) -> Any:
-    """Canonical addresses for a list of names; whatever else passes through to the schema."""
+    """Canonical addresses for a list of names. Anything else is returned unchanged, for the schema to check."""
     if field not in ROOMS or not isinstance(value, str | list | tuple):
         return value
     names = [value] if isinstance(value, str) else list(value)
@@ -409,7 +421,7 @@ def _resolve(field: str, value: Any, problems: list[str]) -> Any:
 
 
 def expand_name(field: str, name: str) -> list[str]:
-    """Canonical addresses of one name; `all` and `paper` stand for sets of metrics.
+    """Canonical addresses of one name. `all` and `paper` stand for sets of metrics.
 
     Raises:
         UnknownNameError, OptionError: as `Room.parse`.
@@ -423,7 +435,7 @@ def expand_name(field: str, name: str) -> list[str]:
 
 
 def _problem(error: dict[str, Any]) -> str:
-    """One of pydantic's errors as `path: what is wrong`."""
+    """One of pydantic's errors, as `path: problem`."""
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{path}: is required"
@@ -431,10 +443,9 @@ def _problem(error: dict[str, Any]) -> str:
         within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion, "claims": Claim}
         fields = within.get(error["loc"][0] if len(error["loc"]) > 1 else None, SuiteSpec).model_fields
         near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
-        return f"{path}: no such field" + (
-            f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
-        )
-    said = error["msg"].removeprefix("Value error, ")
-    plain = error["input"][:1] if isinstance(error["input"], list | tuple) else [error["input"]]
-    got = "" if any(isinstance(value, dict) for value in plain) else f", got {error['input']!r}"
-    return f"{path}: {said[:1].lower()}{said[1:]}{got}"
+        hint = f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
+        return f"{path}: no such field{hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    values = error["input"][:1] if isinstance(error["input"], list | tuple) else [error["input"]]
+    got = "" if any(isinstance(value, dict) for value in values) else f", got {error['input']!r}"
+    return f"{path}: {message[:1].lower()}{message[1:]}{got}"

@@ -1,14 +1,14 @@
-"""RunData -> Report: what holds, what it cost, how sure we are. Knows no format.
+"""RunData -> Report: verdicts, costs and uncertainty, before they have a format.
 
-groups        cells of one data set and backbone, ranked and compared with the baseline
-overview      the first table
-summary       sentences
-figures       data of the plots
-tables        of a group
-notes         definitions and caveats
-environment   machine, versions, instruments
-tidy          raw rows
-numbers       as text
+one           the report of one run            several       the report of several runs
+conditions    cells of one condition, ranked and compared with the baseline
+overview      the first table                  summary       sentences
+tables        tables of a condition            aggregates    tables over all conditions
+grokking, time_to_target, phases, similarity   tables of one topic
+figures       plots as files                   files         a report as files, with its figures
+notes         definitions and caveats          environment   machine, versions, instruments
+tidy          raw rows                         numbers       numbers as text
+claims, compare, doctor                        texts of the commands with these names
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 _HOMES = {
     "MISSING": "harmbench.report.numbers",
-    "Group": "harmbench.report.groups",
+    "Condition": "harmbench.report.conditions",
     "compose": "harmbench.report.one",
-    "compose_together": "harmbench.report.together",
-    "group_cells": "harmbench.report.groups",
+    "compose_runs": "harmbench.report.several",
+    "conditions_of": "harmbench.report.conditions",
 }  # imported at first use: a format or a plot alone needs no statistics
 
 __all__ = sorted(_HOMES)

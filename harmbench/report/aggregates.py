@@ -1,4 +1,4 @@
-"""Over all data sets and backbones: one table of heads, and one of what the seeds can show."""
+"""Tables over all conditions: one of heads, and one of minimum detectable effects."""
 
 from __future__ import annotations
 
@@ -10,205 +10,227 @@ from typing import NamedTuple
 
 from scipy import special
 
-from harmbench.analysis.cells import ACCURACY, LOSS, Cell, PrimaryMetric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, LOSS, PrimaryMetric
 from harmbench.analysis.stats import (
     LEVEL,
     SURE,
-    Bracket,
-    Draws,
+    BootstrapIndices,
+    BootstrapInterval,
     aggregate,
-    detectable_difference,
+    minimum_detectable_effect,
     probability_of_improvement,
 )
 from harmbench.analysis.stats.student import MOST_SEEDS
+from harmbench.report.conditions import Condition
 from harmbench.report.formats import Column, Section, Table
-from harmbench.report.groups import Group
 from harmbench.report.numbers import MISSING
 
 NOTE = (
-    "Over all data sets and backbones: only heads with a result in every group, or their groups would be compared. "
-    "Rank: 1 is the best mean of a group, by test accuracy, of text by test loss; ties share. IQM: mean of the middle "
-    "half of all trials' values. Probability of improvement: that a trial of the head is better than one of the "
-    f"baseline in the same group, mean over groups. Brackets are {SURE} intervals of a stratified bootstrap over "
-    "seeds (Agarwal et al. 2021), widened for few seeds: they are about other seeds, not other data sets, and are not "
-    "corrected for the number of heads. Nothing is bold there, since nothing there is tested."
+    "Over all conditions: only heads with a result in every condition, so that all are averaged over the same ones. "
+    "Rank: 1 is the best mean of a condition, by test accuracy (test loss for text). Ties share a rank. IQM: mean of "
+    "the middle half of all trials' values. Probability of improvement: that a trial of the head is better than one of "
+    f"the baseline in the same condition, mean over conditions. Brackets are {SURE} intervals of a stratified "
+    "bootstrap "
+    "over seeds (Agarwal et al. 2021), widened for few seeds. They are about other seeds, not other data sets, and are "
+    "not corrected for the number of heads. Nothing is bold there, since nothing there is tested."
 )
-SIGHT_NOTE = (
-    "What the seeds can show: the true difference from the baseline that has four chances in five to be decided, after "
-    "correction for the heads of the group, at the median spread of their paired differences."
+MDE_NOTE = (
+    "Minimum detectable effect (MDE): the true difference from the baseline that is decided with 80 % probability, "
+    "after "
+    "correction for the heads of the condition, at the median spread of their paired differences."
 )
 
 
-def aggregate_sections(groups: Sequence[Group]) -> Iterator[Section]:
-    """At most one section: a table of heads where there are several groups, one of sight where heads were compared;
-    apart for groups that are ranked by accuracy and by loss."""
-    alike = [[group for group in groups if group.lead is lead] for lead in (ACCURACY, LOSS)]
-    tables = [table for some in alike for table in (*_heads(some), *_sight(some))]
+def aggregate_sections(conditions: Sequence[Condition]) -> Iterator[Section]:
+    """Yield at most one section, with separate tables for conditions that are ranked by accuracy and by loss.
+
+    The table of heads needs several conditions. The table of MDEs needs heads that were compared.
+    """
+    by_metric = [
+        [condition for condition in conditions if condition.primary is primary] for primary in (ACCURACY, LOSS)
+    ]
+    tables = [table for conditions in by_metric for table in (*_heads(conditions), *_mde_tables(conditions))]
     if tables:
         yield Section(title="Over all data sets and backbones", tables=tuple(tables))
 
 
-def aggregate_notes(groups: Sequence[Group]) -> Iterator[str]:
-    """Definitions of what the section shows."""
-    if any(True for _ in _complete(groups)):
+def aggregate_notes(conditions: Sequence[Condition]) -> Iterator[str]:
+    """Yield definitions of the section's terms."""
+    if any(True for _ in _complete(conditions)):
         yield NOTE
-    if any(group.comparisons for group in groups):
-        yield SIGHT_NOTE
+    if any(condition.comparisons for condition in conditions):
+        yield MDE_NOTE
 
 
 # --- heads -----------------------------------------------------------------------------------------------------
 
 
-def _complete(groups: Sequence[Group]) -> Iterator[str]:
-    """Labels of the heads that have a result in every group; none where there is but one group."""
-    if len(groups) > 1:
-        found = [{cell.label for cell in group.cells if cell.by_seed(group.lead.measure)} for group in groups]
-        yield from sorted(set.intersection(*found))
+def _complete(conditions: Sequence[Condition]) -> Iterator[str]:
+    """Yield labels of heads that have a result in every condition. A single condition gives none."""
+    if len(conditions) > 1:
+        labels = [
+            {cell.label for cell in condition.cells if cell.by_seed(condition.primary.measure)}
+            for condition in conditions
+        ]
+        yield from sorted(set.intersection(*labels))
 
 
-def _heads(groups: Sequence[Group]) -> Iterator[Table]:
-    labels = set(_complete(groups))
+def _heads(conditions: Sequence[Condition]) -> Iterator[Table]:
+    labels = set(_complete(conditions))
     if not labels:
         return
-    lead = groups[0].lead
-    cells = {label: [cell for group in groups for cell in group.cells if cell.label == label] for label in labels}
+    primary = conditions[0].primary
+    cells = {
+        label: [cell for condition in conditions for cell in condition.cells if cell.label == label] for label in labels
+    }
     baseline = next((label for label in labels if cells[label][0].is_baseline), None)
-    ranks = _ranks(groups, labels)
-    draws = Draws(0)
-    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None, lead, draws) for label in labels]
-    left_out = len({cell.label for group in groups for cell in group.cells}) - len(labels)
+    ranks = _ranks(conditions, labels)
+    rng = BootstrapIndices(0)
+    rows = [_row(cells[label], ranks[label], cells[baseline] if baseline else None, primary, rng) for label in labels]
+    left_out = len({cell.label for condition in conditions for cell in condition.cells}) - len(labels)
     yield Table(
-        title="Heads over all groups",
-        caption=f"{len(groups)} groups; {len(labels)} heads have a result in each"
+        title="Heads over all conditions",
+        caption=f"{len(conditions)} conditions; {len(labels)} heads have a result in each"
         + (f", {left_out} do not and are left out." if left_out else "."),
         columns=(
             Column(label="head", numeric=False),
             Column(label="loss", numeric=False),
             Column(label="mean rank", unit="least to most"),
-            Column(label=f"IQM of {lead.label}", unit=lead.unit),
+            Column(label=f"IQM of {primary.label}", unit=primary.unit),
             Column(label="probability of improvement", unit="%"),
-            Column(label="unsound", unit="cells"),
+            Column(label="disqualified", unit="cells"),
         ),
         rows=tuple(row for _, row in sorted(rows)),
     )
 
 
 def _row(
-    cells: Sequence[Cell], ranks: Sequence[float], baseline: Sequence[Cell] | None, lead: PrimaryMetric, draws: Draws
+    cells: Sequence[Cell],
+    ranks: Sequence[float],
+    baseline: Sequence[Cell] | None,
+    primary: PrimaryMetric,
+    rng: BootstrapIndices,
 ) -> tuple[tuple[bool, float, str, str], tuple[str, ...]]:
-    """With what to sort by: heads of which trials ended badly or collapsed stand last, as in every table."""
-    values = [_values(cell, lead) for cell in cells]
+    """Return a sort key and a row. Heads with failed, diverged or collapsed trials stand last."""
+    values = [_values(cell, primary) for cell in cells]
     if baseline is None or cells[0].is_baseline:
         improvement = "" if cells[0].is_baseline else MISSING
     else:
-        sides = values, [_values(cell, lead) for cell in baseline]
-        ours, theirs = ([[lead.sign * value for value in of] for of in side] for side in sides)
-        improvement = _bracket(probability_of_improvement(ours, theirs, draws.again()), 100, 1)
-    mean, unsound = fmean(ranks), sum(bool(cell.unsound) for cell in cells)
-    return (unsound > 0, mean, cells[0].head, cells[0].loss), (
+        sides = values, [_values(cell, primary) for cell in baseline]
+        ours, theirs = ([[primary.sign * value for value in of] for of in side] for side in sides)
+        improvement = _interval(probability_of_improvement(ours, theirs, rng.reset()), 100, 1)
+    mean, disqualified = fmean(ranks), sum(bool(cell.disqualified) for cell in cells)
+    return (disqualified > 0, mean, cells[0].head, cells[0].loss), (
         cells[0].head,
         cells[0].loss,
         f"{mean:.1f} ({min(ranks):g} to {max(ranks):g})",
-        _bracket(aggregate(values, draws.again()), lead.factor, 1 if lead is ACCURACY else 3),
+        _interval(aggregate(values, rng.reset()), primary.factor, 1 if primary is ACCURACY else 3),
         improvement,
-        str(unsound),
+        str(disqualified),
     )
 
 
-def _values(cell: Cell, lead: PrimaryMetric) -> Sequence[float]:
-    return cell.values(lead.measure)
+def _values(cell: Cell, primary: PrimaryMetric) -> Sequence[float]:
+    return cell.values(primary.measure)
 
 
-def _ranks(groups: Sequence[Group], labels: set[str]) -> dict[str, list[float]]:
-    """The rank of each head in each group, by its mean; heads with the same mean share the mean of their places."""
-    found: dict[str, list[float]] = {label: [] for label in labels}
-    for group in groups:
-        lead = group.lead
-        means = {c.label: lead.sign * fmean(_values(c, lead)) for c in group.cells if c.label in labels}
+def _ranks(conditions: Sequence[Condition], labels: set[str]) -> dict[str, list[float]]:
+    """Return each head's rank in each condition, by its mean. Heads with equal means share their mean rank."""
+    ranks: dict[str, list[float]] = {label: [] for label in labels}
+    for condition in conditions:
+        primary = condition.primary
+        means = {c.label: primary.sign * fmean(_values(c, primary)) for c in condition.cells if c.label in labels}
         for label, mean in means.items():
             above = sum(other > mean for other in means.values())
-            same = sum(other == mean for other in means.values())
-            found[label].append(above + (same + 1) / 2)
-    return found
+            ties = sum(other == mean for other in means.values())
+            ranks[label].append(above + (ties + 1) / 2)
+    return ranks
 
 
-def _bracket(bracket: Bracket, factor: float, decimals: int) -> str:
-    told = f"{factor * bracket.value:.{decimals}f}"
-    if math.isnan(bracket.low):
-        return told
-    return f"{told} [{factor * bracket.low:.{decimals}f}, {factor * bracket.high:.{decimals}f}]"
+def _interval(interval: BootstrapInterval, factor: float, decimals: int) -> str:
+    text = f"{factor * interval.value:.{decimals}f}"
+    if math.isnan(interval.low):
+        return text
+    return f"{text} [{factor * interval.low:.{decimals}f}, {factor * interval.high:.{decimals}f}]"
 
 
-# --- sight -----------------------------------------------------------------------------------------------------
+# --- minimum detectable effects ---------------------------------------------------------------------------------
 
 
-def _sight(groups: Sequence[Group]) -> Iterator[Table]:
-    """The smallest difference that each group's seeds would decide, and the seeds that a point would need."""
-    rows = [row for group in groups for row in _sight_row(group)]
+def _mde_tables(conditions: Sequence[Condition]) -> Iterator[Table]:
+    """Yield the MDE of each condition, and the number of seeds for a relevant difference."""
+    rows = [row for condition in conditions for row in _mde_rows(condition)]
     if rows:
-        lead = groups[0].lead
+        primary = conditions[0].primary
         yield Table(
-            title="What the seeds can show",
+            title="Minimum detectable effects",
             columns=(
-                Column(label="group", numeric=False),
+                Column(label="condition", numeric=False),
                 Column(label="heads compared"),
                 Column(label="seeds"),
-                Column(label="spread of differences", unit=lead.step),
-                Column(label="smallest detectable difference", unit=lead.step),
-                Column(label="seeds for 1 point" if lead is ACCURACY else f"seeds for {lead.worth:g} {lead.step}"),
+                Column(label="spread of differences", unit=primary.step),
+                Column(label="minimum detectable effect", unit=primary.step),
+                Column(
+                    label="seeds for 1 point"
+                    if primary is ACCURACY
+                    else f"seeds for {primary.relevant_difference:g} {primary.step}"
+                ),
             ),
             rows=tuple(rows),
         )
 
 
-class Sight(NamedTuple):
-    """What the seeds of a group can show, differences in its lead measure.
+class MinimumDetectableEffect(NamedTuple):
+    """Minimum detectable effect (MDE) of a condition, in its primary metric.
 
     Attributes:
-        heads: that were compared with the baseline.
-        seeds: the fewest that a head shares with it.
+        heads: number of heads compared with the baseline.
+        seeds: least number of seeds that a head shares with the baseline.
         spread: median standard deviation of the paired differences.
-        detectable: the true difference that is decided four times in five.
-        needed: seeds for the difference that matters, a point of accuracy; None for more than are looked at.
+        effect: the true difference that is decided with 80 % probability.
+        needed: number of seeds for the relevant difference, such as a point of accuracy. None above `MOST_SEEDS`.
     """
 
     heads: int
     seeds: int
     spread: float
-    detectable: float
+    effect: float
     needed: int | None
 
 
-def sight(group: Group) -> Sight | None:
-    """What the group's seeds can show; None where no head was compared at two or more, or none differs."""
-    found = [comparison.interval for comparison, _ in group.comparisons.values()]
-    known = [interval for interval in found if interval.size > 1 and interval.half_width > 0]
-    if not known:
+def mde_of(condition: Condition) -> MinimumDetectableEffect | None:
+    """Return the MDE of a condition, or None if no head was compared at two seeds or all differences are 0."""
+    intervals = [comparison.interval for comparison, _ in condition.comparisons.values()]
+    spreads = [interval for interval in intervals if interval.size > 1 and interval.half_width > 0]
+    if not spreads:
         return None
-    seeds, tests = min(interval.size for interval in known), len(group.comparisons)
+    seeds, tests = min(interval.size for interval in spreads), len(condition.comparisons)
     spread = median(
-        i.half_width * math.sqrt(i.size) / float(special.stdtrit(i.size - 1, (1 + LEVEL) / 2)) for i in known
+        i.half_width * math.sqrt(i.size) / float(special.stdtrit(i.size - 1, (1 + LEVEL) / 2)) for i in spreads
     )
     sizes = range(2, MOST_SEEDS + 1)
-    enough = bisect_left(sizes, -group.lead.worth, key=lambda size: -detectable_difference(spread, size, tests))
-    return Sight(
+    enough = bisect_left(
+        sizes, -condition.primary.relevant_difference, key=lambda size: -minimum_detectable_effect(spread, size, tests)
+    )
+    return MinimumDetectableEffect(
         tests,
         seeds,
         spread,
-        detectable_difference(spread, seeds, tests),
+        minimum_detectable_effect(spread, seeds, tests),
         sizes[enough] if enough < len(sizes) else None,
     )
 
 
-def _sight_row(group: Group) -> Iterator[tuple[str, ...]]:
-    if seen := sight(group):
-        lead = group.lead
-        decimals = 2 if lead is ACCURACY else 4
+def _mde_rows(condition: Condition) -> Iterator[tuple[str, ...]]:
+    if mde := mde_of(condition):
+        primary = condition.primary
+        decimals = 2 if primary is ACCURACY else 4
         yield (
-            group.title,
-            str(seen.heads),
-            str(seen.seeds),
-            f"{lead.factor * seen.spread:.{decimals}f}",
-            f"{lead.factor * seen.detectable:.{decimals}f}",
-            str(seen.needed) if seen.needed else f"over {MOST_SEEDS}",
+            condition.title,
+            str(mde.heads),
+            str(mde.seeds),
+            f"{primary.factor * mde.spread:.{decimals}f}",
+            f"{primary.factor * mde.effect:.{decimals}f}",
+            str(mde.needed) if mde.needed else f"over {MOST_SEEDS}",
         )

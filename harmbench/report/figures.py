@@ -21,7 +21,7 @@ KINDS = ("svg", "png", "pdf")
 RESOLUTION = 150  # dots per inch of what is pixels
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "harmbench",  # the same data give the same file
-    "svg.fonttype": "none",  # text stays text: found by a search, and a fifth of the size
+    "svg.fonttype": "none",  # text stays text, which can be searched and takes a fifth of the size
     "pdf.fonttype": 42,  # text that can be searched
     "text.hinting": "no_hinting",  # letters as wide in PNG as they are in SVG and PDF
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -33,12 +33,12 @@ def draw(figure: Figure, target: Path | BinaryIO, kind: str = "") -> None:
     """Write a figure.
 
     Args:
-        figure: what to draw.
-        target: a path, whose suffix says the kind of file, or a binary buffer.
-        kind: svg, png or pdf; of the path's suffix, or svg, unless given.
+        figure: the figure.
+        target: a path or a binary buffer. The suffix of a path gives the kind.
+        kind: svg, png or pdf. Default: the path's suffix, or svg.
 
     Raises:
-        OptionError: for a kind that there is not.
+        OptionError: for an unknown kind.
 
     >>> import io
     >>> from harmbench.report.charts import Dot, DotPanel, Dots
@@ -90,30 +90,30 @@ def _as_other(painted: Any, kind: str) -> bytes:
 
 
 def _slim(svg: str) -> str:
-    r"""An SVG without what nobody sees: places finer than a hundredth of a point, and fonts that few have.
+    r"""Return an SVG with coordinates rounded to a hundredth of a point and with common fonts.
 
     >>> print(_slim('<text x="1.23456" style="font: 8px \'DejaVu Sans\'">0.1234</text>'))
     <text x="1.23" style="font: 8px 'DejaVu Sans', Verdana, sans-serif">0.1234</text>
     """
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     svg = " ".join(map(str.strip, svg.split("\n"))).replace("> <", "><").replace('<g id="', '\n<g id="')
-    parts = re.split(r"(>[^<]+<)", svg)  # tags; and between them texts, which stay as they are
+    parts = re.split(r"(>[^<]+<)", svg)  # tags alternate with texts, which stay unchanged
     parts[::2] = [re.sub(r"(?<=\.\d\d)\d+", "", tags) for tags in parts[::2]]
     return "".join(parts)
 
 
 class Drawer:
-    """Draws a report's figures: in a process beside the one that composes it, where that takes long enough.
+    """Draws a report's figures, on request in a second process while the report is composed.
 
     Args:
         kind: svg, png or pdf.
-        beside: draw in another process, each figure from the moment on when it is begun. It starts at once: as a copy
-            of this one while that has no threads yet, which costs nothing, else from nothing.
+        in_process: draw in a second process, which starts at once. It is a fork if this process has one thread, which
+            costs nothing, and otherwise a new process.
     """
 
-    def __init__(self, kind: str, beside: bool = False) -> None:
+    def __init__(self, kind: str, in_process: bool = False) -> None:
         self._kind = kind
-        self._pool = _second_process() if beside else None
+        self._pool = _second_process() if in_process else None
         self._begun: list[Future[bytes]] = []
         if self._pool:
             self._pool.submit(_make_ready)
@@ -126,12 +126,12 @@ class Drawer:
             self._pool.shutdown(cancel_futures=True)
 
     def begin(self, figure: Figure) -> None:
-        """Draw a figure while this process goes on, if there is another."""
+        """Start drawing a figure in the second process, if there is one."""
         if self._pool:
             self._begun.append(self._pool.submit(_drawn, figure, self._kind))
 
     def finish(self, figures: Sequence[Figure]) -> list[bytes]:
-        """All figures as files: those that were begun, or else drawn now."""
+        """Return all figures as files. Figures that were not started are drawn now."""
         if self._begun:
             return [begun.result() for begun in self._begun]
         return [_drawn(figure, self._kind) for figure in figures]
@@ -142,7 +142,7 @@ def _second_process() -> ProcessPoolExecutor:
 
 
 def _belong() -> None:
-    """In the second process: leave Ctrl-C to the first one, and end with it however it ends."""
+    """Set up the second process: ignore Ctrl-C, and exit when the first process exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
 
@@ -155,20 +155,20 @@ def _end_with_parent() -> None:
 
 
 def _is_alone() -> bool:
-    """Whether this process is known to have one thread: in a copy, a lock that another one held would stay shut."""
+    """Whether this process has one thread only. A fork would inherit locks that other threads hold."""
     threads = Path("/proc/self/task")
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
 def drawn(report: Report, drawer: Drawer | None = None) -> Report:
-    """A report with its figures as SVG, for formats that hold their plots inside."""
+    """Return a report with its figures as SVG, for formats that contain their plots."""
     drawings = (drawer or Drawer("svg")).finish(report.figures)
     texts = {figure.name: svg.decode() for figure, svg in zip(report.figures, drawings, strict=True)}
     return report.model_copy(update={"drawings": texts})
 
 
 def _make_ready() -> None:
-    """Import what takes long; and look for no garbage in a process that ends when all is drawn."""
+    """Import matplotlib ahead of the first figure, and disable garbage collection in this short-lived process."""
     import matplotlib.figure  # noqa: F401
 
     from harmbench.report.charts import _renderer  # noqa: F401

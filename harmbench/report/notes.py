@@ -1,4 +1,4 @@
-"""Definitions and caveats: how to read a report."""
+"""Definitions and caveats for readers of a report."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ def notes_of(run: RunData, grid: Grid) -> Iterator[str]:
         + " was kept and tested once."
     )
     for field, values in run.header["suite"].get("vary", {}).items():
-        told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-        yield f"In place of the one above, {field} takes the values {told}; heads are compared at the same one only."
+        formatted = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        yield f"The suite varies {field} over {formatted}. Heads are compared at equal values only."
     yield (
         f"Verdicts: paired t test of {_ranked_by(kinds)} by seed against linear + cross_entropy, Holm-corrected over "
-        f"the table at {100 * (1 - LEVEL):.0f} %. The spread counts as no less than the rounding of an accuracy on so "
-        "few samples; no head is better, or named the best, while trials of its ended badly or collapsed. "
-        "`not decided` is no proof of equality; the seeds it names are an estimate. "
+        f"the table at {100 * (1 - LEVEL):.0f} %. The spread is at least the rounding of an accuracy on this number of "
+        "samples. A head with failed, diverged or collapsed trials is never better or best. "
+        "`not decided` does not prove equality. The number of seeds is an estimate. "
         "The interval in `to baseline` is not corrected."
     )
     yield "Bold marks a head that is decided to be better. A harmonic exponent n acts on the distance itself."
     yield (
         f"Target: {_target(kinds, protocol)}, read at the "
-        "validations. Trials that never reach it are counted as later than all others, not dropped."
+        "validations. Trials that do not reach it are censored: they count as later than all others."
     )
     yield from _meter_notes(run)
     yield (
-        "Energy comes from CodeCarbon's component counters, read at the borders of the training windows; `model` means "
-        "estimated from the whole machine's load and nominal power: it follows time and whatever else runs, not the "
-        "work; `counter` is a hardware counter of the whole package or board. The window includes the meters' own work "
-        "between steps. Nothing here is a wall meter."
+        "Energy comes from CodeCarbon's component counters, read at the boundaries of the training windows. `model`: "
+        "estimated from the whole machine's load and nominal power, so it follows time and other programs, not the "
+        "work. "
+        "`counter`: a hardware counter of the whole package or board. The window includes the meters' own work between "
+        "steps. None of these is a wall meter."
     )
-    yield "RAM energy is a guess (watts for each assumed memory module): shown apart, left out of sums and comparisons."
+    yield "RAM energy is a guess (watts for each assumed memory module). It is in no sum and no comparison."
     yield (
         f"CO2e is energy x PUE x grid intensity: {grid}. An annual grid average; `--region`, `--intensity` and `--pue` "
         "change it without a new run."
@@ -55,28 +56,30 @@ Kinds = tuple[bool, bool]
 
 
 def _kinds(run: RunData) -> Kinds:
-    """Whether the run has trials of text, and others."""
-    found = {trial.is_of_text for trial in run.trials if trial.sizes}
-    return True in found, False in found or not found
+    """Return whether the run has trials of text, and whether it has others."""
+    kinds = {trial.is_of_text for trial in run.trials if trial.sizes}
+    return True in kinds, False in kinds or not kinds
 
 
 def _best(kinds: Kinds) -> str:
     of_text, others = kinds
-    said = (["the best validation accuracy"] if others else []) + (["the lowest validation loss"] if of_text else [])
-    return f"{said[0]} ({said[1]} of text)" if len(said) > 1 else said[0]
+    texts = (["the best validation accuracy"] if others else []) + (["the lowest validation loss"] if of_text else [])
+    return f"{texts[0]} ({texts[1]} of text)" if len(texts) > 1 else texts[0]
 
 
 def _ranked_by(kinds: Kinds) -> str:
     of_text, others = kinds
-    return "test accuracy, of text test loss," if of_text and others else "test loss" if of_text else "test accuracy"
+    if of_text and others:
+        return "test accuracy (test loss for text)"
+    return "test loss" if of_text else "test accuracy"
 
 
 def _target(kinds: Kinds, protocol: dict[str, Any]) -> str:
-    """As the protocol says, or as it is left to the baseline."""
+    """Return the protocol's target, or the rule by which the baseline sets it, as text."""
     if protocol.get("target_nll"):
         return f"a validation loss of {protocol['target_nll']:g} nat"
     of_text, others = kinds
-    what = " or, of text, loss" if of_text and others else ""
+    what = " (loss for text)" if of_text and others else ""
     measure = "loss" if of_text and not others else "accuracy"
     whose = "the median of what the baseline's seeds end with, on the same data with the same backbone"
     if protocol["target"]:
@@ -95,7 +98,7 @@ NOTED = (
 
 
 def _note(run: RunData, name: str) -> str | None:
-    """What the last trial with a value of a measure notes beside it; None where no trial has one."""
+    """Return the note of the last trial with a value of this measure, or None."""
     if not any(name in cell.measures for cell in cells_of(run.trials)):
         return None
     backwards = (m for trial in reversed(run.trials) for m in trial.measurements if m.name == name)
@@ -103,21 +106,21 @@ def _note(run: RunData, name: str) -> str | None:
 
 
 def _meter_notes(run: RunData) -> Iterator[str]:
-    """Definitions of what the meters of this run measured."""
+    """Yield definitions of the measures of this run's meters."""
     notes = {name: note for name in NOTED if (note := _note(run, name)) is not None}
     if "gradient_norm_cv" in notes:
-        looked = notes["gradient_norm_cv"]
-        spike = notes.get("gradient_spike_rate") or "above a multiple of the median of those before it"
+        measured_at = notes["gradient_norm_cv"]
+        spike = notes.get("gradient_spike_rate") or "above a multiple of the median of earlier norms"
         yield (
-            "Gradient stability is harmbench's own definition, the papers give none. The gradient is looked at "
-            f"{looked.removeprefix('at ') or 'every step'}. CV: standard deviation over mean of its norm before "
+            "Gradient stability is harmbench's own definition, since the papers give none. The gradient is read at "
+            f"{measured_at.removeprefix('at ') or 'every step'}. CV: standard deviation over mean of its norm before "
             f"clipping. Spike: a norm {spike.partition(';')[0]}. Cosine: of successive gradients. Roughness: standard "
             "deviation of successive loss differences over that of the smoothed loss. The "
-            "head includes the loss's own parameters. All fall with the gradient itself: read them beside the accuracy."
+            "head includes the loss's own parameters. All fall with the gradient itself, so compare accuracies too."
         )
     if "flops_per_step" in notes:
         yield (
-            "A step is taking its batch, forward, backward and optimizer. Warm-up, which goes on until step time "
+            "A step includes loading its batch, forward, backward and optimizer. Warm-up, which lasts until step time "
             "settles, and the first step are left out. Operations of backbone and linear head are counted by torch. "
             "Those of a distance head are **modelled**: pairs x features x operations a coordinate, three passes. MFU "
             "is their rate over the data sheet's peak."

@@ -1,4 +1,4 @@
-"""Numbers as text, rounded as their spread allows."""
+"""Numbers as text, rounded according to their spread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def scaled(interval: Interval | None, factor: float) -> Interval | None:
 
 
 def plain(interval: Interval | None, sign: bool = False) -> str:
-    """Mean ± half-width, both to the digit that the half-width's first two digits reach."""
+    """Return mean ± half-width, both rounded to two significant digits of the half-width."""
     if interval is None:
         return MISSING
     plus = "+" if sign else ""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harmbench.analysis.cells import in_order
 from harmbench.analysis.claims import judge
+from harmbench.analysis.conditions import setting_order
 from harmbench.energy.carbon import Grid
 from harmbench.energy.net import idle_power, net_of_idle
 from harmbench.planning.suite import check_claims
@@ -15,28 +15,28 @@ from harmbench.report import grokking, phases, plots, similarity
 from harmbench.report.aggregates import aggregate_notes, aggregate_sections
 from harmbench.report.claims import summary as claims_summary
 from harmbench.report.claims import table as claims_table
+from harmbench.report.conditions import Condition, conditions_of
 from harmbench.report.environment import environment_of
 from harmbench.report.formats import Figure, Report, Section
-from harmbench.report.groups import Group, group_cells
 from harmbench.report.notes import notes_of
 from harmbench.report.overview import overview
-from harmbench.report.summary import said_of, summarize
+from harmbench.report.summary import summarize, summary_of
 from harmbench.report.tables import tables_of
 from harmbench.report.tidy import tidy_rows
 from harmbench.results import artifacts
 from harmbench.results.store import RunData
 
-CLAIMS = "What the suite claims"
+CLAIMS = "Claims of the suite"
 
 
 def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure], None] = lambda _: None) -> Report:
-    """The report of a run.
+    """Return the report of a run.
 
     Args:
-        run: as `store.read` gives it.
+        run: the run, with derived targets.
         grid: turns joules into CO2.
-        raw: with the raw rows, which a report for people alone does not need.
-        begin: told of each figure as soon as it is known, before all else is composed, to draw it meanwhile.
+        raw: include the raw rows, which only machine-readable formats need.
+        begin: called with each figure before the rest is composed, so that it can be drawn meanwhile.
     """
     suite = run.header["suite"]
     run = _with_net(run)
@@ -44,42 +44,42 @@ def compose(run: RunData, grid: Grid, raw: bool = True, begin: Callable[[Figure]
     for figure in plots.for_report(run):
         begin(figure)
         figures.append(figure)
-    groups = sorted(group_cells(run.trials), key=lambda group: _place(group, suite))
+    conditions = sorted(conditions_of(run.trials), key=lambda condition: _order_in_suite(condition, suite))
     verdicts = judge(check_claims(suite.get("claims", ()), f"{run.folder}/run.json"), run.trials)
     return Report(
         title=f"harmbench: {suite['name']}",
         subtitle=suite.get("question", ""),
-        overview=overview(groups),
-        summary=(*([claims_summary(verdicts)] if verdicts else []), *summarize(run, groups, grid)),
-        places=tuple(said_of(group) for group in groups),
+        overview=overview(conditions),
+        summary=(*([claims_summary(verdicts)] if verdicts else []), *summarize(run, conditions, grid)),
+        conclusions=tuple(summary_of(condition) for condition in conditions),
         figures=tuple(figures),
         sections=(
             *([Section(title=CLAIMS, tables=(claims_table(verdicts),), leads=True)] if verdicts else []),
-            *(Section(title=group.title, tables=tuple(tables_of(group, grid))) for group in groups),
-            *aggregate_sections(groups),
-            *_likeness(run),
+            *(Section(title=condition.title, tables=tuple(tables_of(condition, grid))) for condition in conditions),
+            *aggregate_sections(conditions),
+            *_similarity_section(run),
             *grokking.sections(run.trials),
             *phases.section(run),
         ),
-        notes=(*notes_of(run, grid), *aggregate_notes(groups)),
+        notes=(*notes_of(run, grid), *aggregate_notes(conditions)),
         environment=tuple(environment_of(run)),
         measurements=tuple(tidy_rows(run, grid)) if raw else (),
     )
 
 
-def _likeness(run: RunData) -> Iterator[Section]:
-    """How alike the heads' features are, where the run kept them."""
+def _similarity_section(run: RunData) -> Iterator[Section]:
+    """Yield the section on similarity of features, if the run stored them."""
     if not (Path(run.folder) / artifacts.FOLDER).is_dir():
         return
-    kept = {trial.id: artifacts.load(Path(run.folder), trial.id).get("features") for trial in run.trials}
-    features = {trial: array for trial, array in kept.items() if array is not None}
-    tables = tuple(similarity.tables(plots.places_of(run), features)) if features else ()
+    stored = {trial.id: artifacts.load(Path(run.folder), trial.id).get("features") for trial in run.trials}
+    features = {trial: array for trial, array in stored.items() if array is not None}
+    tables = tuple(similarity.tables(plots.cells_by_condition(run), features)) if features else ()
     if tables:
-        yield Section(title="How alike the features are", tables=tables)
+        yield Section(title="Similarity (CKA)", tables=tables)
 
 
 def _with_net(run: RunData) -> RunData:
-    """The run, with energy above idle among each trial's measurements, where idle power was measured."""
+    """Return the run with energy above idle in each trial's measurements, if idle power was measured."""
     idle = idle_power(run.invocations)
     if not idle:
         return run
@@ -87,7 +87,10 @@ def _with_net(run: RunData) -> RunData:
     return run.model_copy(update={"trials": tuple(trials)})
 
 
-def _place(group: Group, suite: dict[str, Any]) -> tuple[int, int, tuple[tuple[float, str], ...]]:
-    """Where the suite names the group's data set and backbone; settings by their values."""
-    place_of_set, place_of_net = suite["datasets"].index(group.dataset), suite["backbones"].index(group.backbone)
-    return place_of_set, place_of_net, in_order(group.setting)
+def _order_in_suite(condition: Condition, suite: dict[str, Any]) -> tuple[int, int, tuple[tuple[float, str], ...]]:
+    """Return a sort key: the suite's order of data sets and backbones, then settings by their values."""
+    dataset_index, backbone_index = (
+        suite["datasets"].index(condition.dataset),
+        suite["backbones"].index(condition.backbone),
+    )
+    return dataset_index, backbone_index, setting_order(condition.setting)

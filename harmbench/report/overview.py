@@ -1,48 +1,50 @@
-"""The first table that a reader sees: a row for each place, with what is decided, at what cost, and how sure."""
+"""The first table of a report: for each condition the verdicts, the costs and the minimum detectable effect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harmbench.analysis.cells import ACCURACY, Cell
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY
 from harmbench.analysis.stats import SURE, Interval
-from harmbench.report.aggregates import sight
+from harmbench.report.aggregates import mde_of
+from harmbench.report.conditions import Condition, relative_to
 from harmbench.report.formats import Column, Table
-from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
 
 COLUMNS = (
-    Column(label="where", numeric=False),
-    Column(label="heads", unit="better / worse / open", numeric=False),
+    Column(label="condition", numeric=False),
+    Column(label="heads", unit="better / worse / not decided", numeric=False),
     Column(label="baseline"),
     Column(label="best mean"),
-    Column(label="of", numeric=False),
+    Column(label="best head", numeric=False),
     Column(label="to baseline"),
     Column(label="verdict", numeric=False),
-    Column(label="its speed", unit="x baseline"),
-    Column(label="its energy", unit="x baseline, measured"),
-    Column(label="detectable"),
+    Column(label="relative throughput", unit="x baseline"),
+    Column(label="relative energy", unit="x baseline, measured"),
+    Column(label="MDE"),
 )
 
 
-def overview(groups: Sequence[Group]) -> Table | None:
-    """What holds in each place; None where nothing was run."""
-    if not groups:
+def overview(conditions: Sequence[Condition]) -> Table | None:
+    """Return the overview of all conditions, or None without any."""
+    if not conditions:
         return None
     return Table(
-        title="What holds, at what cost, how sure",
-        caption="Heads of each place against linear + cross_entropy, by test accuracy, of text by test loss: how many "
-        "are better or worse, and how many are open. Then the head with the best mean, which may be luck: its verdict "
-        f"says. Means ± half of the {SURE} t interval; pt: points. Detectable: the true difference that these "
-        "seeds decide four times in five; smaller ones stay open.",
+        title="Overview",
+        caption="Each row compares all heads with linear + cross_entropy on one data set and backbone, by test "
+        "accuracy "
+        "(test loss for text). The best head has the best mean. Its verdict says whether that can be chance. "
+        f"Means ± half of the {SURE} t interval; pt: points. MDE: minimum detectable effect, the true difference that "
+        "is decided with 80 % probability.",
         columns=COLUMNS,
-        rows=tuple(_row(group) for group in groups),
+        rows=tuple(_row(condition) for condition in conditions),
     )
 
 
-def headline(groups: Sequence[Group]) -> Iterator[str]:
-    """How many comparisons are decided; nothing where none was made."""
-    counts = _counts(groups)
+def headline(conditions: Sequence[Condition]) -> Iterator[str]:
+    """Yield the number of decided comparisons as a sentence, if there are comparisons."""
+    counts = _counts(conditions)
     if total := sum(counts.values()):
         yield (
             f"Of {total} comparisons with the baseline, **{counts['better']} better, {counts['worse']} worse, "
@@ -51,60 +53,64 @@ def headline(groups: Sequence[Group]) -> Iterator[str]:
         )
 
 
-def best_of(group: Group) -> Cell | None:
-    """The cell with the best mean of those of which no trial went wrong."""
-    return next((cell for cell in group.cells if cell.interval(group.lead.measure) and not cell.unsound), None)
+def best_of(condition: Condition) -> Cell | None:
+    """Return the cell with the best mean that is not disqualified, or None."""
+    return next(
+        (cell for cell in condition.cells if cell.interval(condition.primary.measure) and not cell.disqualified), None
+    )
 
 
-def _counts(groups: Sequence[Group]) -> dict[str, int]:
-    """Of the verdicts on all heads but the baseline."""
-    verdicts = [group.verdict(c).split(" (")[0] for group in groups for c in group.cells if not c.is_baseline]
+def _counts(conditions: Sequence[Condition]) -> dict[str, int]:
+    """Return the number of each verdict over all heads but the baseline."""
+    verdicts = [
+        condition.verdict(c).split(" (")[0] for condition in conditions for c in condition.cells if not c.is_baseline
+    ]
     return {verdict: verdicts.count(verdict) for verdict in ("better", "worse", "not decided", MISSING)}
 
 
-def _row(group: Group) -> tuple[str, ...]:
-    counts, best, seen = _counts([group]), best_of(group), sight(group)
-    start = (
-        group.title,
+def _row(condition: Condition) -> tuple[str, ...]:
+    counts, best, mde = _counts([condition]), best_of(condition), mde_of(condition)
+    first_cells = (
+        condition.title,
         f"{counts['better']} / {counts['worse']} / {counts['not decided'] + counts[MISSING]}",
-        _quality(group, group.baseline) if group.baseline else MISSING,
+        _quality(condition, condition.baseline) if condition.baseline else MISSING,
     )
-    last = f"{group.lead.factor * seen.detectable:.2g} {_step(group)}" if seen else MISSING
+    last_cell = f"{condition.primary.factor * mde.effect:.2g} {_step(condition)}" if mde else MISSING
     if best is None:
-        return (*start, MISSING, "no head is sound", "", MISSING, MISSING, MISSING, last)
-    quality, verdict = _quality(group, best), group.verdict(best)
-    compared = group.comparisons.get(best.label)
+        return (*first_cells, MISSING, "no valid head", "", MISSING, MISSING, MISSING, last_cell)
+    quality, verdict = _quality(condition, best), condition.verdict(best)
+    comparison = condition.comparisons.get(best.label)
     return (
-        *start,
+        *first_cells,
         f"**{quality}**" if verdict == "better" else quality,
         best.label,
-        f"{_number(group, compared[0].interval, sign=True)} {_step(group)}" if compared else "",
+        f"{_number(condition, comparison[0].interval, sign=True)} {_step(condition)}" if comparison else "",
         verdict,
-        *(("", "") if best.is_baseline else (_ratio(group, best, "throughput"), _energy(group, best))),
-        last,
+        *(("", "") if best.is_baseline else (_ratio(condition, best, "throughput"), _energy(condition, best))),
+        last_cell,
     )
 
 
-def _quality(group: Group, cell: Cell) -> str:
-    interval = cell.interval(group.lead.measure)
-    return f"{_number(group, interval)} {group.lead.unit}" if interval else MISSING
+def _quality(condition: Condition, cell: Cell) -> str:
+    interval = cell.interval(condition.primary.measure)
+    return f"{_number(condition, interval)} {condition.primary.unit}" if interval else MISSING
 
 
-def _number(group: Group, interval: Interval, sign: bool = False) -> str:
-    return plain(scaled(interval, group.lead.factor), sign)
+def _number(condition: Condition, interval: Interval, sign: bool = False) -> str:
+    return plain(scaled(interval, condition.primary.factor), sign)
 
 
-def _step(group: Group) -> str:
-    """Unit of a difference, short enough for a narrow column."""
-    return "pt" if group.lead is ACCURACY else group.lead.step
+def _step(condition: Condition) -> str:
+    """Return the unit of a difference, short enough for a narrow column."""
+    return "pt" if condition.primary is ACCURACY else condition.primary.step
 
 
-def _ratio(group: Group, cell: Cell, measure: str) -> str:
-    ratio = relative_to(cell, group.baseline, measure) if group.baseline else None
+def _ratio(condition: Condition, cell: Cell, measure: str) -> str:
+    ratio = relative_to(cell, condition.baseline, measure) if condition.baseline else None
     return f"{ratio:.2f}" if ratio else MISSING
 
 
-def _energy(group: Group, cell: Cell) -> str:
-    """Of processor and accelerator, where both are measured: a model follows time, and says no more than speed."""
-    is_modelled = any(one.modelled("joules") for one in (cell, group.baseline) if one)
-    return MISSING if is_modelled else _ratio(group, cell, "joules")
+def _energy(condition: Condition, cell: Cell) -> str:
+    """Return relative energy of processor and accelerator if both are measured. Modelled energy only follows time."""
+    is_modelled = any(one.modelled("joules") for one in (cell, condition.baseline) if one)
+    return MISSING if is_modelled else _ratio(condition, cell, "joules")

@@ -1,4 +1,4 @@
-"""Where a run's seconds and joules went: its phases by component, and their sums."""
+"""Seconds and joules of a run by phase and component, and their sums."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Iterator, Sequence
 
 from harmbench.analysis.cells import sources_of
 from harmbench.report.formats import Column, Section, Table
-from harmbench.results.records import COMPONENTS, PHASES, Component, TrialRecord
+from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
+from harmbench.results.vocabulary import COMPONENTS, PHASES, Component
 
 MISSING = "n/a"
 
 
 def section(run: RunData) -> tuple[Section, ...]:
-    """The table of a run, with all its trials; none where no trial kept its phases."""
+    """Return the section of a run, or nothing if no trial recorded its phases."""
     timed = [trial for trial in run.trials if trial.phases]
-    return (Section(title="Where time and energy went", tables=(table(timed, run),)),) if timed else ()
+    return (Section(title="Time and energy by phase", tables=(table(timed, run),)),) if timed else ()
 
 
 def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
-    """Phases by components: seconds and joules of all trials, what they add up to, and the idle windows beside.
+    """Return seconds and joules of all trials by phase and component, with sums and idle windows.
 
-    A sum over trials of which some have no value says over how many it is.
+    A sum over fewer trials than there are shows their number.
     """
     methods = {component: origin.method for component, origin in sources_of(run.trials).items()}
     shown = [component for component in COMPONENTS if methods.get(component, "missing") != "missing"]
     rows = [*_phase_rows(trials, shown), _whole_row(trials, shown), *_idle_row(run, shown)]
     return Table(
         title="Phases and components",
-        caption="All trials together. Joules lie between two readings at the borders of a phase. The phases' seconds "
-        "are to add up to the trials' own clock. RAM joules are a guess, and in no sum of components.",
+        caption="Sums over all trials. Joules are differences of readings at the boundaries of a phase. The seconds of "
+        "all phases should equal the trials' own clock. RAM joules are a guess and in no sum of components.",
         columns=(
             Column(label="phase", numeric=False),
             Column(label="time", unit="s"),
@@ -42,7 +43,7 @@ def table(trials: Sequence[TrialRecord], run: RunData) -> Table:
 
 
 def _phase_rows(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> Iterator[tuple[str, ...]]:
-    """A row for each phase that there is, and one of their sums; in one pass over what may be very many phases."""
+    """Yield a row for each phase and one of their sums, in a single pass over the trials."""
     seconds: dict[str, float] = defaultdict(float)
     joules: dict[str, dict[Component, list[float | None]]] = defaultdict(lambda: {c: [] for c in shown})
     of_trials: dict[Component, list[float | None]] = {c: [] for c in shown}
@@ -53,7 +54,7 @@ def _phase_rows(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> It
             for component, values in joules[phase.phase].items():
                 values.append(value := phase.joules.get(component))
                 known = sums[component]
-                sums[component] = None if known is None or value is None else known + value  # a part is no sum
+                sums[component] = None if known is None or value is None else known + value  # a partial sum is no sum
         for component, values in of_trials.items():
             values.append(sums[component])
     whole = sum(seconds.values())
@@ -64,7 +65,7 @@ def _phase_rows(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> It
 
 
 def _whole_row(trials: Sequence[TrialRecord], shown: Sequence[Component]) -> tuple[str, ...]:
-    """By the clock around each trial, of those that have one, and the phases' share of it."""
+    """Return the row of the trials' own clock and its share of the phases' sum."""
     clocked = [trial for trial in trials if trial.wall_seconds]
     blanks = [""] * len(shown)
     if not clocked:

@@ -9,30 +9,31 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harmbench.analysis.cells import Cell
-from harmbench.analysis.similarity import Similarity, similarities
+from harmbench.analysis.similarity import CellSimilarity, similarities
 from harmbench.report.formats import Column, Table
 
 CAPTION = (
-    "Linear CKA (Kornblith et al. 2019), with the unbiased estimator of HSIC (Song et al. 2012), of the features of "
-    "the same held-out samples: 1 for features that are the same but for a rotation and a scale, 0 for unrelated ones. "
-    "With the baseline: at the same seed, so from the same initial backbone, mean ± half of the t interval. Between "
-    "seeds: mean over every two seeds of one head, which start and see the data differently: the yardstick for how "
-    "alike two models are that differ in nothing but luck."
+    "Linear CKA (Kornblith et al. 2019), with the unbiased estimator of HSIC (Song et al. 2012), of features of the "
+    "same "
+    "held-out samples. 1: equal up to rotation and scale. 0: unrelated. With the baseline: at the same seed, so "
+    "from the "
+    "same initial backbone, mean ± half of the t interval. Between seeds: mean over every two seeds of one head, which "
+    "differ in initial weights and data order. It shows how similar two models are that differ by chance only."
 )
 
 
-def tables(places: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[Any]]) -> Iterator[Table]:
-    """A table for each place where there is something to compare.
+def tables(conditions: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[Any]]) -> Iterator[Table]:
+    """Yield a table for each condition with comparable features.
 
     Args:
-        places: cells by what to call their place.
-        features: (M, N) by trial id.
+        conditions: cells by name of their condition.
+        features: features (M, N) by trial id.
     """
-    for place, cells in places.items():
-        found = similarities(cells, features)
-        if found:
+    for condition, cells in conditions.items():
+        members = similarities(cells, features)
+        if members:
             yield Table(
-                title=f"Similarity of features: {place}",
+                title=f"Similarity of features: {condition}",
                 caption=CAPTION,
                 columns=(
                     Column(label="head", numeric=False),
@@ -42,18 +43,18 @@ def tables(places: Mapping[str, Sequence[Cell]], features: Mapping[str, NDArray[
                     Column(label="CKA between seeds"),
                     Column(label="least to most"),
                 ),
-                rows=tuple(_row(each) for each in found),
+                rows=tuple(_row(similarity) for similarity in members),
             )
 
 
-def _row(each: Similarity) -> tuple[str, ...]:
-    interval, yardstick = each.interval, each.yardstick
+def _row(similarity: CellSimilarity) -> tuple[str, ...]:
+    interval, yardstick = similarity.interval, similarity.yardstick
     spread = "" if interval is None or math.isnan(interval.half_width) else f" ± {interval.half_width:.3f}"
     return (
-        each.cell.head,
-        each.cell.loss,
+        similarity.cell.head,
+        similarity.cell.loss,
         "" if interval is None else f"{interval.mean:.3f}{spread}",
         "" if interval is None else str(interval.size),
         "" if yardstick is None else f"{yardstick:.3f}",
-        "" if yardstick is None else f"{min(each.between_seeds):.3f} to {max(each.between_seeds):.3f}",
+        "" if yardstick is None else f"{min(similarity.between_seeds):.3f} to {max(similarity.between_seeds):.3f}",
     )

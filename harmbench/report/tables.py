@@ -1,43 +1,47 @@
-"""A group's tables."""
+"""The tables of a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harmbench.analysis.cells import ACCURACY, Cell, PrimaryMetric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, PrimaryMetric
 from harmbench.analysis.stats import SURE, Interval, mean_interval
 from harmbench.energy.carbon import Grid
 from harmbench.report import time_to_target
+from harmbench.report.conditions import Condition, relative_to
 from harmbench.report.formats import Column, Table
-from harmbench.report.groups import Group, relative_to
 from harmbench.report.numbers import MISSING, plain, scaled
-from harmbench.results.records import COMPONENTS, Component, Measurement
+from harmbench.results.records import Measurement
+from harmbench.results.vocabulary import COMPONENTS, Component
 
 
-def tables_of(group: Group, grid: Grid) -> Iterator[Table]:
-    yield _main_table(group, grid)
-    yield _measure_table("Calibration and learning" if group.lead is ACCURACY else "Learning", group, LEARNING)
-    yield _measure_table("Steps and memory", group, STEPS)
-    if _known(group.cells, TO_TARGET):
-        yield time_to_target.table(group.cells)
-    if _known(group.cells, REPRESENTATION):
-        yield _representation_table(group, "Representation", FEATURES_CAPTION, REPRESENTATION)
-    if _measured(group.cells, EMBEDDING):
-        yield _representation_table(group, "Token embedding", EMBEDDING_CAPTION, EMBEDDING)
-    yield from _energy_table(group)
+def tables_of(condition: Condition, grid: Grid) -> Iterator[Table]:
+    yield _main_table(condition, grid)
+    yield _measure_table(
+        "Calibration and learning" if condition.primary is ACCURACY else "Learning", condition, LEARNING
+    )
+    yield _measure_table("Steps and memory", condition, STEPS)
+    if _known(condition.cells, TO_TARGET):
+        yield time_to_target.table(condition.cells)
+    if _known(condition.cells, REPRESENTATION):
+        yield _representation_table(condition, "Representation", FEATURES_CAPTION, REPRESENTATION)
+    if _measured(condition.cells, EMBEDDING):
+        yield _representation_table(condition, "Token embedding", EMBEDDING_CAPTION, EMBEDDING)
+    yield from _energy_table(condition)
 
 
-def _main_table(group: Group, grid: Grid) -> Table:
-    origins = {c: o for cell in group.cells for c, o in cell.sources.items()}
+def _main_table(condition: Condition, grid: Grid) -> Table:
+    origins = {c: o for cell in condition.cells for c, o in cell.sources.items()}
     origin: Callable[[Component], str] = lambda c: origins[c].method if c in origins else "missing"  # noqa: E731
-    parts = [c for c in COMPONENTS if any(c in cell.charged for cell in group.cells)]
+    parts = [c for c in COMPONENTS if any(c in cell.charged for cell in condition.cells)]
     charged = " + ".join(f"{c.upper()} ({origin(c)})" for c in parts) or "no source"
-    speed, per = _speed(group)
+    speed, per = _speed(condition)
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
-        *(Column(label=label, unit=unit) for _, label, unit, _ in _quality(group)),
-        Column(label=f"{_of(group.lead)}to baseline", unit=group.lead.step),
+        *(Column(label=label, unit=unit) for _, label, unit, _ in _quality(condition)),
+        Column(label=f"{_of(condition.primary)}to baseline", unit=condition.primary.step),
         Column(label="verdict", numeric=False),
         Column(label="gradient norm CV"),
         Column(label="steps to target", unit="reached"),
@@ -50,43 +54,45 @@ def _main_table(group: Group, grid: Grid) -> Table:
         Column(label="trials", numeric=False),
     )
     return Table(
-        title="Accuracy, stability, speed, energy" if group.lead is ACCURACY else "Loss, stability, speed, energy",
+        title="Accuracy, stability, speed, energy"
+        if condition.primary is ACCURACY
+        else "Loss, stability, speed, energy",
         caption=f"Mean ± half of the {SURE} t interval over seeds. Energy: the training window of one trial."
-        + ("" if group.lead is ACCURACY else f" {TEXT_CAPTION}"),
+        + ("" if condition.primary is ACCURACY else f" {TEXT_CAPTION}"),
         columns=columns,
-        rows=tuple(_main_row(group, cell, grid) for cell in group.cells),
+        rows=tuple(_main_row(condition, cell, grid) for cell in condition.cells),
     )
 
 
-def _quality(group: Group) -> Shown:
-    """How well a head does: the lead measure first, unless it is that of text, which has forms that people know."""
-    return ACCURACY_COLUMNS if group.lead is ACCURACY else _known(group.cells, TEXT)
+def _quality(condition: Condition) -> Shown:
+    """Return the columns of quality: the accuracy, or for text the known forms of the loss."""
+    return ACCURACY_COLUMNS if condition.primary is ACCURACY else _known(condition.cells, TEXT)
 
 
-def _of(lead: PrimaryMetric) -> str:
-    return "" if lead is ACCURACY else "loss "
+def _of(primary: PrimaryMetric) -> str:
+    return "" if primary is ACCURACY else "loss "
 
 
-def _speed(group: Group) -> tuple[str, str]:
-    """The measure of throughput, and its unit."""
-    return ("throughput", "sample/s") if group.lead is ACCURACY else ("tokens_per_second", "token/s")
+def _speed(condition: Condition) -> tuple[str, str]:
+    """Return the measure of throughput, and its unit."""
+    return ("throughput", "sample/s") if condition.primary is ACCURACY else ("tokens_per_second", "token/s")
 
 
-def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
-    verdict = group.verdict(cell)
-    of_speed, _ = _speed(group)
-    speed = relative_to(cell, group.baseline, of_speed) if group.baseline else None
-    first, *more = _shown_values(cell, _quality(group))
-    change = group.comparisons[cell.label][0].interval if cell.label in group.comparisons else None
+def _main_row(condition: Condition, cell: Cell, grid: Grid) -> tuple[str, ...]:
+    verdict = condition.verdict(cell)
+    of_speed, _ = _speed(condition)
+    speed = relative_to(cell, condition.baseline, of_speed) if condition.baseline else None
+    first, *more = _shown_values(cell, _quality(condition))
+    change = condition.comparisons[cell.label][0].interval if cell.label in condition.comparisons else None
     return (
         f"**{cell.head}**" if verdict == "better" else cell.head,
         cell.loss,
         f"**{first}**" if verdict == "better" else first,
         *more,
-        "" if change is None else plain(scaled(change, group.lead.factor), sign=True),
+        "" if change is None else plain(scaled(change, condition.primary.factor), sign=True),
         verdict,
         plain(cell.interval("gradient_norm_cv")),
-        f"{time_to_target.typical(cell, 'steps')} ({time_to_target.count(cell)})",
+        f"{time_to_target.median_text(cell, 'steps')} ({time_to_target.count(cell)})",
         plain(cell.interval(of_speed)),
         f"{speed:.2f}" if speed else MISSING,
         *(plain(cell.interval(f"{component}_joules")) for component in COMPONENTS),
@@ -96,7 +102,7 @@ def _main_row(group: Group, cell: Cell, grid: Grid) -> tuple[str, ...]:
 
 
 def _co2_milligrams(cell: Cell, grid: Grid) -> Interval | None:
-    """CO2e of the training window; None where a component that takes part has no joules, since a part is no sum."""
+    """Return CO2e of the training window, or None if a component has no joules, since a partial sum is no sum."""
     parts = [cell.by_seed(f"{component}_joules") for component in cell.charged]
     seeds = set.intersection(*(set(part) for part in parts)) if parts else set()
     grams = [grid.grams(sum(part[seed] for part in parts)) for seed in sorted(seeds)]
@@ -121,9 +127,10 @@ TEXT: Shown = (
     ("test_accuracy", "test accuracy", "%", 100),
 )
 TEXT_CAPTION = (
-    "Of the test part: perplexity is exp of the loss, the mean NLL of a token, and depends on the tokenizer; bits per "
-    "byte do not. Of a masked model they are pseudo-likelihoods, to be compared with no causal model's. Accuracy: "
-    "share of tokens that were the most probable one."
+    "On the test part. Perplexity: exp of the loss, the mean NLL of a token, which depends on the tokenizer. Bits "
+    "per byte "
+    "do not. Those of masked models are pseudo-likelihoods and not comparable with causal models. Accuracy: share of "
+    "tokens whose probability was the highest."
 )
 LEARNING: Shown = (
     ("test_macro_f1", "macro F1", "%", 100),
@@ -131,7 +138,7 @@ LEARNING: Shown = (
     ("test_calibration_error", "calibration error", "%", 100),
     ("gradient_norm_cv_head", "gradient norm CV, head", "", 1),
     ("gradient_norm_cv_backbone", "gradient norm CV, backbone", "", 1),
-    ("gradient_spike_rate", "gradient spikes", "% of looks", 100),
+    ("gradient_spike_rate", "gradient spikes", "% of readings", 100),
     ("nonfinite_step_share", "non-finite steps", "%", 100),
     ("clipped_step_share", "clipped steps", "%", 100),
     ("loss_roughness", "loss roughness", "", 1),
@@ -169,7 +176,7 @@ REPRESENTATION: Shown = (
     ("class_separation", "variance between classes", "%", 100),
     ("near_zero_weight_share", "near-zero weights", "%", 100),
 )
-FEATURES_CAPTION = "Of held-out features, over the trials that did not collapse. None of it is good or bad by itself."
+FEATURES_CAPTION = "Of held-out features, without collapsed trials. No value is good or bad by itself."
 EMBEDDING: Shown = (
     ("embedding_variance_5", "variance on PC 1-5", "%", 100),
     ("embedding_variance_10", "PC 1-10", "%", 100),
@@ -185,14 +192,13 @@ EMBEDDING: Shown = (
     ("analogy_pairs", "word pairs", "", 1),
 )
 EMBEDDING_CAPTION = (
-    "Of the table of token embeddings, over the trials that did not collapse. Parallelogram and offset loss: of word "
-    "pairs of one relation, 0 where the step between the words of a pair is always the same; 1 is what unrelated words "
-    "give."
+    "Of the table of token embeddings, without collapsed trials. Parallelogram and offset loss: over word pairs of one "
+    "relation. 0: the step between the words of a pair is always the same. 1: unrelated words."
 )
 
 
 def _known(cells: Sequence[Cell], shown: Shown) -> Shown:
-    """Those that a trial has measured or said why not: older runs, and other choices of meters, lack some."""
+    """Return the measures that any trial has, missing values included. Older runs and other meters lack some."""
     return tuple(entry for entry in shown if any(entry[0] in cell.measures for cell in cells))
 
 
@@ -201,21 +207,21 @@ def _has_values(cells: Sequence[Cell], shown: Shown) -> bool:
 
 
 def _measured(cells: Sequence[Cell], shown: Shown) -> Shown:
-    """The known ones of which any cell has a value."""
+    """Return the measures of which any cell has a value."""
     return tuple(entry for entry in _known(cells, shown) if _has_values(cells, (entry,)))
 
 
-def _measure_table(title: str, group: Group, shown: Shown) -> Table:
-    known = _known(group.cells, shown)
-    if group.lead is not ACCURACY:  # the first table has the rest already
-        led = {name for name, *_ in _quality(group)}
-        known = tuple(entry for entry in _measured(group.cells, known) if entry[0] not in led)
+def _measure_table(title: str, condition: Condition, shown: Shown) -> Table:
+    known = _known(condition.cells, shown)
+    if condition.primary is not ACCURACY:  # the first table has the rest already
+        shown_before = {name for name, *_ in _quality(condition)}
+        known = tuple(entry for entry in _measured(condition.cells, known) if entry[0] not in shown_before)
     columns = (
         Column(label="head", numeric=False),
         Column(label="loss", numeric=False),
         *(Column(label=label, unit=unit) for _, label, unit, _ in known),
     )
-    rows = tuple((cell.head, cell.loss, *_shown_values(cell, known)) for cell in group.cells)
+    rows = tuple((cell.head, cell.loss, *_shown_values(cell, known)) for cell in condition.cells)
     return Table(title=title, columns=columns, rows=rows)
 
 
@@ -223,10 +229,10 @@ def _shown_values(cell: Cell, shown: Shown) -> Iterator[str]:
     return (plain(scaled(cell.interval(name), factor)) for name, _, _, factor in shown)
 
 
-def _representation_table(group: Group, title: str, caption: str, shown: Shown) -> Table:
-    """Beside the quality, and without the trials that collapsed: a collapsed model looks perfect here."""
-    is_text = group.lead is not ACCURACY
-    known = _measured(group.cells, shown) if is_text else _known(group.cells, shown)
+def _representation_table(condition: Condition, title: str, caption: str, shown: Shown) -> Table:
+    """Return a table of representation measures with the quality. Collapsed trials are left out: they look perfect."""
+    is_text = condition.primary is not ACCURACY
+    known = _measured(condition.cells, shown) if is_text else _known(condition.cells, shown)
     quality = (("test_perplexity", "perplexity", "", 1.0), *ACCURACY_COLUMNS) if is_text else ACCURACY_COLUMNS
     columns = (
         Column(label="head", numeric=False),
@@ -239,7 +245,7 @@ def _representation_table(group: Group, title: str, caption: str, shown: Shown) 
         title=title,
         caption=caption,
         columns=columns,
-        rows=tuple(_representation_row(cell, quality, known) for cell in group.cells),
+        rows=tuple(_representation_row(cell, quality, known) for cell in condition.cells),
     )
 
 
@@ -250,13 +256,13 @@ def _representation_row(cell: Cell, quality: Shown, shown: Shown) -> tuple[str, 
         cell.loss,
         *_shown_values(cell, quality),
         f"{sum(collapsed.values()):.0f}/{len(collapsed)}" if collapsed else MISSING,
-        *_shown_values(cell.sound, shown),
+        *_shown_values(cell.without_collapsed, shown),
     )
 
 
-def _energy_table(group: Group) -> Iterator[Table]:
-    """Joules above idle, and by the counters themselves, where either was measured."""
-    known = {name for cell in group.cells for name in cell.measures}
+def _energy_table(condition: Condition) -> Iterator[Table]:
+    """Yield joules above idle and from direct counters, if either was measured."""
+    known = {name for cell in condition.cells for name in cell.measures}
     if not any(name.endswith(("_joules_net", "_joules_direct")) for name in known):
         return
     shown = [
@@ -267,7 +273,7 @@ def _energy_table(group: Group) -> Iterator[Table]:
             (f"{component}_joules_net", f"{component.upper()} above idle"),
             (f"{component}_joules_direct", f"{component.upper()} by the counter itself"),
         )
-        if (m := _last(group, name)) is not None and not (name == "ram_joules" and m.origin == "modelled")
+        if (m := _last(condition, name)) is not None and not (name == "ram_joules" and m.origin == "modelled")
     ]
     if not any(name.endswith(("_net", "_direct")) for name, _, _ in shown):
         return
@@ -276,16 +282,18 @@ def _energy_table(group: Group) -> Iterator[Table]:
         Column(label="loss", numeric=False),
         *(Column(label=label, unit=f"J, {m.energy.method if m.energy else m.origin}") for _, label, m in shown),
     )
-    rows = tuple((cell.head, cell.loss, *(plain(cell.interval(name)) for name, _, _ in shown)) for cell in group.cells)
+    rows = tuple(
+        (cell.head, cell.loss, *(plain(cell.interval(name)) for name, _, _ in shown)) for cell in condition.cells
+    )
     yield Table(
         title="Energy of the training window",
-        caption="Above idle: less the mean of the idle power at the start and at the end of the run.",
+        caption="Above idle: minus the mean idle power at the start and the end of the run.",
         columns=columns,
         rows=rows,
     )
 
 
-def _last(group: Group, name: str) -> Measurement | None:
-    """The group's last measurement with a value."""
-    backwards = (m for cell in reversed(group.cells) for m in reversed(cell.said(name)))
+def _last(condition: Condition, name: str) -> Measurement | None:
+    """Return the condition's last measurement with a value."""
+    backwards = (m for cell in reversed(condition.cells) for m in reversed(cell.measurements_of(name)))
     return next((m for m in backwards if m.value is not None), None)

@@ -11,10 +11,10 @@ from harmbench.results.store import RunData
 
 
 def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
-    """One row for each trial and measure, CO2e among them."""
+    """Yield one row for each trial and measure, including CO2e."""
     for trial in run.trials:
         spec = trial.spec
-        lead = {
+        common = {
             "schema_version": SCHEMA_VERSION,
             "run": run.folder,
             "trial": trial.id,
@@ -30,7 +30,7 @@ def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
         }
         for m in (*trial.measurements, *_co2_measurements(trial, grid)):
             yield {
-                **lead,
+                **common,
                 "measure": m.name,
                 "value": m.value,
                 "unit": m.unit,
@@ -41,7 +41,7 @@ def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
             }
         if not trial.measurements:
             yield {
-                **lead,
+                **common,
                 "measure": "",
                 "value": None,
                 "unit": "",
@@ -53,7 +53,7 @@ def tidy_rows(run: RunData, grid: Grid) -> Iterator[dict[str, Any]]:
 
 
 def _facts(measurement: Measurement | None) -> dict[str, Any]:
-    """How joules were come by; empty for all else."""
+    """Return how joules were obtained. Empty for other measures."""
     facts = measurement.energy if measurement else None
     if facts is None:
         return {"method": "", "scope": "", "period_s": None, "coverage": None}

@@ -1,4 +1,4 @@
-"""Work that makes millions of values that all stay: no garbage collector, and no freeing of each at the end."""
+"""Garbage collection while a large run is read: collector off, and a process exit that frees nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 @contextmanager
 def nothing_to_collect() -> Iterator[None]:
-    """Without the garbage collector, which would look again and again at values that all stay."""
+    """Context without the garbage collector, which would scan values again and again that all stay alive."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -23,9 +23,9 @@ def nothing_to_collect() -> Iterator[None]:
 
 
 def end(code: int = 0) -> NoReturn:
-    """End the process at once: freeing millions of values one by one would take a second, for nothing.
+    """End the process at once, without freeing its values, which would take a second for millions of them.
 
-    What is registered to happen at its end does not; what was printed is written out.
+    Standard output and error are flushed. Exit handlers do not run.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""What a run holds in great numbers: frozen values like records, but read from JSON about four times as fast.
+"""Base classes of stored values: `Record` (pydantic) and `Row` (msgspec), both frozen and closed to unknown fields.
 
-A run of 10,000 trials has half a million measurements; pydantic takes seconds to make as many objects. These are
-structs of msgspec, which checks types, literals and unknown fields while it reads. It checks nothing where one is made
-in Python: `checked` does.
+Rows are for values that a run holds in great numbers. A run of 10,000 trials has half a million measurements, and
+pydantic takes seconds to build as many objects. msgspec reads them about four times as fast. It checks types, literals
+and unknown fields while reading, but nothing when a row is made in Python: `Row.checked` does that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ import functools
 from typing import Any, Self
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import core_schema
 
 
+class Record(BaseModel):
+    """Base of all records: frozen, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Base of them: frozen, and closed to unknown fields. A field may also be a record, and a record's field a row.
+    """Base of all rows. A row may have records as fields, and a record may have rows.
 
     >>> class Point(Row, kw_only=True):
     ...     x: float
@@ -27,10 +33,10 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
-        """Read one.
+        """Return the row that a JSON text holds.
 
         Raises:
-            ValueError: for a text that is not one, with the place where it ceases to be.
+            ValueError: if the text is no such row; the message names the field.
         """
         try:
             return cls._flawless(_decoder(cls).decode(text))
@@ -38,20 +44,20 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             raise ValueError(f"not a {cls.__name__}: {error}") from None
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Return the row as one line of JSON."""
         return msgspec.json.encode(self, enc_hook=_as_plain).decode()
 
     def to_plain(self) -> dict[str, Any]:
-        """As a dict of what JSON has."""
+        """Return the row as a dict of JSON-like values."""
         plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=_as_plain)
         return plain
 
     @classmethod
     def from_plain(cls, plain: Any) -> Self:
-        """The opposite of `to_plain`.
+        """Return the row that a dict of JSON-like values holds.
 
         Raises:
-            ValueError: for what is not one.
+            ValueError: if the dict is no such row.
         """
         try:
             return cls._flawless(msgspec.convert(plain, cls, dec_hook=_as_record))
@@ -59,32 +65,32 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             raise ValueError(f"not a {cls.__name__}: {error}") from None
 
     def flaw(self) -> str:
-        """What fields of the right types say that cannot be; empty where all is well. Asked for when one is read."""
+        """Return a contradiction between well-typed fields, or an empty text. Called whenever a row is read."""
         return ""
 
     @classmethod
-    def _flawless(cls, found: Self) -> Self:
-        if flaw := found.flaw():
+    def _flawless(cls, row: Self) -> Self:
+        if flaw := row.flaw():
             raise ValueError(f"not a {cls.__name__}: {flaw}")
-        return found
+        return row
 
     def but(self, **changes: Any) -> Self:
-        """The same with other values of some fields."""
+        """Return a copy with some fields changed."""
         return msgspec.structs.replace(self, **changes)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        """As a field of a record."""
+        """Schema of a row that is a field of a pydantic record."""
         return core_schema.no_info_plain_validator_function(
             lambda value: value if isinstance(value, cls) else cls.from_plain(value),
             serialization=core_schema.plain_serializer_function_ser_schema(cls.to_plain),
         )
 
     def checked(self) -> Self:
-        """Itself, if it would be read as it is written.
+        """Return the row itself, if reading its JSON gives the same row.
 
         Raises:
-            ValueError: where a field has a value of another type, or a number that is not finite, which JSON has not.
+            ValueError: if a field has a value of another type or a number that is not finite.
         """
         again = self.from_json(self.to_json())
         for field in self.__struct_fields__:
@@ -108,9 +114,9 @@ _made: dict[tuple[Any, ...], Any] = {}
 
 
 def _as_record(kind: type[BaseModel], plain: Any) -> Any:
-    """A record; of equal ones without lists in them, such as a protocol, of which a run has thousands, always the same.
+    """Return a record, and the same object for equal plain values, since a run repeats its protocol thousands of times.
 
-    >>> from harmbench.results.records import Protocol
+    >>> from harmbench.results.protocol import Protocol
     >>> _as_record(Protocol, {"steps": 9}) is _as_record(Protocol, {"steps": 9})
     True
     """
@@ -119,5 +125,5 @@ def _as_record(kind: type[BaseModel], plain: Any) -> Any:
         if key not in _made:
             _made[key] = kind.model_validate(plain)
         return _made[key]
-    except (AttributeError, TypeError):  # no object, or one with a part that cannot be a key
+    except (AttributeError, TypeError):  # not a mapping, or a value in it cannot be hashed
         return kind.model_validate(plain)

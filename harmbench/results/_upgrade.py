@@ -1,6 +1,6 @@
-"""Names that harmbench 0.1 wrote, and what they are called now. Runs and suites with old names open for one release.
+"""Old names of fields and measures, as harmbench 0.1 wrote them, and their present names.
 
-The measures and the fields of a protocol are the same values under another name, so nothing is computed here.
+Runs and suites with old names open for one release. Values stay the same, so nothing is computed here.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ PHASES = {"examine": "analyze"}
 
 
 def renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The fields under their present names.
+    """Return the fields under their present names.
 
     Raises:
-        ValueError: where a field is there under both names.
+        ValueError: if a field is given under both names.
 
     >>> renamed({"centre_std": 0.3, "lr": 0.01}, PROTOCOL_FIELDS)
     {'center_std': 0.3, 'lr': 0.01}
@@ -40,18 +40,22 @@ def renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 
 
 def upgraded_trial(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial record of schema 1 or 2 with the names of schema 3; its `schema_version` stays."""
+    """Return a trial record of schema 1 or 2 under the names of schema 3. Its `schema_version` stays."""
     trial = renamed(plain, RECORD_FIELDS)
     if isinstance(spec := trial.get("spec"), Mapping) and isinstance(protocol := spec.get("protocol"), Mapping):
         trial["spec"] = {**spec, "protocol": renamed(protocol, PROTOCOL_FIELDS)}
     for field in ("measurements", "curves"):
-        trial[field] = [{**one, "name": MEASURES.get(one["name"], one["name"])} for one in trial.get(field, ())]
-    trial["phases"] = [{**one, "phase": PHASES.get(one["phase"], one["phase"])} for one in trial.get("phases", ())]
+        trial[field] = [_with_present_name(entry, "name", MEASURES) for entry in trial.get(field, ())]
+    trial["phases"] = [_with_present_name(entry, "phase", PHASES) for entry in trial.get("phases", ())]
     return trial
 
 
+def _with_present_name(entry: Mapping[str, Any], field: str, names: Mapping[str, str]) -> dict[str, Any]:
+    return {**entry, field: names.get(entry[field], entry[field])}
+
+
 def upgraded_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's header with the present names of the protocol's fields."""
+    """Return a run's header with the present names of the protocol's fields."""
     suite = header.get("suite")
     if not isinstance(suite, Mapping):
         return dict(header)

@@ -1,7 +1,7 @@
 """Small arrays of each trial that plots are drawn from: `artifacts/ID.npz` in the run's folder.
 
-A trial writes its own file, whole or not at all, before its record is appended; nothing else reads or needs it. Where
-one is missing, from an older run or a suite that did not ask, plots say so.
+A trial writes its file atomically before its record is appended. Only plots read the file. Plots report a missing file,
+which is normal for older runs and for suites without `artifacts`.
 
     class_weights   (K, N)  class centers, or rows of a linear head; `image_shape` where they stand on pixels
     confusion       (K, K)  numbers of test samples, by true class and predicted class
@@ -24,19 +24,21 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 FOLDER = "artifacts"
-MAX_BYTES = 8 * 2**20  # of a trial's arrays together
+MAX_BYTES = 8 * 2**20  # limit on the sum of a trial's arrays
 
 
 def save(folder: Path, trial: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a trial's arrays; the largest are left out, and named in `left_out`, until the rest are within the limit.
+    """Write a trial's arrays.
+
+    The largest arrays are left out until the rest are within the limit. Their names are stored in `left_out`.
 
     Args:
-        folder: of the run.
-        trial: its id.
-        arrays: of numbers or texts; objects are refused.
+        folder: the run's folder.
+        trial: the trial's id.
+        arrays: arrays of numbers or texts by name.
 
     Raises:
-        ValueError: for an array of objects.
+        ValueError: if an array holds objects.
     """
     kept = dict(arrays)
     left_out: list[str] = []
@@ -59,7 +61,7 @@ def save(folder: Path, trial: str, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def load(folder: Path, trial: str) -> Arrays:
-    """A trial's arrays; none where there is no file, or none that can be read.
+    """Return a trial's arrays by name, or an empty dict if its file is missing or unreadable.
 
     >>> load(Path("nowhere"), "0123456789ab")
     {}
@@ -68,8 +70,8 @@ def load(folder: Path, trial: str) -> Arrays:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}
 

@@ -4,13 +4,13 @@
     environments.jsonl  what ran the trials, one line for each distinct environment
     invocations.jsonl   instruments and idle power at the start and end of each call of `run`, one InvocationRecord a
                         line (blocks.jsonl in runs of harmbench 0.1)
-    budgets.jsonl       what a call with --budget might spend, and what it spent, one BudgetRecord a line
+    budgets.jsonl       limit and use of each call with --budget, one BudgetRecord a line
     trials.jsonl        one TrialRecord a line; pandas.read_json("trials.jsonl", lines=True) reads it (to the last bit
                         with precise_float=True)
     trials.jsonl.gz     the same, packed by hand (`gzip trials.jsonl`); read first, and never written to
-    checkpoints/        states of trials in the middle of their training; gone when a trial is done
-    artifacts/          arrays of a trial for plots, ID.npz, where the suite asks for them; not needed
-    torn.txt            lines that a power cut left unfinished, moved here when a run goes on
+    checkpoints/        states of unfinished trials; deleted when a trial is done
+    artifacts/          optional arrays of a trial for plots, ID.npz
+    torn.txt            lines that a power cut left unfinished, moved here when a run is resumed
     writer.lock         held while a run writes
 
 A record is on disk, flushed and synced, before its trial counts as done. A torn line is skipped and counted when
@@ -35,15 +35,17 @@ import filelock
 
 from harmbench.errors import RunFolderError
 from harmbench.results._garbage import nothing_to_collect
+from harmbench.results._rows import Record
 from harmbench.results._upgrade import upgraded_header
-from harmbench.results.records import BudgetRecord, InvocationRecord, Record, TrialRecord
+from harmbench.results.invocation import BudgetRecord, InvocationRecord
+from harmbench.results.records import TrialRecord
 
 R = TypeVar("R")
 PACKED = "trials.jsonl.gz"
 
 
 class RunData(Record):
-    """All that a run folder holds."""
+    """Contents of a run folder."""
 
     folder: str
     header: dict[str, Any]
@@ -55,17 +57,17 @@ class RunData(Record):
 
     @property
     def missing(self) -> int:
-        """How many planned trials have no record yet."""
+        """Number of planned trials without a record."""
         return self.planned - len(self.trials)
 
     @property
     def planned(self) -> int:
-        """Number of trials; a run with more seeds before may have left more than the last plan asked for."""
+        """Number of planned trials, or of recorded ones if an earlier call had more seeds."""
         return max(int(self.header["planned"]), len(self.trials))
 
 
 class RunStore:
-    """The one writer of a run folder."""
+    """The only writer of a run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,15 +77,15 @@ class RunStore:
     @classmethod
     @contextmanager
     def open(cls, folder: Path, key: str, header: dict[str, Any]) -> Iterator[RunStore]:
-        """Create a run folder, or go on with the one that is there.
+        """Create a run folder, or resume the run that it holds.
 
         Args:
-            folder: of the run.
-            key: of the plan; a folder that holds another plan is refused.
-            header: written to run.json.
+            folder: the run's folder.
+            key: the plan's key. A folder that holds another plan is refused.
+            header: contents of run.json.
 
         Raises:
-            RunFolderError: where the folder cannot be written, is being written, or holds something else.
+            RunFolderError: if the folder cannot be written, is in use by another run, or holds something else.
         """
         _refuse_foreign(folder)
         try:
@@ -118,32 +120,32 @@ class RunStore:
         self.done = {record.id for record in trials if record.status != "failed"}
 
     def append(self, record: TrialRecord) -> None:
-        """Put one record on disk."""
+        """Write one trial record to disk."""
         _append_line(self.folder / "trials.jsonl", record.to_json())
         self.done.add(record.id)
 
     def append_environment(self, environment: dict[str, Any]) -> None:
-        """Put an environment on disk, unless it is there already."""
+        """Write an environment to disk, unless it is there already."""
         path = self.folder / "environments.jsonl"
         known, _ = _read_lines(path)
         if environment["id"] not in {entry["id"] for entry in known}:
             _append_line(path, json.dumps(environment))
 
     def append_invocation(self, record: InvocationRecord) -> None:
-        """Put the start or end of a call on disk."""
+        """Write the record of a call's start or end to disk."""
         with self._invocations:
             _append_line(self.folder / "invocations.jsonl", record.model_dump_json())
 
     def append_budget(self, budget: BudgetRecord) -> None:
-        """Put on disk what a call might spend, and what it spent."""
+        """Write the budget record of a call to disk."""
         _append_line(self.folder / "budgets.jsonl", budget.model_dump_json())
 
 
 def read(folder: Path) -> RunData:
-    """Everything in a run folder; of several records of one trial, the last.
+    """Return the contents of a run folder, with the last record of each trial.
 
     Raises:
-        RunFolderError: where the folder is not a run.
+        RunFolderError: if the folder is not a run.
     """
     header = _header(folder)
     with nothing_to_collect():
@@ -165,20 +167,20 @@ def read(folder: Path) -> RunData:
 
 
 def planned(folder: Path) -> int:
-    """How many trials a run was to have, without reading them.
+    """Return the number of planned trials, without reading the trials.
 
     Raises:
-        RunFolderError: where the folder is not a run.
+        RunFolderError: if the folder is not a run.
     """
     planned: int = _header(folder)["planned"]
     return planned
 
 
 def latest(root: Path) -> Path:
-    """The run folder under `root` that was written to last.
+    """Return the run folder under `root` that was written to last.
 
     Raises:
-        RunFolderError: where there is none.
+        RunFolderError: if there is none.
     """
     runs = [path.parent for path in root.glob("*/run.json")]
     if not runs:
@@ -187,7 +189,7 @@ def latest(root: Path) -> Path:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Leave alone a folder that holds files and is no run."""
+    """Raise an error if the folder holds files and is not a run."""
     if not folder.is_dir() or (folder / "run.json").exists():
         return
     if {path.name for path in folder.iterdir()} - {"writer.lock", "run.partial"}:
@@ -195,12 +197,12 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _last_write(run: Path) -> float:
-    found = (run / name for name in ("trials.jsonl", PACKED, "run.json") if (run / name).exists())
-    return next(found).stat().st_mtime
+    files = (run / name for name in ("trials.jsonl", PACKED, "run.json"))
+    return next(file for file in files if file.exists()).stat().st_mtime
 
 
 def _header(folder: Path) -> dict[str, Any]:
-    """The header of a run, with what every reader of one needs."""
+    """Return a run's header, checked for the fields that every reader needs."""
     header = _read_header(folder)
     if header is None:
         raise RunFolderError(f"{folder}: not a run folder (no run.json); `harmbench run SUITE` makes one")
@@ -225,21 +227,21 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_trials(folder: Path) -> tuple[list[TrialRecord], int]:
-    """The trials of a run, packed ones first, and how many lines hold none."""
+    """Return the trials of a run, packed ones first, and the number of unreadable lines."""
     packed, torn = _read_records(folder / PACKED, TrialRecord.from_json)
     trials, more_torn = _read_records(folder / "trials.jsonl", TrialRecord.from_json)
     return packed + trials, torn + more_torn
 
 
 def _read_invocations(folder: Path) -> tuple[list[InvocationRecord], int]:
-    """The starts and ends of calls, those of harmbench 0.1 first, and how many lines hold none."""
+    """Return the records of calls, those of harmbench 0.1 first, and the number of unreadable lines."""
     old, torn = _read_records(folder / "blocks.jsonl", InvocationRecord.model_validate_json)
     new, more_torn = _read_records(folder / "invocations.jsonl", InvocationRecord.model_validate_json)
     return old + new, torn + more_torn
 
 
 def _read_records(path: Path, read: Callable[[bytes], R]) -> tuple[list[R], int]:
-    """The records in a file of JSON lines, and how many lines hold none."""
+    """Return the records in a file of JSON lines, and the number of unreadable lines."""
     records: list[R] = []
     torn = 0
     for line in _lines(path):
@@ -251,30 +253,31 @@ def _read_records(path: Path, read: Callable[[bytes], R]) -> tuple[list[R], int]
 
 
 def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects in a file of JSON lines, and how many lines could not be read."""
+    """Return the objects in a file of JSON lines, and the number of unreadable lines."""
     objects, torn = [], 0
     for line in _lines(path):
         try:
-            found = json.loads(line)
+            value = json.loads(line)
         except ValueError:
-            found = None
-        if isinstance(found, dict):
-            objects.append(found)
+            value = None
+        if isinstance(value, dict):
+            objects.append(value)
         else:
             torn += 1
     return objects, torn
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file that are not blank; none where there is no file.
+    """Yield the lines of a file that are not blank, or nothing if there is no file.
 
     Raises:
-        RunFolderError: for a packed file that is broken.
+        RunFolderError: if a packed file is broken.
     """
     if not path.exists():
         return
     with path.open("rb", buffering=1 << 18) as file:  # a line has 20,000 bytes, more than a usual buffer
-        yield from (line for line in (_unpacked(file, path) if path.suffix == ".gz" else file) if not line.isspace())
+        content = _unpacked(file, path) if path.suffix == ".gz" else file
+        yield from (line for line in content if not line.isspace())
 
 
 def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
@@ -292,7 +295,7 @@ def _append_line(path: Path, line: str) -> None:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Move what follows the last newline to torn.txt; a record that lacks only its newline gets it."""
+    """Move text after the last newline to torn.txt. A complete record that lacks only its newline gets one."""
     content = path.read_bytes() if path.exists() else b""
     whole, newline, rest = content.rpartition(b"\n")
     if not rest:

@@ -11,8 +11,8 @@ from torch import Tensor
 def batch_indices(train_size: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
     """Indices (B,) of each step's batch, cut from an endless stream of shuffled passes.
 
-    Every batch is full, so every step does the same work; a batch may span two passes. Depends on the arguments
-    only.
+    Every batch is full, so every step does the same work. A batch may span two passes. The indices depend on the
+    arguments only.
 
     >>> [len(batch) for batch in batch_indices(train_size=10, batch_size=4, steps=3, seed=0)]
     [4, 4, 4]

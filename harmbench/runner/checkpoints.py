@@ -1,10 +1,11 @@
 """Checkpoints: the state of a trial in the middle of its training, in the run's folder.
 
-    checkpoints/ID.json      step, file and checksum of the state; replaced in one go once that file is whole on disk
+    checkpoints/ID.json      step, file and checksum of the state, replaced at once when that file is complete on disk
     checkpoints/ID-STEP.pt   the state: numbers, texts, lists, dicts and tensors
 
-A trial writes its own, and reads it when it goes on; the run throws it away when the trial's record is stored. Reading
-runs no code from the file. What is damaged, or of another trial or format, is set aside: renamed, and not looked at.
+A trial writes its own checkpoints and reads the last one when it resumes. The run discards them when the trial's record
+is stored. Reading runs no code from the file. A checkpoint that is damaged, or that belongs to another trial or format,
+is renamed and not used.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ ASIDE = ".aside"
 
 
 class Checkpoint(NamedTuple):
-    """A state, and where it comes from.
+    """State of a training, and its origin.
 
     Attributes:
-        step: after which it was taken.
+        step: the last step taken.
         environment: id of the environment that wrote it.
-        resumed: steps after which the trial had gone on before.
+        resumed: steps from which the trial had resumed before.
         state: as it was saved.
     """
 
@@ -41,18 +42,18 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, trial: str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all, in place of the one before.
+    """Replace the trial's checkpoint, completely or not at all.
 
     Args:
-        folder: of the run.
-        trial: its id.
-        checkpoint: the state, of plain values and tensors.
+        folder: the run's folder.
+        trial: id of the trial.
+        checkpoint: its state consists of plain values and tensors.
     """
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    content = place / f"{trial}-{checkpoint.step}.pt"
+    directory = folder / FOLDER
+    directory.mkdir(parents=True, exist_ok=True)
+    content = directory / f"{trial}-{checkpoint.step}.pt"
     _write(content, lambda file: torch.save(checkpoint.state, file))
-    said = {
+    description = {
         "format": FORMAT,
         "trial": trial,
         "step": checkpoint.step,
@@ -61,26 +62,26 @@ def save(folder: Path, trial: str, checkpoint: Checkpoint) -> None:
         "file": content.name,
         "sha256": _checksum(content),
     }
-    _write(place / f"{trial}.json", lambda file: file.write(json.dumps(said).encode()))
-    for older in place.glob(f"{trial}-*.pt"):
+    _write(directory / f"{trial}.json", lambda file: file.write(json.dumps(description).encode()))
+    for older in directory.glob(f"{trial}-*.pt"):
         if older != content:
             older.unlink()
 
 
 def load(folder: Path, trial: str) -> Checkpoint | None:
-    """The trial's checkpoint, on the CPU; None where there is none that can be used."""
+    """Return the trial's checkpoint, on the CPU, or None where there is no usable one."""
     path = folder / FOLDER / f"{trial}.json"
     if not path.exists():
         return None
     try:
-        said = json.loads(path.read_bytes())
-        if (said["format"], said["trial"]) != (FORMAT, trial):
+        description = json.loads(path.read_bytes())
+        if (description["format"], description["trial"]) != (FORMAT, trial):
             raise ValueError("of another trial or version")
-        content = path.with_name(Path(said["file"]).name)
-        if _checksum(content) != said["sha256"]:
+        content = path.with_name(Path(description["file"]).name)
+        if _checksum(content) != description["sha256"]:
             raise ValueError("damaged: it fails its checksum")
         state = torch.load(content, map_location="cpu", weights_only=True)
-        return Checkpoint(said["step"], said["environment"], tuple(said["resumed"]), state)
+        return Checkpoint(description["step"], description["environment"], tuple(description["resumed"]), state)
     except pickle.UnpicklingError:
         set_aside(folder, trial, "it holds more than plain values")
         return None
@@ -90,23 +91,24 @@ def load(folder: Path, trial: str) -> Checkpoint | None:
 
 
 def set_aside(folder: Path, trial: str, why: str) -> None:
-    """Rename a checkpoint that is of no use, and say so on one line."""
-    place = folder / FOLDER
-    path = place / f"{trial}.json"
+    """Rename an unusable checkpoint, and write one line to stderr."""
+    directory = folder / FOLDER
+    path = directory / f"{trial}.json"
     sys.stderr.write(
-        f"harmbench: checkpoint {path} cannot be used ({why}); set aside as {path.name}{ASIDE}, the trial starts anew\n"
+        f"harmbench: checkpoint {path} cannot be used ({why}); set aside as {path.name}{ASIDE}, the trial starts from "
+        "the beginning\n"
     )
-    for file in (path, *place.glob(f"{trial}-*.pt")):
+    for file in (path, *directory.glob(f"{trial}-*.pt")):
         file.replace(f"{file}{ASIDE}")
 
 
 def discard(folder: Path, trial: str) -> None:
-    """Remove the checkpoint of a trial that is done, and what else of it lies there."""
-    place = folder / FOLDER
-    for file in (place / f"{trial}.json", *place.glob(f"{trial}-*.pt*"), *place.glob(f"{trial}.json.*")):
+    """Remove the checkpoint of a finished trial, with incomplete and renamed ones."""
+    directory = folder / FOLDER
+    for file in (directory / f"{trial}.json", *directory.glob(f"{trial}-*.pt*"), *directory.glob(f"{trial}.json.*")):
         file.unlink(missing_ok=True)
-    if place.is_dir() and not any(place.iterdir()):
-        place.rmdir()
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def _write(path: Path, fill: Any) -> None:

@@ -1,4 +1,4 @@
-"""The arrays that plots need, from a finished trial; `harmbench.results.artifacts` says what each is."""
+"""Arrays of a finished trial that plots need. `harmbench.results.artifacts` defines each of them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ FEATURE_SAMPLES = 512  # whose features are kept: enough to compare models by, a
 
 
 def collect(kinds: Collection[Artifact], dataset: Dataset, model: Classifier, outcome: Outcome) -> Arrays:
-    """The artifacts of the selected state; a kind that the trial does not have, such as the embedding of a model that
-    reads images or the confusion matrix of one of text, is left out.
+    """Collect the artifacts of the selected state.
+
+    Leaves out kinds that the trial does not have: a model of images has no embedding, and a text no confusion matrix.
 
     Args:
-        kinds: what the suite asks for.
+        kinds: those that the suite keeps.
         dataset: names the tokens.
         model: in its selected state.
         outcome: of the trial.
     """
-    found: Arrays = {}
+    arrays: Arrays = {}
     if "class_weights" in kinds:
-        found |= _class_weights(outcome.held_out())
+        arrays |= _class_weights(outcome.held_out())
     if "confusion" in kinds and outcome.test_logits is not None:
-        found["confusion"] = _confusion(outcome.test_logits, outcome.test_targets)
+        arrays["confusion"] = _confusion(outcome.test_logits, outcome.test_targets)
     if "embedding" in kinds and isinstance(table := getattr(model.backbone, "embedding", None), nn.Embedding):
-        found |= _embedding(table.weight.detach(), dataset)
+        arrays |= _embedding(table.weight.detach(), dataset)
     if "features" in kinds and (features := outcome.held_out().features).isfinite().all():
-        found["features"] = features[spread(len(features), FEATURE_SAMPLES)].float().numpy()
+        arrays["features"] = features[spread(len(features), FEATURE_SAMPLES)].float().numpy()
     if "spectrum" in kinds:
-        found |= _spectrum(outcome.held_out().features)
-    return found
+        arrays |= _spectrum(outcome.held_out().features)
+    return arrays
 
 
-def _class_weights(examined: HeldOut) -> Arrays:
-    shape = {} if examined.image_shape is None else {"image_shape": np.array(examined.image_shape)}
-    return {"class_weights": examined.weights.float().numpy(), **shape}
+def _class_weights(held_out: HeldOut) -> Arrays:
+    shape = {} if held_out.image_shape is None else {"image_shape": np.array(held_out.image_shape)}
+    return {"class_weights": held_out.weights.float().numpy(), **shape}
 
 
 def _confusion(logits: Tensor, targets: Tensor) -> NDArray[np.int32]:
@@ -55,19 +56,19 @@ def _confusion(logits: Tensor, targets: Tensor) -> NDArray[np.int32]:
 
 
 def _embedding(table: Tensor, dataset: Dataset) -> Arrays:
-    """The table with its tokens' names, as far as the data set is a task that names them."""
-    named = dataset if isinstance(dataset, TokenTask) else None
+    """Embedding table, with the names of its tokens if the data set has them."""
+    task = dataset if isinstance(dataset, TokenTask) else None
     numbers = range(len(table))
     return {
         "embedding": table.float().cpu().numpy(),
-        "token_labels": np.array(named.labels() if named else [str(number) for number in numbers]),
-        "token_shades": np.array(named.shades() if named else numbers, dtype=np.float32),
-        "token_links": np.array(named.links() if named else (), dtype=np.int32).reshape(-1, 2),
+        "token_labels": np.array(task.labels() if task else [str(number) for number in numbers]),
+        "token_shades": np.array(task.shades() if task else numbers, dtype=np.float32),
+        "token_links": np.array(task.links() if task else (), dtype=np.int32).reshape(-1, 2),
     }
 
 
 def spread(count: int, most: int) -> Tensor:
-    """Indices of at most so many of `count`, evenly spread.
+    """Indices of at most `most` of `count` items, evenly spread.
 
     >>> spread(5, 2).tolist()
     [0, 2]

@@ -1,14 +1,14 @@
-"""What heads cost: time and memory of a training step of head and loss, as ratios to a linear layer's.
+"""Cost of heads: time and memory of a training step of head and loss, as ratios to a linear layer.
 
 One step is the forward and backward pass of head and loss, with the gradients of the features and of the centers. It
-is timed turn by turn with `nn.Linear` (no bias) and `F.cross_entropy` of the same shape in the same process, so that
-what slows the machine slows both; a ratio is of two neighbors, and the table shows their median and quartiles.
+is timed alternately with `nn.Linear` (no bias) and `F.cross_entropy` of the same shape in the same process, so that
+other load slows both. Each ratio is that of two neighboring measurements. The table shows median and quartiles.
 
     fast         the fused loss, through the form that is chosen for the problem
     cdist        `torch.cdist` and autograd, for the p-norms
     reference    the formula and autograd, where its (B, K, N) tensors fit in memory
 
-What is not fast and would take minutes, as a smaller problem foretells, is left out and said.
+Slow forms that would take minutes, as predicted from a smaller problem, are left out with a note.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from harmbench.nn.kernels import harmonic
 
 Form = Literal["fast", "cdist", "reference"]
 FORMS: tuple[Form, ...] = ("fast", "cdist", "reference")
-_TURN = 0.01  # seconds a turn, at least: against the clock's grain
-_PROBE = 1 << 22  # coordinates of all pairs of a problem that is measured to foretell a larger one
-_PATIENCE = 60.0  # seconds that a step may take which is no fast form's
+_TURN = 0.01  # least seconds of a turn, far above the resolution of the clock
+_PROBE = 1 << 22  # coordinates of all pairs of the small problem from which a larger one is predicted
+_PATIENCE = 60.0  # most seconds of a step that is not the fast form
 
 
 class Shape(NamedTuple):
@@ -77,13 +77,13 @@ class Cost:
     """One line of the table.
 
     Attributes:
-        shape, distance, form: what was measured.
-        how: which kernel form ran.
-        ratio, low, high: median and quartiles of the step's time over the linear layer's.
+        shape, distance, form: problem and head.
+        how: the kernel form that ran.
+        ratio, low, high: median and quartiles of the step's time over that of the linear layer.
         milliseconds: median time of the step.
-        linear_milliseconds: and of the linear layer's, measured alternately.
+        linear_milliseconds: median time of the linear layer's step, measured alternately.
         extra_mb: peak memory beyond the inputs, in 10^6 bytes; None where it cannot be read.
-        rounds: pairs of measurements; one for a formula or `torch.cdist` that takes longer than the time for the line.
+        rounds: number of pairs of measurements; 1 for a slow form that takes longer than the time for the line.
     """
 
     shape: str
@@ -101,7 +101,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was not measured, and why."""
+    """A line that was not measured, and the reason."""
 
     shape: str
     distance: str
@@ -117,15 +117,16 @@ def measure(
     device: str = "cpu",
     seconds: float = 3.0,
 ) -> Iterator[Cost | Skipped]:
-    """Costs, one at a time as they are measured; a distance that `torch.cdist` does not have is left out.
+    """Measure costs and yield each as soon as it is measured.
+
+    Leaves out the form `cdist` of distances that `torch.cdist` does not have.
 
     Args:
-        distances: which heads.
-        shapes: at which sizes.
+        distances: of the heads.
+        shapes: sizes of the problems.
         forms: `fast`, `cdist`, `reference`.
-        device: where.
-        seconds: how long to measure each line; but three times, for a spread, where a step takes longer, and once
-            where it is no fast form's.
+        device: that runs the steps.
+        seconds: to measure each line. A fast form whose step takes longer is measured three times, another form once.
 
     >>> from harmbench.nn.distances import DISTANCES
     >>> [cost.distance for cost in measure([DISTANCES.parse("cosine")], [Shape(8, 4, 3)], ["fast"], seconds=0.0)]
@@ -155,7 +156,7 @@ def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, 
 
 
 def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.device) -> str | None:
-    """Why a step is not for this memory or this lifetime, foretold from a smaller one; None where it is."""
+    """Reason why a step takes too much memory or time, as predicted from a smaller one, or None if it does not."""
     rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
     probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
     share = shape.rows * shape.classes / (probe.rows * probe.classes)
@@ -171,7 +172,7 @@ def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.de
 
 
 def _free_memory(device: torch.device) -> float:
-    """Bytes that a step may take: nine tenths of what is free."""
+    """Bytes that a step may take: nine tenths of the free memory."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return 0.9 * float(free)
 
@@ -207,7 +208,7 @@ def _loss(distance: Distance, form: Form, x: Tensor, w: Tensor, y: Tensor) -> Ca
 
 
 def _order(distance: Distance) -> float | None:
-    """p where the distance is a p-norm, as `torch.cdist` has them."""
+    """p of a distance that is a p-norm of `torch.cdist`, or None for another one."""
     if distance.name == "minkowski":
         p = dict(distance)["p"]
         return None if p == "learnable" else float(p)
@@ -235,16 +236,16 @@ def _cost(
     times: list[tuple[float, float]] = []
     if is_slow and form != "fast":
         times.append((_seconds(linear, 1, device), once))
-    else:  # the first call counts for nothing: what is compiled or set up on the way
+    else:  # the first call is not timed, because it may compile or set up
         once = once if is_slow else _seconds(step, 1, device)
         of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
         end = time.perf_counter() + seconds
         while len(times) < (3 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
             times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
-    ratios = [mine / base for base, mine in times]
+    ratios = [step_time / linear_time for linear_time, step_time in times]
     low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    base, mine = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
-    return Cost(str(shape), str(distance), form, how, ratio, low, high, mine, base, extra, len(times))
+    linear_ms, step_ms = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+    return Cost(str(shape), str(distance), form, how, ratio, low, high, step_ms, linear_ms, extra, len(times))
 
 
 def _seconds(step: Callable[[], None], repeats: int, device: torch.device) -> float:
@@ -262,7 +263,7 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _peak_memory(step: Callable[[], None], device: torch.device) -> float | None:
-    """Peak of a step beyond what was there before, in 10^6 bytes; Linux and CUDA only."""
+    """Peak memory of a step beyond that before it, in 10^6 bytes. None on systems other than Linux and CUDA."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -290,15 +291,15 @@ def _kilobytes(field: str) -> int:
 
 
 def machine(device: str = "cpu") -> dict[str, str]:
-    """On what and with what it was measured."""
-    known = kernels.status()
-    where = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
+    """Describe the device and the software of the measurement."""
+    status = kernels.status()
+    processor = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
     return {
-        "device": where,
+        "device": processor,
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
-        "instruction set": known["instruction set"],
-        "compiler": known["compiler"],
+        "instruction set": status["instruction set"],
+        "compiler": status["compiler"],
         "python": platform.python_version(),
     }
 
@@ -310,14 +311,14 @@ def _processor() -> str:
 
 
 def as_json(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
-    """Everything, unrounded."""
+    """All lines as JSON, unrounded."""
     costs = [asdict(line) for line in lines if isinstance(line, Cost)]
     skipped = [asdict(line) for line in lines if isinstance(line, Skipped)]
     return json.dumps({"about": about, "costs": costs, "skipped": skipped}, indent=1) + "\n"
 
 
 def as_markdown(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
-    """A table of heads by shapes: median ratio, quartiles, extra memory; or why it was not measured.
+    """Table of heads by shapes, with median ratio, quartiles and extra memory, or the reason why they are missing.
 
     >>> cost = Cost("8x4x3", "cosine", "fast", "matmul", 1.234, 1.1, 1.4, 2.0, 1.6, 12.3, 9)
     >>> print(as_markdown([cost], {"device": "a CPU"}))
@@ -361,5 +362,5 @@ def _cell(line: Cost | Skipped) -> str:
 
 
 def every_distance() -> list[Distance]:
-    """The heads of the table, unless others are asked for."""
+    """Heads that the table has by default."""
     return DISTANCES.every_variant()

@@ -1,7 +1,6 @@
-"""After the test: a look at what the selected state makes of held-out samples, and at what a step of it costs.
+"""Analysis of held-out samples in the selected state, and the operations of a training step.
 
-The samples come from the test part. Selection has seen the validation part and would flatter it; and no choice follows
-this look.
+The samples come from the test part, because selection has used the validation part. No choice follows the analysis.
 """
 
 from __future__ import annotations
@@ -17,31 +16,18 @@ from harmbench.datasets import Splits
 from harmbench.meters import Flops, HeldOut
 from harmbench.nn.heads import DistanceHead
 from harmbench.results.records import Protocol
-from harmbench.runner.model import Classifier, asked_for
+from harmbench.runner.model import Classifier, select_targets
+from harmbench.runner.prediction import blocks, evaluation, precision
+from harmbench.runner.single_learner import batch_parts
 from harmbench.runner.targets import IGNORED
-from harmbench.runner.train import EVALUATION_BATCH, parts
 
-# Operations for each coordinate of a pair, forward: sums, products, quotients, powers, maxima and absolute values count
-# one each. What is done once to a vector, or once to a pair, is left out, unless it is a matrix product.
-MATRIX_PRODUCT = 2  # multiply, add: every distance of the kind `gemm`
-PAIR_FLOPS = {
-    "manhattan": 3,  # subtract, absolute value, add
-    "mean_absolute": 3,
-    "chebyshev": 3,  # subtract, absolute value, maximum
-    "minkowski": 4,  # subtract, absolute value, power, add
-    "minkowski_learned": 4,
-    "smooth_chebyshev": 5,  # subtract, absolute value, product, exponential, add
-    "canberra": 5,  # subtract, absolute value, sum of sizes, divide, add
-    "canberra_robust": 6,  # and a maximum
-    "canberra_weighted": 8,  # and a power, a product, a second sum
-    "bray_curtis": 3,  # its denominator is a sum of one number for each vector
-    "bray_curtis_signed": 6,
-}
 PASSES = 3  # forward, and backward once for the features and once for the centers
 
 
 def spread_sample(targets: Tensor, count: int) -> Tensor:
-    """Indices of `count` samples, or all if there are fewer, with classes in proportion; the same every time.
+    """Indices of `count` samples, or of all if there are fewer, with classes in proportion.
+
+    The indices depend on the arguments only.
 
     >>> spread_sample(torch.tensor([0, 1, 0, 1, 0, 1]), 4).tolist()
     [0, 2, 1, 3]
@@ -51,8 +37,8 @@ def spread_sample(targets: Tensor, count: int) -> Tensor:
     return by_class[torch.arange(count, device=targets.device) * len(targets) // count]
 
 
-def _chosen(targets: Tensor, count: int) -> Tensor:
-    """Samples to look at; of text, evenly spread windows with enough tokens that are asked for."""
+def _sample(targets: Tensor, count: int) -> Tensor:
+    """Indices of the samples to analyze. A text gives evenly spread windows with enough selected tokens."""
     if targets.ndim == 1:
         return spread_sample(targets, count)
     windows = min(len(targets), math.ceil(count * len(targets) / int((targets != IGNORED).sum())))
@@ -61,56 +47,49 @@ def _chosen(targets: Tensor, count: int) -> Tensor:
 
 def analyze(model: Classifier, splits: Splits, protocol: Protocol) -> HeldOut:
     """Features, predictions and weights for `analysis_samples` samples of the test part, in evaluation mode."""
-    chosen = _chosen(splits.test_targets, protocol.analysis_samples)
-    wanted = splits.test_targets[chosen]
-    device, was_training = splits.test_inputs.device.type, model.training
-    model.eval()
-    features, predicted, targets = [], [], []
-    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
-        size = EVALUATION_BATCH if wanted.ndim == 1 else EVALUATION_BATCH // wanted.shape[1] or 1
-        for block, answers in zip(
-            torch.split(splits.test_inputs[chosen], size), torch.split(wanted, size), strict=True
-        ):
-            rows, asked = asked_for(model.backbone(block), answers)
-            features.append(rows)
-            targets.append(asked)
+    count = protocol.analysis_samples
+    sample = _sample(splits.test_targets, count)
+    inputs, targets = splits.test_inputs[sample], splits.test_targets[sample]
+    feature_blocks, predicted, selected = [], [], []
+    with evaluation([model], inputs, protocol):
+        for block, block_targets in blocks(inputs, targets):
+            rows, classes = select_targets(model.backbone(block), block_targets)
+            feature_blocks.append(rows)
+            selected.append(classes)
             predicted.append(model.objective.logits(model.head(rows)).argmax(-1))
-    model.train(was_training)
-    most = protocol.analysis_samples
+    features = torch.cat(feature_blocks)
     weights: Tensor = model.head.weight  # type: ignore[assignment]
-    inputs, seen = splits.test_inputs[chosen], torch.cat(features)
-    reads_pixels = inputs.is_floating_point() and torch.equal(seen, inputs.flatten(1))
+    reads_pixels = inputs.is_floating_point() and torch.equal(features, inputs.flatten(1))
     return HeldOut(
-        features=seen[:most].double().cpu(),
-        targets=torch.cat(targets)[:most].cpu(),
-        predicted=torch.cat(predicted)[:most].cpu(),
+        features=features[:count].double().cpu(),
+        targets=torch.cat(selected)[:count].cpu(),
+        predicted=torch.cat(predicted)[:count].cpu(),
         weights=weights.detach().double().cpu(),
         has_centers=isinstance(model.head, DistanceHead),
         image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,
-        is_text=wanted.ndim == 2,
+        is_text=targets.ndim == 2,
     )
 
 
 def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protocol) -> Flops:
-    """Operations of one training step on these inputs, optimizer left out; the model stays as it is.
+    """Operations of one training step on these inputs, without the optimizer. The model is not changed.
 
-    torch counts matrix products and convolutions of the backbone, and of a linear head. It does not see the kernels of
-    distance heads: those are a formula, (B, N) x (K, N) pairs at `PAIR_FLOPS` a coordinate.
+    torch counts matrix products and convolutions of the backbone and of a linear head. It does not see the kernels of
+    distance heads, so a formula counts them: (B, N) x (K, N) pairs at the operator's `flops` a coordinate.
     """
     model = copy.deepcopy(model).train()
-    device = inputs.device.type
-    found = []
-    with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bfloat16"):
-        for some, wanted, _ in parts(inputs, targets, protocol):
-            features, backbone = _counted(model.backbone, some)
-            features, _ = asked_for(features, wanted)
-            found.append((backbone, _head_flops(model.head, features)))
-    backbones, heads = zip(*found, strict=True)
-    head = None if None in heads else sum(heads)
-    if isinstance(model.head, DistanceHead):
-        missing = f"no formula for {model.head.distance}"
-        return Flops(sum(backbones), head, f"backbone counted, head {missing if head is None else 'by formula'}", False)
-    return Flops(sum(backbones), head, "matrix products and convolutions, counted", True)
+    backbones, heads = [], []
+    with precision(inputs, protocol):
+        for part_inputs, part_targets, _ in batch_parts(inputs, targets, protocol):
+            features, operations = _counted(model.backbone, part_inputs)
+            features, _ = select_targets(features, part_targets)
+            backbones.append(operations)
+            heads.append(_head_flops(model.head, features))
+    head = None if None in heads else sum(operations or 0 for operations in heads)
+    if not isinstance(model.head, DistanceHead):
+        return Flops(sum(backbones), head, "matrix products and convolutions, counted", True)
+    how = f"no formula for {model.head.distance}" if head is None else "by formula"
+    return Flops(sum(backbones), head, f"backbone counted, head {how}", False)
 
 
 def _head_flops(head: nn.Module, features: Tensor) -> int | None:
@@ -121,7 +100,7 @@ def _head_flops(head: nn.Module, features: Tensor) -> int | None:
 
 
 def _counted(module: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
-    """The output, and the operations of the way there and back."""
+    """Output, and operations of the forward and backward pass."""
     with FlopCounterMode(display=False) as counter:
         output: Tensor = module(inputs)
         if output.requires_grad:
@@ -130,18 +109,16 @@ def _counted(module: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
 
 
 def distance_flops(head: DistanceHead, rows: int) -> int | None:
-    """Operations of a distance head's step on this number of rows; None where the distance has no formula here.
+    """Operations of a distance head's step on this number of rows, or None for a distance without a formula.
 
     >>> distance_flops(DistanceHead(256, 10, "manhattan"), rows=64)
     1474560
     """
     operator = head.distance.operator
-    if operator is None:
-        return None
-    per_coordinate = MATRIX_PRODUCT if operator.kind == "gemm" else PAIR_FLOPS.get(operator.name)
+    per_coordinate = None if operator is None else operator.record.flops
     if per_coordinate is None:
         return None
     classes, features = head.weight.shape
-    # A full matrix maps every feature and every center before any pair is looked at.
+    # A full matrix maps every feature and every center once, before the pairs.
     maps = sum(2 * (rows + classes) * features**2 for matrix in head.distance_parameters.values() if matrix.ndim == 2)
     return PASSES * (per_coordinate * rows * classes * features + maps)

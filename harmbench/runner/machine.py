@@ -1,8 +1,8 @@
-"""How the machine is while a trial runs: does it keep its speed, and is it the trial's alone?
+"""State of the machine during a trial: whether it keeps its speed, and whether the trial has it alone.
 
-A trial of reference now and then would cost as much as a trial and see the machine a few times in a run. A small fixed
-workload before and after each trial costs some ten milliseconds, and every trial says for itself how fast its machine
-was. What others take is no guess from a moment's look: it is the processor time of the whole trial, less our own.
+A small fixed workload before and after each trial takes some ten milliseconds and gives the machine's speed for every
+trial. A reference trial would take as long as a trial and give it only a few times in a run. The load of other
+processes is measured over the whole trial: processor time of the machine less that of this process.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ LENGTH = {"cpu": 1 << 18, "cuda": 1 << 26}  # of the vector
 
 
 class MachineWatch:
-    """Watches the machine from its making on.
+    """Watches the machine from construction on.
 
     Args:
-        device: of the trial.
+        device: that the trial runs on.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -40,7 +40,7 @@ class MachineWatch:
         self._before = calibrate(self._device)
 
     def after(self) -> MachineState:
-        """Time it again, and say how the machine was in between."""
+        """Time the workload again, and return the state of the machine in between."""
         after = calibrate(self._device)
         elapsed = time.perf_counter() - self._start
         others = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
@@ -54,7 +54,7 @@ class MachineWatch:
 
 
 def calibrate(device: torch.device) -> float:
-    """Seconds of a fixed workload, the median of a few repeats: matrix products, and passes over a vector."""
+    """Seconds of a fixed workload of matrix products and passes over a vector, the median of a few repeats."""
     size, length = SIZE.get(device.type, 256), LENGTH.get(device.type, 1 << 18)
     matrix, vector = torch.ones(size, size, device=device), torch.ones(length, device=device)
     seconds = []
@@ -70,7 +70,7 @@ def calibrate(device: torch.device) -> float:
 
 
 def _busy_seconds() -> float:
-    """Processor seconds of the whole machine, all cores together."""
+    """Processor seconds of the whole machine, summed over cores."""
     times = psutil.cpu_times()._asdict()
     return float(sum(times.get(kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal")))
 

@@ -1,4 +1,4 @@
-"""Backbone, head and loss as one module, built so that heads are compared in pairs on equal ground."""
+"""Backbone, head and loss as one module, seeded so that heads are compared in pairs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harmbench.runner.targets import IGNORED
 
 
 def derived_seed(spec: TrialSpec, purpose: str) -> int:
-    """A seed for one purpose of a trial; the same for every head and loss."""
+    """Seed for one purpose of a trial. It is the same for every head and loss."""
     text = f"{spec.seed}/{spec.dataset}/{spec.backbone}/{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 class Classifier(nn.Module):
-    """Inputs (B, C, H, W) or (B, T) -> logits (B, K) whose softmax is the class probabilities."""
+    """Backbone, head and loss: inputs (B, C, H, W) or (B, T) to logits (B, K) whose softmax gives probabilities."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, objective: Objective) -> None:
         super().__init__()
@@ -32,37 +32,49 @@ class Classifier(nn.Module):
         return self.objective.logits(self.head(self.backbone(inputs)))
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, a scalar; of text, over the tokens that are asked for."""
-        return self.loss_of(*asked_for(self.backbone(inputs), targets))
+        """Mean loss of a batch, a scalar. The mean of text is over its selected tokens."""
+        return self.loss_of(*select_targets(self.backbone(inputs), targets))
 
     def loss_of(self, features: Tensor, targets: Tensor) -> Tensor:
-        """The same of features (B, N) and targets (B,)."""
+        """Mean loss of features (B, N) and targets (B,), a scalar."""
         if isinstance(self.head, DistanceHead):
             return self.objective.of_pairs(self.head.pairs(features), targets)
         return self.objective(self.head(features), targets)  # type: ignore[no-any-return]
 
     def how(self, rows: int) -> str:
-        """What computes head and loss of a batch of so many rows, for people to read."""
+        """Describe what computes head and loss of a batch with this number of rows."""
         if not isinstance(self.head, DistanceHead):
             return "torch"
         features = self.head.weight.new_zeros(rows, self.objective.in_features)
         return self.objective.loss.how(self.head.pairs(features))
 
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Parameters of head and loss."""
+        return [*self.head.parameters(), *self.objective.parameters()]
 
-def asked_for(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a text's features (B, T, N) and targets (B, T) those that are asked for, (M, N) and (M,); of classes, all."""
+
+def select_targets(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Select the positions of a text whose target is not `IGNORED`. Classes are all selected.
+
+    Args:
+        features: (B, N), or (B, T, N) for text.
+        targets: (B,), or (B, T) for text.
+
+    Returns:
+        Features (M, N) and targets (M,).
+    """
     if targets.ndim == 1:
         return features, targets
-    asked = targets != IGNORED
-    return features[asked], targets[asked]
+    selected = targets != IGNORED
+    return features[selected], targets[selected]
 
 
 def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
-    """A fresh classifier on the CPU.
+    """Build a fresh classifier on the CPU.
 
-    The backbone's numbers depend on (seed, dataset, backbone) only, the head's first draw, the rows of its weight,
-    likewise: two heads at one seed differ in nothing but themselves. Where the backbone offers class centers of its
-    own, the head's weight is that parameter, held and optimized once.
+    The initial backbone and the initial rows of the head's weight depend on (seed, dataset, backbone) only, so two
+    trials at one seed differ in their heads only. If the backbone offers class centers, the head's weight is that
+    parameter, which is held and optimized once.
     """
     kind = BACKBONES.parse(spec.backbone)
     torch.manual_seed(derived_seed(spec, "backbone"))
@@ -80,7 +92,7 @@ def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Cl
 
 
 def count_features(backbone: nn.Module, inputs: Tensor) -> int:
-    """N, by one look at what the backbone gives; leaves its buffers as they are."""
+    """Number of features N of a backbone, from one forward pass in evaluation mode."""
     was_training = backbone.training
     with torch.no_grad():
         features = backbone.eval()(inputs)
@@ -89,16 +101,19 @@ def count_features(backbone: nn.Module, inputs: Tensor) -> int:
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimizer over every parameter."""
+    """Return the protocol's optimizer over all parameters of a model."""
     return optimizer_of(dict(model.named_parameters()), free_of_decay(model, protocol), protocol)
 
 
 def optimizer_of(
     parameters: Mapping[str, nn.Parameter], free: Collection[str], protocol: Protocol
 ) -> torch.optim.Optimizer:
-    """The protocol's optimizer over parameters by name, of which some are free of weight decay.
+    """Return the protocol's optimizer over named parameters.
 
-    Those of distances and losses always are: their zero means something (the identity, n = 1).
+    Args:
+        parameters: by name.
+        free: names of the parameters without weight decay.
+        protocol: gives the optimizer and its settings.
     """
     spared = [p for name, p in parameters.items() if name in free]
     decayed = [p for name, p in parameters.items() if name not in free]
@@ -112,26 +127,31 @@ def optimizer_of(
 
 
 def free_of_decay(model: nn.Module, protocol: Protocol) -> set[str]:
-    """Names of the parameters that weight decay leaves alone.
+    """Names of the parameters without weight decay.
 
-    With `decay: matrices`, as is the custom with transformers: all of the head; of the backbone what has fewer than two
-    dimensions, embeddings, and what the model itself names in `no_weight_decay` (timm's position embeddings).
+    Parameters of distances and losses never decay, because their zero has a meaning (the identity, n = 1). With
+    `decay: matrices`, as is usual for transformers, these do not decay either: the head, and in the backbone all
+    embeddings, all parameters with fewer than two dimensions, and those that the model lists in `no_weight_decay`
+    (timm's position embeddings).
     """
-    own = {name for name, _ in model.named_parameters() if "distance_parameters" in name or "loss_parameters" in name}
+    names = [name for name, _ in model.named_parameters()]
+    learned_options = {name for name in names if "distance_parameters" in name or "loss_parameters" in name}
     if protocol.decay == "all":
-        return own
+        return learned_options
     spared: set[int] = set()  # by identity: a parameter that two modules share counts as either
     for name, module in model.named_modules():
-        named: set[str] = getattr(module, "no_weight_decay", set)()
+        listed: set[str] = getattr(module, "no_weight_decay", set)()
         is_free = name == "head" or name.startswith("head.") or isinstance(module, nn.Embedding)
         parameters = module.named_parameters(recurse=False)
-        spared |= {id(p) for called, p in parameters if is_free or p.ndim < 2 or called in named}
-    return own | {name for name, p in model.named_parameters() if id(p) in spared}
+        spared |= {id(p) for parameter_name, p in parameters if is_free or p.ndim < 2 or parameter_name in listed}
+    return learned_options | {name for name, p in model.named_parameters() if id(p) in spared}
 
 
 def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
-    """Of a step, counted from 1: linear rise, then constant, or half a cosine that reaches `lr_min` one step after the
-    last.
+    """Learning rate of a step, counted from 1.
+
+    The rate rises linearly and is then constant, or falls as half a cosine that reaches `lr_min` one step after the
+    last one.
 
     >>> protocol = Protocol(steps=4, lr=0.1, schedule="cosine")
     >>> [round(learning_rate(protocol, step, 4), 3) for step in (1, 3, 5)]
@@ -147,7 +167,7 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, protocol: Protocol, step: int, steps: int) -> None:
-    """Have the optimizer take a step, counted from 1, at that step's rate."""
+    """Set the optimizer's learning rate to that of a step, counted from 1."""
     rate = learning_rate(protocol, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,4 +1,4 @@
-"""What the fork server loads once for all trials, so that a trial starts in milliseconds."""
+"""Modules that the fork server loads once for all trials, so that a trial starts in milliseconds."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ for module in (
 ):
     importlib.import_module(module)
 
-build.library()  # compiles the kernels if this machine has not done so yet: no trial pays for it
+build.library()  # compiles the kernels if this machine has not done so yet, outside of all trials

@@ -1,4 +1,4 @@
-"""What the fork server also loads once where a suite uses timm."""
+"""Modules that the fork server also loads for suites with timm."""
 
 from __future__ import annotations
 

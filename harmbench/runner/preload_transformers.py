@@ -1,4 +1,4 @@
-"""What the fork server also loads once where a suite has language models: it takes seconds."""
+"""Modules that the fork server also loads for suites with language models, which takes seconds."""
 
 from __future__ import annotations
 

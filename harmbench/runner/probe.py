@@ -1,14 +1,13 @@
-"""Probes for an estimate: real trials with few steps, each in a fresh process, with the instruments of a run.
+"""Runs probes for an estimate. A probe is a real trial with few steps, with the executor and the instruments of a run.
 
-Rounds over all groups. The first takes few steps: what a trial costs beside its steps, and roughly a step. The others
-take other members of the group, where there are any, and as many steps as give a steady figure, or as the time that is
-left allows.
+Probes come in rounds over all groups. Those of the first round take few steps. They show what a trial costs outside its
+steps, and roughly what a step costs. Later rounds take other members of the group if there are any. They run as many
+steps as a steady figure needs, or as the remaining time allows.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,18 +18,23 @@ from harmbench.energy.doctor import charged, instruments_for
 from harmbench.energy.idle import measure_idle
 from harmbench.energy.source import EnergySource
 from harmbench.errors import MeasurementError
-from harmbench.executors import Finished, LocalExecutor, Started
+from harmbench.executors import EXECUTORS, Finished, Session, Started
 from harmbench.planning.estimate import Group, Probe, Surroundings
 from harmbench.planning.plan import Plan
 from harmbench.results.records import IdleWindow, TrialRecord, TrialSpec
-from harmbench.runner.run import RunOptions, in_stacks, preload, prepare, say_source, task
+from harmbench.runner.invocation import describe_source
+from harmbench.runner.jobs import group_seeds, plain_job, preload, task, trials_of
+from harmbench.runner.options import RunOptions
+from harmbench.runner.run import prepare
 
 FIRST_STEPS, FIRST_STRETCHES = 8, 2
 ROUNDS = 3
-STRETCH = 16  # steps: meters that look at some of them do so once in so many
+STRETCH = 16  # steps between two validations, because some meters look at one step in 16
 LEAST_STRETCHES, MOST_STRETCHES = 4, 10
-STEADY_SECONDS, STEADY_PERIODS = 1.0, 4  # of steps; and periods of the source of joules, if that is longer
-IDLE_SECONDS = 0.5  # one look at the idle machine
+STEADY_SECONDS, STEADY_PERIODS = 1.0, 4  # minimum length of training: seconds, and periods of the energy source
+IDLE_SECONDS = 0.5  # length of the idle window before the probes
+
+ProbeMaker = Callable[[str, EnergySource], dict[str, Any] | None]
 
 
 def run_probes(
@@ -43,47 +47,44 @@ def run_probes(
     """Run the probes on the first device.
 
     Args:
-        plan: of which they are.
-        options: where; `idle_seconds` as in the run. Nothing is written to the folder.
+        plan: of the run.
+        options: of the run. Nothing is written to the folder.
         members: one trial of each cell of each group.
-        limit: seconds after which the probes are ended.
-        progress: told (probes done, planned, what runs).
+        limit: seconds after which the probes end.
+        progress: called with (number of probes done, number planned, current trial).
 
     Raises:
-        DatasetUnavailableError: where data are missing.
-        MeasurementError: where a probe fails, or a group has none within the limit.
+        DatasetUnavailableError: if data are missing.
+        MeasurementError: if a probe fails, or a group has none within the limit.
     """
     prepare(plan, options)
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     probing = _Probing(plan, options, members, limit)
-    executor: LocalExecutor[Any, tuple[TrialRecord, ...]] = LocalExecutor(
-        task, options.devices[:1], probing.opened, preload(plan)
-    )
-    probing.executor = executor
-    planned = len(probing.jobs())
-    stop = threading.Timer(limit, executor.stop)
+    makers = probing.makers()
+    session: Session[dict[str, Any], tuple[TrialRecord, ...]]
+    session = EXECUTORS.parse(options.executor).session(task, options.devices[:1], probing.opened, preload(plan))
+    stop = threading.Timer(limit, session.stop)
     stop.daemon = True
     stop.start()
     try:
-        with closing(executor.run(probing.jobs())) as events:
+        with closing(session.run(makers)) as events:
             for event in events:
                 if isinstance(event, Started):
                     probing.started()
-                    progress(len(probing.found), planned, str(TrialSpec.from_plain(event.job["spec"])))
+                    progress(len(probing.probes), len(makers), str(trials_of(event.job)[0][1]))
                 elif isinstance(event, Finished):
-                    probing.take(event)
+                    probing.finished(event)
     finally:
         stop.cancel()
-    if unseen := len(members) - len({probe.group for probe in probing.found}):
+    if missing := len(members) - len({probe.group for probe in probing.probes}):
         raise MeasurementError(
-            f"{unseen} of {len(members)} groups have no probe within {limit:.0f} s; give them more with --probe, such "
+            f"{missing} of {len(members)} groups have no probe within {limit:.0f} s; give the probes more time, such "
             f"as --probe {max(2, math.ceil(limit / 30))}m, or plan fewer cells"
         )
-    return probing.found, probing.surroundings()
+    return probing.probes, probing.surroundings()
 
 
 def _rounds(members: Sequence[TrialSpec]) -> int:
-    """How many probes a group gets: one for each member, two at least."""
+    """The number of probes of a group: one for each member, but at least two."""
     return min(ROUNDS, max(2, len(members)))
 
 
@@ -94,115 +95,109 @@ class _Probing:
         plan: of the run.
         options: of the run.
         members: one trial of each cell of each group.
-        limit: seconds for all.
+        limit: seconds for all probes.
     """
 
     def __init__(
         self, plan: Plan, options: RunOptions, members: Mapping[Group, Sequence[TrialSpec]], limit: float
     ) -> None:
-        self.executor: LocalExecutor[Any, tuple[TrialRecord, ...]] | None = None
-        self.found: list[Probe] = []
+        self.probes: list[Probe] = []
         self._plan, self._options, self._members, self._limit = plan, options, members, limit
-        self._began = self._before = time.perf_counter()
+        self._began = self._previous_end = time.perf_counter()
         self._start: float | None = None
         self._idle: IdleWindow | None = None
-        self._order: list[Group] = []  # of what was started
-        self._first = {group: threading.Event() for group in members}
+        self._stopping = threading.Event()
+        self._groups: list[Group] = []  # of the probes that started, in order
+        self._first_done = {group: threading.Event() for group in members}
 
     @contextmanager
-    def opened(self, device: str) -> Iterator[EnergySource]:
-        """As a run opens its source, with a look at the idle machine."""
-        assert self.executor
+    def opened(self, device: str, session: Session[Any, Any]) -> Iterator[EnergySource]:
+        """The energy source of the device, as in a run, after an idle window."""
+        self._stopping = session.stopping
         with instruments_for([device]) as source:
-            say_source(source, device)
-            self.executor.wait_until_loaded()
-            self._idle = measure_idle(source, IDLE_SECONDS, wait=self.executor.stopping.wait)
+            describe_source(source, device)
+            session.wait_until_loaded()
+            self._idle = measure_idle(source, IDLE_SECONDS, wait=session.stopping.wait)
             yield source
 
-    def jobs(self) -> list[Callable[[str, EnergySource], dict[str, Any] | None]]:
-        """All rounds; a third one for groups of so many members."""
+    def makers(self) -> list[ProbeMaker]:
+        """The makers of all probes, round by round."""
         return [
-            self._job(group, turn)
+            self._maker(group, turn)
             for turn in range(ROUNDS)
-            for group, its in self._members.items()
-            if turn < _rounds(its)
+            for group, members in self._members.items()
+            if turn < _rounds(members)
         ]
 
-    def _job(self, group: Group, turn: int) -> Callable[[str, EnergySource], dict[str, Any] | None]:
+    def _maker(self, group: Group, turn: int) -> ProbeMaker:
         def make(device: str, source: EnergySource) -> dict[str, Any] | None:
-            steps, stretches = (FIRST_STEPS, FIRST_STRETCHES) if turn == 0 else self._more(group, source)
+            steps, stretches = (FIRST_STEPS, FIRST_STRETCHES) if turn == 0 else self._length(group, source)
             if not steps:
                 return None
-            its = self._members[group]
-            spec = its[turn * len(its) // _rounds(its)]
+            members = self._members[group]
+            spec = members[turn * len(members) // _rounds(members)]
             protocol = spec.protocol.model_copy(update={"steps": steps, "epochs": None, "evaluations": stretches})
-            short = [own.but(protocol=protocol) for own in self._stack(spec)]
-            self._order.append(group)
-            return {
-                "spec": short[0].to_plain(),
-                "order": 0,
-                "beside": [{"spec": own.to_plain(), "order": 0} for own in short[1:]],
-                "device": device,
-                "environment": "",
-                "data_dir": str(self._options.data_dir),
-                "download": False,
-                "energy_origins": {c: origin.to_plain() for c, origin in source.origins().items()},
-            }
+            probes = [(0, trial.but(protocol=protocol)) for trial in self._same_process(spec)]
+            self._groups.append(group)
+            data_dir = str(self._options.data_dir)
+            return plain_job(probes, device, source.origins(), environment="", data_dir=data_dir, download=False)
 
         return make
 
-    def _stack(self, spec: TrialSpec) -> list[TrialSpec]:
-        """The planned trials that share a process with one, itself among them."""
-        stacks = in_stacks([(0, own) for own in self._plan.trials if own.cell == spec.cell])
-        return next([own for _, own in stack] for stack in stacks if (0, spec) in stack)
+    def _same_process(self, spec: TrialSpec) -> list[TrialSpec]:
+        """The planned trials that share a process with a trial, including itself."""
+        groups = group_seeds([(0, trial) for trial in self._plan.trials if trial.cell == spec.cell])
+        return next([trial for _, trial in group] for group in groups if (0, spec) in group)
 
-    def _more(self, group: Group, source: EnergySource) -> tuple[int, int]:
-        """Steps and validations of a group's second probe; 0 where the time is up."""
-        assert self.executor
-        while not self._first[group].wait(0.05):
-            if self.executor.stopping.is_set():
+    def _length(self, group: Group, source: EnergySource) -> tuple[int, int]:
+        """Steps and validations of a later probe of a group. Both are 0 if no time is left."""
+        while not self._first_done[group].wait(0.05):
+            if self._stopping.is_set():
                 return 0, 0
-        first = next(probe for probe in self.found if probe.group == group)
+        first = next(probe for probe in self.probes if probe.group == group)
         last = first.record.curve[-1]
-        step = first.record.group_size * last.train_seconds / last.step
-        to_come = len(self.jobs()) - len(self.found)
-        share = (self._limit - (time.perf_counter() - self._began)) / to_come
-        affordable = (share - first.record.group_size * first.seconds) / step
+        step_seconds = first.record.group_size * last.train_seconds / last.step
+        remaining = len(self.makers()) - len(self.probes)
+        share = (self._limit - (time.perf_counter() - self._began)) / remaining
+        affordable = (share - first.record.group_size * first.seconds) / step_seconds
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
         origins = source.origins()
         periods = [origins[c].period_s or 0.0 for c in charged(self._options.devices) if c in origins]
         steady = max(STEADY_SECONDS, STEADY_PERIODS * max(periods, default=0.0))
-        wanted = min(max(LEAST_STRETCHES * STRETCH, steady / step), total, affordable)
-        if wanted < FIRST_STEPS:
+        steps = min(max(LEAST_STRETCHES * STRETCH, steady / step_seconds), total, affordable)
+        if steps < FIRST_STEPS:
             return (0, 0) if share <= 0 else (FIRST_STEPS, FIRST_STRETCHES)
-        stretches = min(max(FIRST_STRETCHES, int(wanted / STRETCH)), MOST_STRETCHES)
-        return int(wanted), stretches
+        stretches = min(max(FIRST_STRETCHES, int(steps / STRETCH)), MOST_STRETCHES)
+        return int(steps), stretches
 
     def started(self) -> None:
-        """A process has started; before the first, the run's own start ends."""
+        """Note that a process has started. The time before the first one is the start of a run."""
         if self._start is None:
-            self._before = time.perf_counter()
-            self._start = self._before - self._began - IDLE_SECONDS
+            self._previous_end = time.perf_counter()
+            self._start = self._previous_end - self._began - IDLE_SECONDS
 
-    def take(self, event: Finished[Any, tuple[TrialRecord, ...]]) -> None:
-        """Keep what a probe found; of trials that ran together the first stands for all, each with an equal share."""
-        group, records, now = self._order[len(self.found)], event.result or (), time.perf_counter()
+    def finished(self, event: Finished[Any, tuple[TrialRecord, ...]]) -> None:
+        """Store a probe. The first of several trials in a process stands for all, and each takes an equal share.
+
+        Raises:
+            MeasurementError: if the probe failed.
+        """
+        group, records, now = self._groups[len(self.probes)], event.result or (), time.perf_counter()
         record = next(iter(records), None)
         if record is None or not record.curve:
-            said = event.failure or (record.reason if record else "")
-            raise MeasurementError(f"the probe of {group} failed: {said}; the run would fail there too")
-        self.found.append(Probe(group, record, (now - self._before) / len(records)))
-        self._before = now
-        self._first[group].set()
+            reason = event.failure or (record.reason if record else "")
+            raise MeasurementError(f"the probe of {group} failed: {reason}; the run would fail there too")
+        self.probes.append(Probe(group, record, (now - self._previous_end) / len(records)))
+        self._previous_end = now
+        self._first_done[group].set()
 
     def surroundings(self) -> Surroundings:
-        """What a run takes beside its trials."""
-        parts = charged(self._options.devices)
-        watts = [self._idle.watts(component) if self._idle else None for component in parts]
-        known = [each for each in watts if each is not None]
+        """The time and power of the run outside its trials."""
+        watts = [self._idle.watts(component) if self._idle else None for component in charged(self._options.devices)]
+        known_watts = [power for power in watts if power is not None]
         return Surroundings(
             start=self._start or 0.0,
             idle_seconds=self._options.idle_seconds,
-            idle_watts=sum(known) if len(known) == len(watts) else None,
+            idle_watts=sum(known_watts) if len(known_watts) == len(watts) else None,
             devices=len(self._options.devices),
         )

@@ -1,13 +1,13 @@
-"""Several models of one architecture, trained as one: parameters (S, ...), one forward, backward and optimizer step.
+"""Several models of one architecture whose parameters are stacked: (S, ...), one forward and one backward pass.
 
-    Stack           owns the stacked parameters; the parameters of the models are views of them, so that each model can
-                    at any time be looked at, copied or evaluated by itself
-    features        of the backbones: by their own `stacked`, or torch.func.vmap
-    losses          of the heads: products in batches for a linear head with cross-entropy, the compiled kernel's one
-                    call for all, or head after head
+    ModelStack      owns the stacked parameters. The parameters of the models are views of them, so each model can be
+                    read, copied or evaluated by itself at any time
+    features        of the backbones: by their own `stacked` method, or by torch.func.vmap
+    losses          of the heads: batched matrix products for a linear head with cross-entropy, one call of the compiled
+                    kernel for all heads, or one head at a time
 
-What belongs to one model never depends on what another one holds: no operation mixes models, and all have the same
-place and shape whatever is in the others.
+No operation mixes models, and every model has the same position and shape whatever the others hold. A model's result
+therefore never depends on its siblings.
 """
 
 from __future__ import annotations
@@ -28,44 +28,42 @@ from harmbench.nn.losses.harmonic import Harmonic
 from harmbench.runner.model import Classifier
 
 
-class Stack:
-    """Models that are trained as one.
+class ModelStack:
+    """Models of one architecture that are trained as one.
 
     Args:
-        models: of one architecture; from here on their parameters are views of the stack's.
+        models: from here on their parameters are views of the stack's.
+
+    Attributes:
+        parameters: stacked parameters (S, ...) by name.
 
     Raises:
-        UsageError: where they hold buffers, such as the statistics of a batch normalization.
+        UsageError: for models with buffers, such as the statistics of batch normalization.
     """
 
     def __init__(self, models: Sequence[Classifier]) -> None:
-        if held := [name for name, _ in models[0].named_buffers()]:
+        first = models[0]
+        if buffers := [name for name, _ in first.named_buffers()]:
             raise UsageError(
-                f"models with buffers ({held[0]}) cannot be stacked, as all would share them; set batched_seeds: 1"
+                f"models with buffers ({buffers[0]}) cannot be stacked, as all would share them; set batched_seeds: 1"
             )
         self.models = models
         self.parameters: dict[str, nn.Parameter] = {}
-        names: dict[int, str] = {}
-        for name, of_first in models[0].named_parameters():  # a tied parameter comes once
-            own = [model.get_parameter(name) for model in models]
-            stacked = nn.Parameter(torch.stack([parameter.detach() for parameter in own]))
-            for parameter, row in zip(own, stacked.detach(), strict=True):
+        stacked_by_id: dict[int, nn.Parameter] = {}
+        for name, first_parameter in first.named_parameters():  # a tied parameter comes once
+            slices = [model.get_parameter(name) for model in models]
+            stacked = nn.Parameter(torch.stack([parameter.detach() for parameter in slices]))
+            for parameter, row in zip(slices, stacked.detach(), strict=True):
                 parameter.data = row
-            self.parameters[name], names[id(of_first)] = stacked, name
-        first = models[0]
+            self.parameters[name] = stacked_by_id[id(first_parameter)] = stacked
         self._backbone: dict[str, Tensor] = {
-            name: self.parameters[names[id(p)]] for name, p in first.backbone.named_parameters()
+            name: stacked_by_id[id(parameter)] for name, parameter in first.backbone.named_parameters()
         }
-        self._head = [self.parameters[names[id(p)]] for p in _of_head(first)]
-        self._weight = self.parameters[names[id(first.head.weight)]]
+        self._head = [stacked_by_id[id(parameter)] for parameter in first.head_parameters()]
+        self._weight = stacked_by_id[id(first.head.weight)]
 
-    def train(self, mode: bool) -> None:
-        """Training mode, or evaluation mode, of all."""
-        for model in self.models:
-            model.train(mode)
-
-    def show_gradients(self) -> None:
-        """Let each model's parameters have their part of the gradients."""
+    def assign_gradients(self) -> None:
+        """Set `.grad` of each model to its slice of the stacked gradients."""
         for name, stacked in self.parameters.items():
             rows = [None] * len(self.models) if stacked.grad is None else stacked.grad
             for model, row in zip(self.models, rows, strict=True):
@@ -75,39 +73,43 @@ class Stack:
         """Features (S, B, N) of inputs (S, B, ...)."""
         backbone: Any = self.models[0].backbone
         if hasattr(backbone, "stacked"):
-            found: Tensor = backbone.stacked(self._backbone, inputs)
-            return found
+            features: Tensor = backbone.stacked(self._backbone, inputs)
+            return features
 
-        def one(parameters: dict[str, Tensor], own: Tensor) -> Any:
-            return torch.func.functional_call(backbone, parameters, (own,))
+        def model_features(parameters: dict[str, Tensor], model_inputs: Tensor) -> Any:
+            return torch.func.functional_call(backbone, parameters, (model_inputs,))
 
-        return torch.func.vmap(one, randomness="different")(self._backbone, inputs)  # type: ignore[no-any-return]
+        vectorized = torch.func.vmap(model_features, randomness="different")
+        return vectorized(self._backbone, inputs)  # type: ignore[no-any-return]
 
     def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of each model's batch, (S,), of inputs (S, B, ...) and class indices (S, B)."""
+        """Mean loss (S,) of each model's batch, from inputs (S, B, ...) and class indices (S, B)."""
         features = self.features(inputs)
         if self.has_products:
-            return self._by_products(features, targets)
-        found: Tensor
+            return self._losses_by_products(features, targets)
+        losses: Tensor
         if self.one_call is None:
-            found = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
+            losses = _EachHead.apply(features, self, targets, *self._head)  # type: ignore[no-untyped-call]
         else:
-            known = (self._weight, self._exponents(), self, targets)
-            found = _OneCall.apply(features.float(), *known, *self.one_call)  # type: ignore[no-untyped-call]
-        return found
+            arguments = (self._weight, self._exponents(), self, targets)
+            losses = _OneCall.apply(features.float(), *arguments, *self.one_call)  # type: ignore[no-untyped-call]
+        return losses
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Logits (S, B, K) of inputs (S, B, ...), float32; head after head."""
-        found = [
-            model.objective.logits(model.head(own)).float()
-            for model, own in zip(self.models, self.features(inputs), strict=True)
-        ]
-        return torch.stack(found)
+        """Logits (S, B, K) of inputs (S, B, ...), float32, one head at a time."""
+        return torch.stack(
+            [
+                model.objective.logits(model.head(features)).float()
+                for model, features in zip(self.models, self.features(inputs), strict=True)
+            ]
+        )
 
     def how(self) -> str:
-        """What computes backbones and heads, for people to read."""
+        """Describe what computes backbones and heads."""
         backbones = "their own form" if hasattr(self.models[0].backbone, "stacked") else "torch.func.vmap"
-        heads = "batched products" if self.has_products else "one call for all" if self.one_call else "one by one"
+        heads = "one call for all" if self.one_call else "one by one"
+        if self.has_products:
+            heads = "batched products"
         return f"{len(self.models)} models; backbones by {backbones}, heads {heads}"
 
     @cached_property
@@ -116,7 +118,7 @@ class Stack:
         first = self.models[0]
         return type(first.head) is LinearHead and type(first.objective.loss) is CrossEntropy
 
-    def _by_products(self, features: Tensor, targets: Tensor) -> Tensor:
+    def _losses_by_products(self, features: Tensor, targets: Tensor) -> Tensor:
         bias = self.parameters["head.bias"]
         logits = torch.baddbmm(bias[:, None], features, self._weight.transpose(1, 2))
         flat = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
@@ -124,14 +126,17 @@ class Stack:
 
     @cached_property
     def one_call(self) -> tuple[native.Step, bool] | None:
-        """The kernel's one call for head and loss, where it is all of it; and whether it wants numbers near 1."""
+        """The kernel that computes head and loss of all models in one call, and whether it wants numbers near 1.
+
+        None where no such kernel exists.
+        """
         head, objective = self.models[0].head, self.models[0].objective
         if not isinstance(head, DistanceHead) or type(objective.loss) is not Harmonic:
             return None
         weight, parameters = head.weight.detach(), dict(head.distance_parameters.items())
-        # Beside one head the formula is as quick where there is little to do, and beside many it is not.
+        # For one head the formula is as fast on small problems. For many heads it is not, so ask about a large problem.
         blank = weight.new_zeros(choice.SMALL // weight.numel() + 1, objective.in_features)
-        # As in evaluation: a noisy distance would draw here.
+        # Evaluation mode, as a noisy distance would draw here.
         return harmonic.one_call(head.distance.pairs(blank, weight, parameters, training=False))
 
     def _exponents(self) -> Tensor:
@@ -142,55 +147,54 @@ class Stack:
         n = objective.loss.exponent(objective.in_features, names)
         return n if isinstance(n, Tensor) else self._weight.new_full((len(self.models),), n)
 
-    def each(self, features: Tensor, targets: Tensor, place: int, n: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Loss of one model alone, and its gradients by its features and what its head has, or by n.
+    def head_gradients(
+        self, features: Tensor, targets: Tensor, position: int, n: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Loss of one model alone, followed by its gradients.
 
         Args:
             features, targets: (B, N) and (B,) of that model.
-            place: of the model.
-            n: harmonic exponent, where gradients are to be those by features, centers and it.
+            position: of the model in the group.
+            n: harmonic exponent. With it, the gradients are those of features, centers and exponent. Without it, they
+                are those of the features and of all parameters of head and loss.
         """
-        model = self.models[place]
+        model = self.models[position]
         head: Any = model.head
         with torch.enable_grad():
-            own = features.detach().requires_grad_()
+            features = features.detach().requires_grad_()
             if n is None:
-                wanted = [own, *_of_head(model)]
-                loss = model.loss_of(own, targets)
+                leaves = [features, *model.head_parameters()]
+                loss = model.loss_of(features, targets)
             else:
                 n = n.detach().requires_grad_()
-                wanted = [own, head.weight, n]
+                leaves = [features, head.weight, n]
                 task = harmonic.Task(targets.contiguous(), 1.0 / max(len(targets), 1))
-                loss = harmonic.loss(head.pairs(own), n, task)
-            gradients = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+                loss = harmonic.loss(head.pairs(features), n, task)
+            gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         return loss.detach(), *gradients
 
 
-def _of_head(model: Classifier) -> list[nn.Parameter]:
-    """What head and loss learn."""
-    return [*model.head.parameters(), *model.objective.parameters()]
-
-
 class _EachHead(torch.autograd.Function):
-    """Losses head after head, with the code of a model alone; gradients come along."""
+    """Losses of one head at a time, by the code of a single model. Gradients are computed with them."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, stack: Stack, targets: Tensor, *_: Tensor) -> Tensor:
-        found = [stack.each(own, wanted, s) for s, (own, wanted) in enumerate(zip(features, targets, strict=True))]
-        losses, *gradients = (torch.stack(parts) for parts in zip(*found, strict=True))
+    def forward(ctx: Any, features: Tensor, stack: ModelStack, targets: Tensor, *_: Tensor) -> Tensor:
+        rows = zip(features, targets, strict=True)
+        results = [stack.head_gradients(*row, position) for position, row in enumerate(rows)]
+        losses, *gradients = (torch.stack(parts) for parts in zip(*results, strict=True))
         ctx.save_for_backward(*gradients)
         return losses
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_features, *of_head = (_times(gradient, upstream) for gradient in ctx.saved_tensors)
+        of_features, *of_head = (_scaled(gradient, upstream) for gradient in ctx.saved_tensors)
         return of_features, None, None, *of_head
 
 
 class _OneCall(torch.autograd.Function):
-    """Harmonic losses of all heads by the compiled kernel; gradients come along.
+    """Harmonic losses of all heads by the compiled kernel. Gradients are computed with them.
 
-    A model whose numbers are so large or small that they must be scaled first goes the way of a model alone.
+    A model whose numbers are too large or too small for the kernel is computed by the code of a single model.
     """
 
     @staticmethod
@@ -199,26 +203,27 @@ class _OneCall(torch.autograd.Function):
         features: Tensor,
         centers: Tensor,
         n: Tensor,
-        stack: Stack,
+        stack: ModelStack,
         targets: Tensor,
         step: native.Step,
         is_scaled: bool,
     ) -> Tensor:
         x, w, targets = features.contiguous(), centers.contiguous(), targets.contiguous()
         floor = harmonic.floor_of(x.dtype)
-        *found, left = step.of_stack(x, w, n.contiguous(), targets, floor, is_scaled=is_scaled)
-        for place in left.nonzero().flatten().tolist():
-            for part, own in zip(found, stack.each(x[place], targets[place], place, n[place]), strict=True):
-                part[place] = own
-        losses, *gradients = found
+        *results, needs_scaling = step.of_stack(x, w, n.contiguous(), targets, floor, is_scaled=is_scaled)
+        for position in needs_scaling.nonzero().flatten().tolist():
+            alone = stack.head_gradients(x[position], targets[position], position, n[position])
+            for result, model_result in zip(results, alone, strict=True):
+                result[position] = model_result
+        losses, *gradients = results
         ctx.save_for_backward(*gradients)
         return losses
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(_times(gradient, upstream) for gradient in ctx.saved_tensors), None, None, None, None)
+        return (*(_scaled(gradient, upstream) for gradient in ctx.saved_tensors), None, None, None, None)
 
 
-def _times(gradient: Tensor, upstream: Tensor) -> Tensor:
-    """A gradient (S, ...) times a number for each model (S,)."""
+def _scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
+    """A gradient (S, ...) times one number for each model (S,)."""
     return gradient * upstream.view(-1, *[1] * (gradient.ndim - 1))

@@ -1,4 +1,4 @@
-"""How long steps take, on a CPU's clock or a GPU's."""
+"""Time of steps, by the clock of the CPU or the GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -21,7 +21,7 @@ SETTLED = 0.1
 
 
 def is_settled(seconds: Sequence[float]) -> bool:
-    """Whether step time is steady: the medians of the last five steps and of the five before differ by at most 10 %.
+    """Whether step time is steady: the median of the last five steps is within 10 % of that of the five before.
 
     >>> is_settled([9.0] * 5 + [1.0] * 5), is_settled([9.0] + [1.0] * 9)
     (False, True)
@@ -34,27 +34,27 @@ def is_settled(seconds: Sequence[float]) -> bool:
 
 
 class StepTimer:
-    """Marks the borders within each step, the same number in every step; what lies between steps is not counted.
+    """Marks boundaries within each step, the same number in every step. The time between steps is not counted.
 
-    On CUDA, events in the stream are the marks, so that timing a step does not stall the device.
+    On CUDA the marks are events in the stream, so that timing a step does not stall the device.
 
     Args:
-        device: that the steps run on.
-        borders: marks in each step.
+        device: runs the steps.
+        boundaries: number of marks in each step.
 
-    >>> timer = StepTimer(torch.device("cpu"), borders=2)
+    >>> timer = StepTimer(torch.device("cpu"), boundaries=2)
     >>> for _ in range(6):
     ...     timer.mark()
     >>> len(timer.seconds(0, 1))
     3
     """
 
-    def __init__(self, device: torch.device, borders: int) -> None:
-        self._cuda, self._borders = device.type == "cuda", borders
+    def __init__(self, device: torch.device, boundaries: int) -> None:
+        self._cuda, self._boundaries = device.type == "cuda", boundaries
         self._marks: list[Any] = []
 
     def mark(self) -> None:
-        """The next border, now."""
+        """Mark the next boundary."""
         if not self._cuda:
             self._marks.append(time.perf_counter())
             return
@@ -63,8 +63,11 @@ class StepTimer:
         self._marks.append(event)
 
     def seconds(self, first: int, last: int) -> list[float]:
-        """What passed in each step from one border to another, counted from 0; call it with the device synchronized."""
-        pairs = zip(self._marks[first :: self._borders], self._marks[last :: self._borders], strict=True)
+        """Seconds of each step between two of its boundaries, counted from 0.
+
+        Call it with the device synchronized.
+        """
+        pairs = zip(self._marks[first :: self._boundaries], self._marks[last :: self._boundaries], strict=True)
         if self._cuda:
             return [begin.elapsed_time(end) / 1000 for begin, end in pairs]
         return [end - begin for begin, end in pairs]

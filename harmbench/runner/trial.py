@@ -1,6 +1,11 @@
-"""One trial: seed -> data -> backbone + head -> loss -> meters -> train -> select -> test once -> analyze.
+"""One trial, or one group of sibling trials, from a job to records.
 
-Everything is seeded inside, so a trial alone gives bit for bit what it gives in company.
+    job -> data -> models -> warm-up -> train -> test once -> analyze -> records
+
+A group is the seeds of one cell that the protocol trains as one. Each sibling has its own validation, best state, test
+and analysis. Seconds and joules belong to the whole group: each record has an equal share and a caveat that says so.
+
+Everything is seeded inside, so a trial gives bit for bit the same result whatever else runs.
 """
 
 from __future__ import annotations
@@ -8,7 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +24,13 @@ from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.errors import UsageError
-from harmbench.meters import METERS, Outcome, WarmUp, Watcher
+from harmbench.meters import METERS, Outcome
 from harmbench.nn import kernels
 from harmbench.planning.environment import cpu_name
 from harmbench.results import artifacts
 from harmbench.results.records import (
     Artifact,
     Component,
-    Curve,
     EnergyOrigin,
     EnergyReading,
     Protocol,
@@ -34,45 +38,42 @@ from harmbench.results.records import (
     TrialRecord,
     TrialSpec,
 )
-from harmbench.runner.checkpoint_manager import CheckpointManager, blind
+from harmbench.runner.batched_learner import BatchedLearner, group_of
+from harmbench.runner.checkpoint_manager import CheckpointManager, without_saved_state
 from harmbench.runner.collect import collect
 from harmbench.runner.held_out import analyze, count_flops
+from harmbench.runner.learner import Learner
 from harmbench.runner.machine import MachineWatch
 from harmbench.runner.model import Classifier, build, derived_seed
-from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.targets import IGNORED, Asking, asking, posed
+from harmbench.runner.phase_timer import PhaseTimer, share
+from harmbench.runner.prediction import Predicted, predict
+from harmbench.runner.single_learner import SingleLearner, batch_parts
+from harmbench.runner.targets import IGNORED, make_targets
 from harmbench.runner.timing import synchronize
-from harmbench.runner.train import (
-    DivergedError,
-    Predicted,
-    Trained,
-    Training,
-    compile_backbone,
-    parts,
-    predict,
-    warm_up,
-)
+from harmbench.runner.training import Training
+from harmbench.runner.warm_up import warm_up
 
 
-class Beside(Record):
-    """A further trial of the same stack, and its place in the plan."""
+class Sibling(Record):
+    """Another trial of the same group, and its place in the plan."""
 
     spec: TrialSpec
     order: int
 
 
 class TrialJob(Record):
-    """A trial and the circumstances that cannot change its outcome.
+    """A trial, and circumstances that cannot change its outcome.
 
     Attributes:
-        beside: the other trials to be recorded of its stack, where the protocol trains seeds together.
-        folder: of the run.
-        checkpoint_seconds: between two checkpoints in that folder; 0 for none.
+        order: place in the plan.
+        siblings: other trials of the same group that are recorded with it.
+        folder: the run's folder.
+        checkpoint_seconds: between two checkpoints in that folder; 0 for no checkpoints.
     """
 
     spec: TrialSpec
     order: int
-    beside: tuple[Beside, ...] = ()
+    siblings: tuple[Sibling, ...] = ()
     device: str
     environment: str
     data_dir: str
@@ -83,102 +84,207 @@ class TrialJob(Record):
     folder: str = ""
     checkpoint_seconds: float = 0.0
 
-    def each(self) -> tuple[TrialJob, ...]:
-        """An order for each of the trials alone."""
-        own = self.model_copy(update={"beside": ()})
-        others = (own.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.beside)
-        return (own, *others)
+    def split(self) -> tuple[TrialJob, ...]:
+        """Return one job for each trial."""
+        job = self.model_copy(update={"siblings": ()})
+        others = (job.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.siblings)
+        return (job, *others)
 
 
 class Link:
-    """What a trial may ask of whoever runs it."""
+    """Connection of a trial to the process that runs it."""
 
     def read_energy(self) -> EnergyReading:
         """Joules since some start."""
         return EnergyReading(joules={})
 
     def progress(self, step: int, steps: int) -> None:
-        """Told after each validation."""
+        """Called after each validation."""
 
 
-def run_trial(order: TrialJob, link: Link, clock: Callable[[], float] = time.perf_counter) -> TrialRecord:
-    """Run one trial in this process and say what became of it.
+def run_trial(job: TrialJob, link: Link, clock: Callable[[], float] = time.perf_counter) -> tuple[TrialRecord, ...]:
+    """Run a trial and its siblings in this process.
 
     Args:
-        order: the trial, and where it runs.
+        job: the trials, and the device they run on.
         link: for joules and progress.
         clock: monotonic, in seconds, for the phases.
 
+    Returns:
+        One record for each trial, in the order of the job. A loss that is not finite gives the status `diverged`.
+
     Raises:
-        whatever a component raises; a loss that is not finite is no error but the status `diverged`.
+        Exception: any error of a component.
     """
-    begun = clock()
-    spec, device = order.spec, torch.device(order.device)
-    started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    ledger = PhaseTimer(clock, link.read_energy, lambda: synchronize(device))
-    ledger.enter("load")
+    start, started = clock(), datetime.now(UTC).isoformat(timespec="milliseconds")
+    device, protocol = torch.device(job.device), job.spec.protocol
+    phases = PhaseTimer(clock, link.read_energy, lambda: synchronize(device))
+    phases.enter("load")
     machine = MachineWatch(device)
-    settle(spec, device)
-    watchers = [METERS.parse(meter).watcher() for meter in spec.meters]
-    kind = BACKBONES.parse(spec.backbone)
-    splits = posed(load(order), kind.objective).to(device)
-    ask = asking(kind.objective, splits, derived_seed(spec, "questions"))
-    model = build(spec, splits.input_shape, splits.num_classes).to(device)
-    ledger.enter("warm-up")
+    configure_process(protocol, device)
+    group = _Group(job, make_learner(job), phases)
+    phases.enter("warm-up")
     machine.before()
-    warmed = warm_up(model, splits, spec.protocol, ask)
-    known: dict[str, Any] = {
-        "id": spec.id,
-        "spec": spec,
-        "order": order.order,
+    group.warm_up()
+    checkpoints = checkpoint_manager(job)
+    group.train(link.progress, checkpoints)
+    phases.enter("analyze")
+    results = group.results()
+    machine_state = machine.after()
+    phases.close()
+    totals, telemetry, size = phases.totals(), phases.telemetry(), len(results)
+    notes = [*caveats(totals, job.energy_origins, telemetry), *group_caveats(size, protocol.batched_seeds)]
+    if checkpoints:
+        notes += checkpoints.caveats(without_saved_state(group.watchers[0], job.spec.meters))
+    shared: dict[str, Any] = {
         "started": started,
-        "environment": order.environment,
-        "device": order.device,
-        "energy_origins": order.energy_origins,
-        "invocation": order.invocation,
-        "kernels": kernels_used(model, rows_of(ask, splits, spec.protocol)),
-        "sizes": sizes(splits, model),
+        "environment": job.environment,
+        "device": job.device,
+        "energy_origins": job.energy_origins,
+        "invocation": job.invocation,
+        "kernels": group.kernels,
+        "group_size": size,
+        "machine": machine_state,
+        "phases": tuple(share(phase, size) for phase in totals),
+        "telemetry": telemetry,
+        "caveats": tuple(notes),
+        "wall_seconds": (phases.carried_seconds + clock() - start) / size,
     }
-    if spec.protocol.compile:
-        compile_backbone(model)
-    checkpoints = keeper_of(order)
-    training = Training(spec, model, splits, watchers, ledger, link.progress, checkpoints)
-    if checkpoints:
-        go_on(training, checkpoints)
-    try:
-        trained = training.run()
-    except DivergedError as end:
-        ledger.enter("analyze")
-        values = [value for watcher in watchers for value in watcher.partial()]
-        known |= {"status": "diverged", "reason": str(end), "curve": training.curve}
-    else:
-        model.load_state_dict(trained.best_state)
-        predicted = predict(model, splits.test_inputs, splits.test_targets, spec.protocol)
-        ledger.enter("analyze")
-        outcome = outcome_of(order, splits, model, warmed, trained, ledger, predicted, ask)
-        values = [value for watcher in watchers for value in watcher.measurements(outcome)]
-        keep_artifacts(order, model, outcome)
-        known |= {"status": "ok", "curve": tuple(trained.curve)}
-    known |= {"measurements": tuple(values), "curves": curves(watchers), "machine": machine.after()}
-    ledger.close()
-    known |= spent(ledger, order)
-    if checkpoints:
-        known["caveats"] += tuple(checkpoints.caveats(blind(watchers, spec.meters)))
-    return TrialRecord(**known, wall_seconds=ledger.carried_seconds + clock() - begun).checked()
+    return tuple(TrialRecord(**shared, **fields).checked() for fields in results)
 
 
-def keeper_of(order: TrialJob) -> CheckpointManager | None:
-    """Of the trial's checkpoints; None where none are asked for."""
-    if not order.checkpoint_seconds:
+class _Group:
+    """The trials of a job from warm-up to results, each by its position in the learner.
+
+    Args:
+        job: of the trials.
+        learner: their models. It may hold siblings that are not recorded.
+        phases: books the phases of all trials together.
+    """
+
+    def __init__(self, job: TrialJob, learner: Learner, phases: PhaseTimer) -> None:
+        self._job, self._learner, self._phases = job, learner, phases
+        self._jobs = {learner.specs.index(trial.spec): trial for trial in job.split()}
+        self.watchers = {
+            position: [METERS.parse(meter).watcher() for meter in job.spec.meters] for position in self._jobs
+        }
+        self._predicted: dict[int, Predicted] = {}
+
+    def warm_up(self) -> None:
+        """Warm up, then note the kernels in use and compile what is to be compiled."""
+        self._warmed = warm_up(self._learner)
+        self.kernels = kernels_used(self._learner)
+        if self._learner.protocol.compile:
+            self._learner.compile()
+
+    def train(self, on_progress: Callable[[int, int], None], checkpoints: CheckpointManager | None) -> None:
+        """Train all models, then test the selected state of each one that has not diverged."""
+        training = Training(self._learner, self.watchers, self._phases, on_progress, checkpoints)
+        if checkpoints:
+            resume(training, checkpoints)
+        self._trained = training.run()
+        for position, trained in self._trained.items():
+            if trained.divergence is None:
+                model, splits = self._learner.models[position], self._learner.splits[position]
+                model.load_state_dict(trained.best_state)
+                predicted = predict(model, splits.test_inputs, splits.test_targets, self._learner.protocol)
+                self._predicted[position] = predicted
+
+    def results(self) -> list[dict[str, Any]]:
+        """Fields of each trial's record that belong to it alone, in the order of the job."""
+        return [self._results_of(position, job) for position, job in self._jobs.items()]
+
+    def _results_of(self, position: int, job: TrialJob) -> dict[str, Any]:
+        model, trained, watchers = self._learner.models[position], self._trained[position], self.watchers[position]
+        if trained.divergence is None:
+            outcome = self._outcome(position, job)
+            measurements = [value for watcher in watchers for value in watcher.measurements(outcome)]
+            keep_artifacts(job, model, outcome)
+        else:
+            measurements = [value for watcher in watchers for value in watcher.partial()]
+        return {
+            "id": job.spec.id,
+            "spec": job.spec,
+            "order": job.order,
+            "status": "diverged" if trained.divergence else "ok",
+            "reason": str(trained.divergence or ""),
+            "sizes": sizes(self._learner.splits[position], model),
+            "measurements": tuple(measurements),
+            "curve": tuple(trained.curve),
+            "curves": tuple(curve for watcher in watchers for curve in watcher.curves()),
+        }
+
+    def _outcome(self, position: int, job: TrialJob) -> Outcome:
+        """Return what the meters read. The model is in its selected state, and is analyzed only if a meter asks."""
+        learner, trained, predicted = self._learner, self._trained[position], self._predicted[position]
+        model, splits, protocol = learner.models[position], learner.splits[position], learner.protocol
+        dataset = DATASETS.parse(job.spec.dataset)
+        embedding = BACKBONES.parse(job.spec.backbone).embedding(model.backbone)
+        inputs, targets = learner.first_batch(position)
+        is_text = splits.token_bytes is not None
+        assert trained.best is not None
+        return Outcome(
+            protocol=protocol,
+            batch_size=learner.batch_size,
+            steps=len(trained.step_seconds),
+            step_seconds=trained.step_seconds,
+            batch_seconds=trained.batch_seconds,
+            warm_up=self._warmed,
+            curve=trained.curve,
+            phases=self._phases.totals(),
+            energy_origins=job.energy_origins,
+            best=trained.best,
+            test_logits=None if predicted.logits is None else predicted.logits.cpu(),
+            test_targets=predicted.targets.cpu(),
+            test_nll=predicted.nll.cpu(),
+            test_hits=predicted.hits.cpu(),
+            token_bytes=splits.token_bytes.cpu() if splits.token_bytes is not None else None,
+            batch_tokens=splits.train_inputs[: learner.batch_size].numel() if is_text else None,
+            device_name=torch.cuda.get_device_name(job.device) if learner.device.type == "cuda" else cpu_name(),
+            held_out=functools.cache(functools.partial(analyze, model, splits, protocol)),
+            count_flops=functools.cache(functools.partial(count_flops, model, inputs, targets, protocol)),
+            embedding=None if embedding is None else embedding.detach(),
+            structure=dataset.structure(),
+            encoder=functools.cache(functools.partial(dataset.encoder, Path(job.data_dir))),
+            group_size=len(self._jobs),
+        )
+
+
+def make_learner(job: TrialJob) -> Learner:
+    """Load the data and build the models of a job, on its device.
+
+    Data are loaded once for all seeds, unless each seed draws a share of the training part.
+    """
+    protocol, device = job.spec.protocol, torch.device(job.device)
+    is_batched = protocol.batched_seeds > 1
+    specs = group_of(job.spec) if is_batched else (job.spec,)
+    objective = BACKBONES.parse(job.spec.backbone).objective
+    draws_share = DATASETS.parse(job.spec.dataset).train_fraction < 1
+    jobs = [job.model_copy(update={"spec": spec}) for spec in (specs if draws_share else specs[:1])]
+    splits = [make_targets(load(one), objective).to(device) for one in jobs]
+    splits *= len(specs) // len(splits)
+    models = [build(spec, splits[0].input_shape, splits[0].num_classes).to(device) for spec in specs]
+    return BatchedLearner(specs, models, splits) if is_batched else SingleLearner(specs, models, splits)
+
+
+def load(job: TrialJob) -> Splits:
+    """Load the trial's data. The drawn share of the training part depends on (seed, dataset, backbone)."""
+    dataset = DATASETS.parse(job.spec.dataset)
+    return dataset.load(Path(job.data_dir), job.download, derived_seed(job.spec, "share"))
+
+
+def checkpoint_manager(job: TrialJob) -> CheckpointManager | None:
+    """Return the checkpoint manager of a single trial, or None where no checkpoints are written."""
+    if not job.checkpoint_seconds or job.spec.protocol.batched_seeds > 1:
         return None
-    return CheckpointManager(Path(order.folder), order.spec.id, order.checkpoint_seconds, order.environment)
+    return CheckpointManager(Path(job.folder), job.spec.id, job.checkpoint_seconds, job.environment)
 
 
-def go_on(training: Training, checkpoints: CheckpointManager) -> None:
-    """Go on from the trial's checkpoint, where there is one.
+def resume(training: Training, checkpoints: CheckpointManager) -> None:
+    """Resume from the trial's checkpoint, if there is one.
 
     Raises:
-        UsageError: where it does not fit the trial; it is set aside by then.
+        UsageError: for a checkpoint that does not fit the trial, which is then set aside.
     """
     state = checkpoints.read()
     if state is None:
@@ -188,102 +294,40 @@ def go_on(training: Training, checkpoints: CheckpointManager) -> None:
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         checkpoints.set_aside("it does not fit the trial")
         raise UsageError(
-            "its checkpoint did not fit and is set aside; the same command starts the trial anew"
+            "its checkpoint did not fit and is set aside; run the same command to start the trial from the beginning"
         ) from error
 
 
-def outcome_of(
-    order: TrialJob,
-    splits: Splits,
-    model: Classifier,
-    warmed: WarmUp,
-    trained: Trained,
-    ledger: PhaseTimer,
-    predicted: Predicted,
-    ask: Asking,
-    group_size: int = 1,
-) -> Outcome:
-    """What the meters read; the model is in its selected state, and is looked at only where a meter asks."""
-    protocol = order.spec.protocol
-    size = min(protocol.batch_size, len(splits.train_targets))
-    on_cuda = splits.train_inputs.device.type == "cuda"
-    batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
-    assert trained.best is not None
-    embedding = BACKBONES.parse(order.spec.backbone).embedding(model.backbone)
-    dataset = DATASETS.parse(order.spec.dataset)
-    return Outcome(
-        protocol=protocol,
-        batch_size=size,
-        steps=len(trained.step_seconds),
-        step_seconds=trained.step_seconds,
-        batch_seconds=trained.batch_seconds,
-        warm_up=warmed,
-        curve=trained.curve,
-        phases=ledger.totals(),
-        energy_origins=order.energy_origins,
-        best=trained.best,
-        test_logits=None if predicted.logits is None else predicted.logits.cpu(),
-        test_targets=predicted.targets.cpu(),
-        test_nll=predicted.nll.cpu(),
-        test_hits=predicted.hits.cpu(),
-        token_bytes=None if splits.token_bytes is None else splits.token_bytes.cpu(),
-        batch_tokens=splits.train_inputs[:size].numel() if splits.token_bytes is not None else None,
-        device_name=torch.cuda.get_device_name(order.device) if on_cuda else cpu_name(),
-        held_out=functools.cache(functools.partial(analyze, model, splits, protocol)),
-        count_flops=functools.cache(functools.partial(count_flops, model, *batch, protocol)),
-        embedding=None if embedding is None else embedding.detach(),
-        structure=dataset.structure(),
-        encoder=functools.cache(functools.partial(dataset.encoder, Path(order.data_dir))),
-        group_size=group_size,
-    )
+def keep_artifacts(job: TrialJob, model: Classifier, outcome: Outcome) -> None:
+    """Write the arrays that the suite keeps for plots into the run's folder."""
+    if job.artifacts:
+        arrays = collect(job.artifacts, DATASETS.parse(job.spec.dataset), model, outcome)
+        artifacts.save(Path(job.folder), job.spec.id, arrays)
 
 
-def keep_artifacts(order: TrialJob, model: Classifier, outcome: Outcome) -> None:
-    """Write what the suite wants kept for plots into the run's folder."""
-    if order.artifacts:
-        found = collect(order.artifacts, DATASETS.parse(order.spec.dataset), model, outcome)
-        artifacts.save(Path(order.folder), order.spec.id, found)
+def group_caveats(group_size: int, batched_seeds: int) -> Iterator[str]:
+    """Caveat on the seconds and joules of batched seeds."""
+    if batched_seeds > 1:
+        trained = "" if group_size == batched_seeds else f", of {batched_seeds} that were trained"
+        yield f"seconds and joules are an equal share of those of {group_size} trial(s) of one group{trained}"
 
 
-def curves(watchers: Sequence[Watcher]) -> tuple[Curve, ...]:
-    """What the watchers followed over the steps."""
-    return tuple(curve for watcher in watchers for curve in watcher.curves())
+def kernels_used(learner: Learner) -> dict[str, str]:
+    """Status of the kernels on this machine, and what computes head and loss of a batch.
 
-
-def spent(ledger: PhaseTimer, order: TrialJob) -> dict[str, Any]:
-    """What the trial took, what the GPU said meanwhile, and what to know about both."""
-    phases, telemetry = ledger.totals(), ledger.telemetry()
-    return {"phases": phases, "telemetry": telemetry, "caveats": caveats(phases, order.energy_origins, telemetry)}
-
-
-def load(order: TrialJob) -> Splits:
-    """The trial's data; which share of the training part is drawn depends on (seed, dataset, backbone)."""
-    dataset = DATASETS.parse(order.spec.dataset)
-    return dataset.load(Path(order.data_dir), order.download, derived_seed(order.spec, "share"))
-
-
-def kernels_used(model: Classifier, rows: int) -> dict[str, str]:
-    """What there is here, and what computes head and loss of a batch.
-
-    Where the library lies is nobody's business, that there is none is.
+    Drops file paths from the status, and keeps the message when no library was built.
     """
-    there = {what: said for what, said in kernels.status().items() if not Path(said).is_file()}
-    return {**there, "head and loss": model.how(rows)}
-
-
-def rows_of(ask: Asking, splits: Splits, protocol: Protocol) -> int:
-    """How many rows of features the head sees at a time."""
-    size = min(protocol.batch_size, len(splits.train_targets))
-    batch = ask(splits.train_inputs[:size], splits.train_targets[:size], 0)
-    _, targets, _ = next(parts(*batch, protocol))
-    return int((targets != IGNORED).sum())
+    status = {name: message for name, message in kernels.status().items() if not Path(message).is_file()}
+    _, targets, _ = next(batch_parts(*learner.first_batch(0), learner.protocol))
+    rows = int((targets != IGNORED).sum())  # rows of features that the head sees at a time
+    return {**status, "head and loss": learner.models[0].how(rows), **learner.kernels()}
 
 
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
-    """Numbers of samples, classes and parameters; of text, of the tokens that are asked for too."""
+    """Numbers of samples, classes and parameters, and of a text's selected tokens."""
     parts = {"train": splits.train_targets, "validation": splits.validation_targets, "test": splits.test_targets}
-    asked = {f"{part}_tokens": int((targets != IGNORED).sum()) for part, targets in parts.items() if targets.ndim == 2}
-    return asked | {
+    tokens = {f"{part}_tokens": int((targets != IGNORED).sum()) for part, targets in parts.items() if targets.ndim == 2}
+    return tokens | {
         "train": len(splits.train_targets),
         "validation": len(splits.validation_targets),
         "test": len(splits.test_targets),
@@ -293,12 +337,12 @@ def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
     }
 
 
-def settle(spec: TrialSpec, device: torch.device) -> None:
-    """Threads and determinism of this process."""
-    torch.set_num_threads(spec.protocol.threads)
+def configure_process(protocol: Protocol, device: torch.device) -> None:
+    """Set threads, determinism and the device of this process."""
+    torch.set_num_threads(protocol.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS has no deterministic algorithms
-    torch.use_deterministic_algorithms(spec.protocol.deterministic)
-    # It costs a tenth of a step, and no result reads uninitialized memory.
+    torch.use_deterministic_algorithms(protocol.deterministic)
+    # Filling takes a tenth of a step, and no result reads uninitialized memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":

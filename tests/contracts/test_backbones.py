@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import pickle
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -12,10 +11,13 @@ from torch import nn
 
 from harmbench.backbones import BACKBONES, Backbone
 from harmbench.backbones.timm import known_models
-from harmbench.errors import OptionError, UnknownNameError, UsageError
+from harmbench.errors import ContractError, OptionError, UnknownNameError, UsageError
 from harmbench.runner.model import build, optimizer_for
-from tests.support.backbones import Shape, check, seeded
+from harmbench.testing import check_backbone
+from harmbench.testing.backbones import seeded
 from tests.support.samples import spec
+
+Shape = tuple[int, ...]
 
 SHAPES: dict[str, list[Shape]] = {
     "images": [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32)],
@@ -36,26 +38,25 @@ CASES = [
 
 @pytest.mark.parametrize(("address", "shape"), CASES, ids=str)
 def test_contract(address: str, shape: Shape) -> None:
-    check(BACKBONES.parse(address), shape)
-
-
-@pytest.mark.parametrize("address", ["mlp", "cnn", "timm:resnet18", "token_mlp", "token_transformer", "gpt2"])
-def test_a_module_can_be_copied_and_pickled(address: str) -> None:
-    takes = BACKBONES.parse(address).takes
-    module = seeded(BACKBONES.parse(address), SHAPES[takes][0]).eval()
-    inputs = torch.randn(2, 1, 8, 8) if takes == "images" else torch.tensor([[1], [4]])
-    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        assert torch.equal(twin(inputs), module(inputs))
+    check_backbone(BACKBONES.parse(address), [shape])
 
 
 class Wrong(Backbone):
-    """Breaks the contract as told."""
+    """Breaks the contract as its option says."""
 
     name: ClassVar[str] = "wrong"
     how: str
 
+    def known_features(self) -> int | None:
+        return 9 if self.how == "another length" else None
+
     def build(self, input_shape: Shape) -> nn.Module:
-        return _Wrong(self.how)
+        module = _Wrong(self.how)
+        return module.eval() if self.how == "evaluating" else module
+
+    def blank(self, input_shape: Shape) -> torch.Tensor:
+        blank = super().blank(input_shape)
+        return blank.long() if self.how == "blank of tokens" else blank
 
     def centers(self, module: nn.Module) -> nn.Parameter | None:
         return _centers(self.how, module)
@@ -73,6 +74,8 @@ class _Wrong(nn.Module):
         if how == "unseeded":
             torch.seed()
         self.how, self.first, self.second = how, nn.Linear(64, 8), nn.Linear(8, 8)
+        if how == "not to be pickled":
+            self.act = lambda hidden: hidden
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         hidden = self.first(inputs.flatten(1))
@@ -85,8 +88,12 @@ class _Wrong(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "reason"),
     [
+        ("another length", "known_features is 9, and features have 8"),
+        ("evaluating", "built in evaluation mode"),
+        ("blank of tokens", "blank is torch.int64"),
+        ("not to be pickled", "can_be_copied: on inputs of 1x8x8: raises .*pickle"),
         ("detached", "no gradient reaches first"),
         ("shape", "features of shape"),
         ("unseeded", "same seed, other weights"),
@@ -95,9 +102,36 @@ class _Wrong(nn.Module):
         ("centers from elsewhere", "centers that are not the module's"),
     ],
 )
-def test_the_contract_catches_a_wrong_backbone(how: str, said: str) -> None:
-    with pytest.raises(AssertionError, match=said):
-        check(Wrong(how=how), (1, 4, 16) if how == "centers of another shape" else (1, 8, 8))
+def test_the_contract_catches_a_wrong_backbone(how: str, reason: str) -> None:
+    shape = (1, 4, 16) if how == "centers of another shape" else (1, 8, 8)
+    with pytest.raises(ContractError, match=reason):
+        check_backbone(Wrong(how=how), [shape])
+
+
+class LooksAhead(Backbone):
+    """Mixes each token with the one that follows."""
+
+    name: ClassVar[str] = "looks_ahead"
+    takes: ClassVar[Literal["text"]] = "text"
+    objective: ClassVar[Literal["next"]] = "next"
+
+    def build(self, input_shape: Shape) -> nn.Module:
+        return _LooksAhead(input_shape[1])
+
+
+class _LooksAhead(nn.Module):
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 8)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.embedding(tokens)
+        return features + features.roll(-1, dims=1)
+
+
+def test_the_contract_catches_a_backbone_that_looks_ahead() -> None:
+    with pytest.raises(ContractError, match="features look ahead"):
+        check_backbone(LooksAhead())
 
 
 # Parameters of arXiv 2502.01628's models on modular addition, head included. Its transformers hold, besides, a linear

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -28,7 +28,9 @@ from harmbench.datasets import DATASETS, Dataset, Splits, leaked_share
 from harmbench.datasets._parts import Part, carve, in_three, standardized
 from harmbench.datasets._tasks import Items, SampledTask, TokenTask, drawn
 from harmbench.datasets.folder import Folder
-from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
+from harmbench.errors import ContractError, DatasetUnavailableError, OptionError, UsageError
+from harmbench.testing import check_dataset
+from harmbench.testing.datasets import Loaded, has_disjoint_parts, is_standardized, parts, rows
 
 Patch = pytest.MonkeyPatch
 RNG = np.random.default_rng
@@ -92,34 +94,51 @@ def sentences(count: int) -> list[str]:
     return [" ".join(RNG(number).choice(words, 200)) for number in range(count)]
 
 
+def folder_of_text(folder: Path) -> dict[str, Any]:
+    (folder / "text").mkdir()
+    for number, document in enumerate(sentences(40)):
+        (folder / "text" / f"{number}.md").write_text(document)
+    return {"path": str(folder / "text"), "vocabulary": 300, "length": 32}
+
+
+def binary_tokens(folder: Path) -> dict[str, Any]:
+    for file, length in (("train.bin", 4000), ("val.bin", 900)):
+        RNG(length).integers(0, 300, length, dtype=np.uint16).tofile(folder / file)
+    return {"path": str(folder), "vocabulary": 301, "mask": 300, "length": 32}
+
+
+def lines_of_json(folder: Path) -> dict[str, Any]:
+    lines = [json.dumps({"text": document}) for document in sentences(40)]
+    for part, some in (("train", lines[:30]), ("validation", lines[30:35]), ("test", lines[35:])):
+        (folder / f"{part}.jsonl").write_text("\n".join(some))
+    return {"path": str(folder), "vocabulary": 300, "length": 32}
+
+
+def folder_of_images(folder: Path) -> dict[str, Any]:
+    return {"path": str(write_images(folder / "pets", {"cat": 20, "dog": 30})), "size": 8}
+
+
+# What writes the files of a data set, and returns the options that it then needs.
+WRITERS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
+    "mnist": lambda folder: write_mnist(folder, "mnist"),
+    "fashion_mnist": lambda folder: write_mnist(folder, "fashion_mnist"),
+    "text": folder_of_text,
+    "bins": binary_tokens,
+    "hub": lines_of_json,
+    "stdlib": lambda folder: {"vocabulary": 512, "held_out": 64},
+    "folder": folder_of_images,
+}
+
+
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
     """A data set by name, with small files in `tmp_path` where it needs any."""
 
     def prepare(name: str, **options: Any) -> Dataset:
-        if name.endswith("mnist"):
-            write_mnist(tmp_path, name)
-        elif name.startswith("cifar"):
+        if name.startswith("cifar"):
             write_cifar(tmp_path, name, monkeypatch)
-        elif name == "text":
-            (tmp_path / "text").mkdir()
-            for number, document in enumerate(sentences(40)):
-                (tmp_path / "text" / f"{number}.md").write_text(document)
-            options = {"path": str(tmp_path / "text"), "vocabulary": 300, "length": 32} | options
-        elif name == "bins":
-            for file, length in (("train.bin", 4000), ("val.bin", 900)):
-                RNG(length).integers(0, 300, length, dtype=np.uint16).tofile(tmp_path / file)
-            options = {"path": str(tmp_path), "vocabulary": 301, "mask": 300, "length": 32} | options
-        elif name == "hub":
-            rows = [json.dumps({"text": document}) for document in sentences(40)]
-            for part, lines in (("train", rows[:30]), ("validation", rows[30:35]), ("test", rows[35:])):
-                (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
-            options = {"path": str(tmp_path), "vocabulary": 300, "length": 32} | options
-        elif name == "stdlib":
-            options = {"vocabulary": 512, "held_out": 64} | options
-        elif name == "folder":
-            options = {"path": str(write_images(tmp_path / "pets", {"cat": 20, "dog": 30})), "size": 8} | options
-        return DATASETS.members[name].from_options(options)
+        write = WRITERS.get(name, lambda folder: None)
+        return DATASETS.members[name].from_options({**(write(tmp_path) or {}), **options})
 
     return prepare
 
@@ -127,125 +146,13 @@ def prepared(tmp_path: Path, monkeypatch: Patch) -> Callable[..., Dataset]:
 # ---------------------------------------------------------------- the contract
 
 
-def check(dataset: Dataset, data_dir: Path) -> None:
-    """The contract of one data set whose files are there."""
-    assert dataset.available(data_dir) is None
-    splits = dataset.splits(data_dir, download=False)
-    check_tensors(splits)
-    check_disjoint(splits)
-    if dataset.gives == "images":
-        check_images(splits)
-    elif dataset.gives == "tokens":
-        check_tokens(splits)
-    else:
-        check_text(splits)
-    for first, second in zip(splits, dataset.splits(data_dir, download=False), strict=True):
-        assert first is second is None or torch.equal(torch.as_tensor(first), torch.as_tensor(second)), (
-            "two loads differ"
-        )
-    check_train_fraction(dataset, data_dir)
-
-
-def parts(splits: Splits) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    return {
-        "train": (splits.train_inputs, splits.train_targets),
-        "validation": (splits.validation_inputs, splits.validation_targets),
-        "test": (splits.test_inputs, splits.test_targets),
-    }
-
-
-def check_tensors(splits: Splits) -> None:
-    for name, (inputs, targets) in parts(splits).items():
-        assert targets.dtype == torch.int64, name
-        assert inputs.shape == (len(targets), *splits.train_inputs.shape[1:]), name
-        assert inputs.is_contiguous(), name
-
-
-def check_images(splits: Splits) -> None:
-    for name, (inputs, targets) in parts(splits).items():
-        assert inputs.dtype == torch.float32, name
-        assert inputs.ndim == 4, name
-        assert inputs.isfinite().all(), name
-        assert sorted(set(targets.tolist())) == list(range(splits.num_classes)), f"classes of {name}"
-    assert splits.input_shape == splits.train_inputs.shape[1:]
-    check_stratified(splits)
-    check_standardized(splits)
-
-
-def check_tokens(splits: Splits) -> None:
-    known: dict[bytes, int] = {}
-    for name, (inputs, targets) in parts(splits).items():
-        assert inputs.dtype == torch.int64, name
-        assert inputs.ndim == 2, name
-        for tokens in (inputs, targets):
-            assert 0 <= tokens.min() <= tokens.max() < splits.num_classes, f"a token of {name} is not in the vocabulary"
-        for question, answer in zip(inputs, targets.tolist(), strict=True):
-            assert known.setdefault(question.numpy().tobytes(), answer) == answer, "a question has two answers"
-    assert splits.input_shape == (splits.train_inputs.shape[1], splits.num_classes)
-    assert leaked_share(splits) == 0
-
-
-def check_text(splits: Splits) -> None:
-    for name, (inputs, targets) in parts(splits).items():
-        assert inputs.dtype == torch.int64, name
-        assert inputs.ndim == 2, name
-        assert torch.equal(inputs, targets), "windows that are no question yet have themselves as targets"
-        assert 0 <= inputs.min() <= inputs.max() < splits.num_classes, f"a token of {name} is not in the vocabulary"
-    assert torch.equal(splits.train_inputs[:-1, -1], splits.train_inputs[1:, 0]), "a token is never predicted"
-    assert splits.token_bytes is not None
-    assert splits.token_bytes.shape == (splits.num_classes,)
-    assert leaked_share(splits) == 0
-
-
-def rows(inputs: torch.Tensor) -> set[bytes]:
-    return {image.numpy().tobytes() for image in inputs}
-
-
-def check_disjoint(splits: Splits) -> None:
-    images = [rows(inputs) for inputs, _ in parts(splits).values()]
-    assert sum(map(len, images)) == len(set.union(*images)), "an input is in two parts"
-
-
-def check_stratified(splits: Splits) -> None:
-    train, validation = (
-        targets.bincount(minlength=splits.num_classes).double()
-        for targets in (splits.train_targets, splits.validation_targets)
-    )
-    expected = (train + validation) * validation.sum() / (train + validation).sum()
-    assert (validation - expected).abs().max() <= 1, "validation is not stratified"
-
-
-def check_standardized(splits: Splits) -> None:
-    deviation, mean = torch.std_mean(splits.train_inputs.double(), dim=(0, 2, 3), correction=0)
-    assert mean.abs().max() < 1e-5, "the training part's mean is not 0"
-    assert (deviation - 1).abs().max() < 1e-5, "the training part's deviation is not 1"
-
-
-def check_train_fraction(dataset: Dataset, data_dir: Path) -> None:
-    def load(share: float, seed: int) -> Splits:
-        return dataset.model_copy(update={"train_fraction": share}).load(data_dir, download=False, seed=seed)
-
-    whole, half, quarter = (load(share, seed=0) for share in (1.0, 0.5, 0.25))
-    for some, share in ((half, 0.5), (quarter, 0.25)):
-        counts = dataset.strata(whole).bincount().tolist()
-        kept = [max(1, round(share * count)) for count in counts]
-        assert len(some.train_targets) == sum(kept), "another share than asked for"
-        if dataset.gives == "images":
-            assert some.train_targets.bincount().tolist() == kept, "the share is not stratified"
-        assert torch.equal(some.test_inputs, whole.test_inputs), "the share touches the test part"
-        assert torch.equal(some.validation_inputs, whole.validation_inputs), "the share touches validation"
-    assert rows(quarter.train_inputs) < rows(half.train_inputs) < rows(whole.train_inputs), "shares are not nested"
-    assert rows(load(0.5, seed=0).train_inputs) == rows(half.train_inputs), "the same seed draws another share"
-    assert rows(load(0.5, seed=1).train_inputs) != rows(half.train_inputs), "another seed draws the same share"
-
-
 @pytest.mark.parametrize("name", DATASETS.members)
 def test_contract(name: str, prepared: Callable[..., Dataset], tmp_path: Path) -> None:
-    check(prepared(name), tmp_path)
+    check_dataset(prepared(name), tmp_path)
 
 
 class Wrong(Dataset):
-    """Breaks the contract as told."""
+    """Breaks the contract as its option says."""
 
     name: ClassVar[str] = "wrong"
     how: str
@@ -269,7 +176,17 @@ class Wrong(Dataset):
             )
         if self.how == "restless":
             return fair._replace(test_inputs=fair.test_inputs + torch.rand(()))
+        if self.how == "doubles":
+            return fair._replace(test_inputs=fair.test_inputs.double())
+        if self.how == "another length":
+            return fair._replace(test_targets=fair.test_targets[1:])
         return fair
+
+    def known_classes(self, data_dir: Path) -> int:
+        return 4 if self.how == "four classes" else 3
+
+    def load(self, data_dir: Path, download: bool, seed: int) -> Splits:
+        return super().load(data_dir, download, 0 if self.how == "one share" else seed)
 
 
 @pytest.mark.parametrize(
@@ -278,17 +195,21 @@ class Wrong(Dataset):
         ("leaks", "an input is in two parts"),
         ("skewed", "not stratified"),
         ("scaled over all", "the training part's mean is not 0"),
-        ("restless", "two loads differ"),
+        ("restless", "two loads differ in test_inputs"),
+        ("doubles", "images of test are torch.float64"),
+        ("another length", "inputs of test have shape"),
+        ("four classes", "known_classes is 4, and the splits have 3"),
+        ("one share", "another seed draws the same share"),
     ],
 )
 def test_the_contract_catches_a_wrong_data_set(how: str, said: str, tmp_path: Path) -> None:
-    check(Wrong(how="not at all"), tmp_path)
-    with pytest.raises(AssertionError, match=said):
-        check(Wrong(how=how), tmp_path)
+    check_dataset(Wrong(how="not at all"), tmp_path)
+    with pytest.raises(ContractError, match=said):
+        check_dataset(Wrong(how=how), tmp_path)
 
 
 class WrongTask(TokenTask):
-    """Breaks the contract of tasks as told."""
+    """Breaks the contract of tasks as its option says."""
 
     name: ClassVar[str] = "wrong_task"
     how: str
@@ -314,9 +235,49 @@ class WrongTask(TokenTask):
     ],
 )
 def test_the_contract_catches_a_wrong_task(how: str, said: str, tmp_path: Path) -> None:
-    check(WrongTask(how="not at all"), tmp_path)
-    with pytest.raises(AssertionError, match=said):
-        check(WrongTask(how=how), tmp_path)
+    check_dataset(WrongTask(how="not at all"), tmp_path)
+    with pytest.raises(ContractError, match=said):
+        check_dataset(WrongTask(how=how), tmp_path)
+
+
+class WrongText(Dataset):
+    """Windows of a text, with a gap between them where its option says so."""
+
+    name: ClassVar[str] = "wrong_text"
+    gives: ClassVar[Literal["text"]] = "text"
+    how: str
+
+    def splits(self, data_dir: Path, download: bool) -> Splits:
+        tokens = torch.from_numpy(RNG(0).integers(0, 50, 900))
+        step = 9 if self.how == "a gap" else 8
+        train, validation, test = (tokens[start : start + 280].unfold(0, 9, step) for start in (0, 300, 600))
+        windows = [part.contiguous() for part in (train, train, validation, validation, test, test)]
+        if self.how == "questions":
+            windows[1] = windows[1].roll(-1, dims=1)
+        sizes = torch.ones(49 if self.how == "a token without length" else 50, dtype=torch.int64)
+        return Splits(*windows, num_classes=50, token_bytes=sizes)
+
+    def strata(self, splits: Splits) -> torch.Tensor:
+        return torch.zeros(len(splits.train_targets), dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("a gap", "a token is never predicted"),
+        ("questions", "do not have themselves as targets"),
+        ("a token without length", "token_bytes is"),
+    ],
+)
+def test_the_contract_catches_a_wrong_text(how: str, reason: str, tmp_path: Path) -> None:
+    check_dataset(WrongText(how="not at all"), tmp_path)
+    with pytest.raises(ContractError, match=reason):
+        check_dataset(WrongText(how=how), tmp_path)
+
+
+def test_a_data_set_that_is_not_there_is_not_judged(tmp_path: Path) -> None:
+    with pytest.raises(DatasetUnavailableError, match="data set 'mnist' is not in"):
+        check_dataset(DATASETS.parse("mnist"), tmp_path)
 
 
 # ---------------------------------------------------------------- the content of each
@@ -401,8 +362,8 @@ def test_sampling_as_released_leaks_as_much_as_the_released_code(name: str, tmp_
     assert abs(released - expected) < 3 * math.sqrt(expected * (1 - expected) / 200)
     splits = task.splits(tmp_path, download=False)
     assert [len(targets) for _, targets in parts(splits).values()] == [800, 200, 200]
-    with pytest.raises(AssertionError, match="in two parts"):
-        check_disjoint(splits)
+    with pytest.raises(ContractError, match="in two parts"):
+        has_disjoint_parts(task, Loaded(splits, tmp_path))
 
 
 def test_the_released_family_tree_takes_a_person_for_a_relation() -> None:
@@ -546,11 +507,12 @@ def load(dataset: Dataset) -> Splits:
 def test_a_folder_in_parts(tmp_path: Path) -> None:
     for part, each in (("train", 10), ("val", 3), ("test", 4)):
         write_images(tmp_path / part, {"cat": each, "dog": each})
-    splits = load(DATASETS.parse(f"folder:{tmp_path}[size=8,channels=1]"))
+    folder = DATASETS.parse(f"folder:{tmp_path}[size=8,channels=1]")
+    splits = load(folder)
     assert [len(targets) for _, targets in parts(splits).values()] == [20, 6, 8]
     assert splits.train_inputs.shape == (20, 1, 8, 8)
-    check_standardized(splits)
-    check_disjoint(splits)
+    is_standardized(folder, Loaded(splits, tmp_path))
+    has_disjoint_parts(folder, Loaded(splits, tmp_path))
 
 
 def test_a_folder_without_validation_gets_it_from_train(tmp_path: Path) -> None:

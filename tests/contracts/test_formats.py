@@ -184,20 +184,20 @@ def test_the_summary_counts_what_it_has():
     report = composed()
     assert "**1 better, 1 worse, 5 not decided** (1 could not be made)." in report.summary[0]
     assert report.summary[1].startswith("24 of 24 planned trials have a result: 20 ended well, 1 diverged, 3 failed.")
-    assert "of 7 heads: 1 better, 1 worse, 4 not decided, 1 n/a." in report.places[0]
+    assert "Of 7 heads against the baseline: 1 better, 1 worse, 4 not decided, 1 n/a." in report.conclusions[0]
 
 
 def test_the_overview_says_what_holds_at_what_cost_and_how_sure():
     (row,) = composed().overview.rows
     told = dict(zip([column.label for column in composed().overview.columns], row, strict=True))
-    assert (told["where"], told["heads"], told["its energy"]) == (
+    assert (told["condition"], told["heads"], told["relative energy"]) == (
         "mlp on digits",
         "1 / 1 / 5",
         "n/a",
     )  # joules: a model
-    assert (told["of"], told["verdict"]) == ("cosine + harmonic", "better")
+    assert (told["best head"], told["verdict"]) == ("cosine + harmonic", "better")
     assert told["best mean"].startswith("**")
-    assert float(told["detectable"].removesuffix(" pt")) > 0
+    assert float(told["MDE"].removesuffix(" pt")) > 0
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
@@ -249,7 +249,7 @@ def test_modelled_energy_is_called_modelled():
     units = {column.label: column.unit for column in report.sections[0].tables[0].columns}
     assert (units["CPU energy"], units["GPU energy"], units["RAM energy"]) == ("J, model", "J, missing", "J, model")
     assert any("**modelled, not measured**" in sentence for sentence in report.summary)
-    assert any("Could not be measured here: gpu_joules (no GPU takes part)" in sentence for sentence in report.summary)
+    assert any("Not measured here: gpu_joules (no GPU takes part)" in sentence for sentence in report.summary)
     assert set(main_table(report)["GPU energy"]) == {"n/a"}
 
 
@@ -337,17 +337,17 @@ def test_a_run_without_representation_has_no_table_of_it():
 
 def test_the_note_on_gradients_is_the_meters_own():
     (note,) = [note for note in composed(run_of([watched(0, 0, 0.2)])).notes if note.startswith("Gradient stability")]
-    assert "looked at 2 of every 9 steps." in note
+    assert "read at 2 of every 9 steps." in note
     assert "Spike: a norm above 4 times the median of 7." in note
 
 
 CAVEATS = {
     "steady": ({"after": 1.09}, ""),
-    "slower at the end": ({"after": 1.5}, "beside 1 of 5 trials"),
+    "slower at the end": ({"after": 1.5}, "around 1 of 5 trials"),
     "slower all along": ({"before": 2.0, "after": 2.0}, "at worst 2 times"),
     "quicker": ({"before": 0.5, "after": 0.5}, "at worst 2 times"),
-    "much waits": ({"load_average": 4.6}, "1 of 5 trials shared it"),
-    "others at work": ({"busy_elsewhere": 3.5}, "1 of 5 trials shared it"),
+    "much waits": ({"load_average": 4.6}, "1 of 5 trials shared the machine"),
+    "others at work": ({"busy_elsewhere": 3.5}, "1 of 5 trials shared the machine"),
     "no load average": ({"load_average": None}, ""),
 }
 

@@ -16,12 +16,10 @@ from torch import nn
 from harmbench.meters import METERS, Flops, Step, Validation, WarmUp, Watcher
 from harmbench.results.records import COMPONENTS, CurvePoint, EnergyOrigin, PhaseTotal, Protocol
 from harmbench.runner.model import Classifier, build
-from harmbench.runner.train import DivergedError, Training
-from tests.support.outcomes import RNG, examined, measured, outcome
+from tests.support.outcomes import RNG, measured, outcome
 from tests.support.samples import COUNTED, MODELLED, point, spec
-from tests.support.training import SPLITS, phase_timer
+from tests.support.training import SPLITS, training_of
 
-EVERY = [pytest.param(meter, id=str(meter)) for meter in METERS.every_variant()]
 STEADY = settings(derandomize=True, deadline=None, max_examples=40)
 
 
@@ -32,44 +30,11 @@ def train(
     torch.set_num_threads(1)
     trial = spec(distance, backbone=backbone, protocol={"steps": steps, "evaluations": 2, **protocol})
     model = build(trial, tuple(SPLITS.train_inputs.shape[1:]), SPLITS.num_classes)
-    Training(trial, model, SPLITS, watchers, phase_timer(), lambda step, steps: None).run()
+    training_of(trial, model, watchers=watchers).run()
     return model
 
 
-# The contract.
-
-
-@pytest.mark.parametrize("meter", EVERY)
-def test_measurements_are_complete(meter):
-    watcher = meter.watcher()
-    train([watcher], steps=12)
-    found = [*watcher.measurements(outcome()), *watcher.partial()]
-    for measurement in found:
-        assert measurement.unit
-        assert measurement.better in {"higher", "lower", "neither"}
-        assert (measurement.value is None) == (measurement.origin == "missing")
-        assert measurement.reason or measurement.value is not None
-    assert found
-
-
-@pytest.mark.parametrize("meter", EVERY)
-def test_nothing_to_measure_is_missing_with_a_reason(meter):
-    nothing = dict.fromkeys(COMPONENTS, None)
-    empty = outcome(
-        phases=[PhaseTotal(phase="train", seconds=6.0, joules=nothing, windows=2)],
-        curve=[point(100, accuracy=0.1, nll=None, train_loss=None, train_joules=nothing)],
-        test_logits=torch.full((40, 4), torch.nan),
-        held_out=lambda: examined(features=torch.full((40, 6), torch.nan, dtype=torch.double)),
-        count_flops=lambda: Flops(6_000_000, None, "no formula for a plugin's distance", is_counted=False),
-        device_name="some processor",
-    )
-    for measurement in meter.watcher().measurements(empty):
-        assert measurement.value is not None or len(measurement.reason) > 3
-
-
-def test_names_are_unique_over_all_meters():
-    names = [m.name for meter in METERS.every_variant() for m in meter.watcher().measurements(outcome())]
-    assert len(set(names)) == len(names)
+# Training is the same with and without meters.
 
 
 def is_untouched_by(watchers: Sequence[Watcher], **options) -> None:
@@ -118,10 +83,10 @@ def test_a_watcher_sees_the_steps_that_it_wants_and_the_losses_of_all():
 
 def test_losses_are_told_up_to_the_one_that_is_not_finite():
     seer = Seer(1)
-    with pytest.raises(DivergedError) as end:
-        train([seer], steps=40, lr=1e30, optimizer="sgd")
+    trial = spec(protocol={"steps": 40, "evaluations": 2, "lr": 1e30, "optimizer": "sgd"})
+    divergence = training_of(trial, watchers=[seer]).run()[0].divergence
     finite = [math.isfinite(loss) for loss in seer.losses]
-    assert finite.index(False) + 1 == end.value.step
+    assert finite.index(False) + 1 == divergence.step
 
 
 class DrawsNumbers(Watcher):

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
 from harmbench.backbones import BACKBONES
+from harmbench.cli import app
+from harmbench.cli._options import renamed_option
 from harmbench.datasets import DATASETS
 from harmbench.errors import OptionError, RegistryError, UnknownNameError
+from harmbench.executors import EXECUTORS, Executor
 from harmbench.meters import METERS
 from harmbench.nn.distances import DISTANCES, Distance
 from harmbench.nn.losses import LOSSES
+from harmbench.planning.make import make_plan
 from harmbench.registry import Room, split_names
 from harmbench.report.formats import FORMATS
+from harmbench.results.records import TrialRecord
+from harmbench.runner import RunOptions, run
 from tests.contracts.test_distances import (
     has_exactly_its_facts,
     is_float32_under_autocast,
@@ -23,7 +32,9 @@ from tests.contracts.test_distances import (
     lets_nan_through,
 )
 
-ROOMS = [pytest.param(room, id=room.room) for room in (BACKBONES, DATASETS, DISTANCES, FORMATS, LOSSES, METERS)]
+ROOMS = [
+    pytest.param(room, id=room.room) for room in (BACKBONES, DATASETS, DISTANCES, EXECUTORS, FORMATS, LOSSES, METERS)
+]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -69,17 +80,29 @@ not_a_distance = 3
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
+def install_package(tmp_path, monkeypatch):
+    """Installs a package with one entry point."""
+
+    def _install(package: str, code: str, group: str, name: str, entry: str) -> None:
+        (tmp_path / f"{package}.py").write_text(code)
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        distribution = package.replace("_", "-")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {package}:{entry}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, package, raising=False)
+
+    return _install
+
+
+@pytest.fixture
+def install(install_package):
     """Installs a package that registers one distance, and returns the room as a fresh process would see it."""
 
     def _install(entry: str = "Matusita", name: str = "matusita", is_metric: bool = False) -> Room[Distance]:
-        (tmp_path / "strange_metrics.py").write_text(PLUGIN.format(name=name, is_metric=is_metric))
-        info = tmp_path / "strange_metrics-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-metrics\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[harmbench.distances]\n{name} = strange_metrics:{entry}\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "strange_metrics", raising=False)
+        code = PLUGIN.format(name=name, is_metric=is_metric)
+        install_package("strange_metrics", code, "harmbench.distances", name, entry)
         return Room("distances", Distance, "metric")
 
     return _install
@@ -137,6 +160,90 @@ def test_a_file_with_two_components_is_refused(monkeypatch):
         list(Room("distances", Distance, "metric").members)
 
 
+# An executor of another package.
+
+EXECUTOR = '''
+from harmbench.executors import Executor, Finished, Progress, Session, Started
+
+class InProcess(Executor):
+    """In the process of the command, one trial after the other."""
+
+    name = "in_process"
+
+    def session(self, task, devices, open_source, preload=()):
+        return OneByOne(task, devices, open_source, preload)
+
+class OneByOne(Session):
+    def run(self, makers):
+        device = self.devices[0]
+        with self.open_source(device, self) as source:
+            for make in makers:
+                job = make(device, source)
+                if job is None or self.stopping.is_set():
+                    break
+                yield Started(job, device)
+                link = DirectLink(self, source)
+                result = self.task(job, link)
+                yield from (Progress(job, step, steps) for step, steps in link.steps)
+                yield Finished(job, device, result)
+
+class DirectLink:
+    def __init__(self, session, source):
+        self.session, self.source, self.steps = session, source, []
+
+    def read_energy(self):
+        return self.session.reading(self.source)
+
+    def progress(self, step, steps):
+        self.steps.append((step, steps))
+
+class Unfinished(Executor):
+    """Cannot run anything."""
+
+    name = "in_process"
+'''
+
+
+@pytest.fixture
+def install_executor(install_package, monkeypatch):
+    """Installs a package that registers one executor, and returns the room as a fresh process would see it."""
+
+    def _install(entry: str) -> Room[Executor]:
+        install_package("strange_places", EXECUTOR, "harmbench.executors", "in_process", entry)
+        room = Room("executors", Executor, "executor")
+        monkeypatch.setitem(EXECUTORS.__dict__, "members", room.members)
+        return room
+
+    return _install
+
+
+def accuracies(folder, executor):
+    """The test accuracies of a real run, by trial."""
+    overrides = {"metrics": "euclidean", "seeds": 2, "protocol": {"steps": 20}, "meters": ["quality"]}
+    planned = make_plan("smoke", overrides, ["cpu"], folder)
+    records = list(run(planned, RunOptions(folder / executor, ("cpu",), folder, executor=executor)))[1:-1]
+    trials = [record for record in records if isinstance(record, TrialRecord)]
+    assert len(trials) == len(planned.trials)
+    return {trial.id: trial.value("test_accuracy") for trial in trials}
+
+
+def test_a_run_goes_through_an_executor_of_another_package(install_executor, tmp_path):
+    assert set(install_executor("InProcess").members) == {"in_process", "local"}
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    try:
+        found = accuracies(tmp_path, "in_process")
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+    assert None not in found.values()
+    assert found == accuracies(tmp_path, "local")
+
+
+def test_an_unfinished_executor_is_named(install_executor):
+    with pytest.raises(RegistryError, match=r"plugin strange-places .* is not a finished subclass of .*Executor"):
+        install_executor("Unfinished")
+
+
 # Addresses.
 
 
@@ -156,6 +263,11 @@ UNKNOWN = {
     ),
     "far": (DISTANCES, "zzz", r"unknown metric 'zzz'\. Known: angular"),
     "with options": (DISTANCES, "minkovski[p=3]", r"unknown metric 'minkovski'; did you mean 'minkowski'\?"),
+    "executor": (
+        EXECUTORS,
+        "locl",
+        r"unknown executor 'locl'; did you mean 'local'\? Known: local\. See `harmbench ls executors`",
+    ),
     "loss": (LOSSES, "crossentropy", r"unknown loss 'crossentropy'; did you mean 'cross_entropy'\?"),
 }
 
@@ -180,3 +292,21 @@ def test_all_problems_of_an_address_come_at_once():
 def test_components_are_values():
     assert LOSSES.parse("harmonic[n=2]") == LOSSES.parse("harmonic[n=2.0]")
     assert len({LOSSES.parse("harmonic"), LOSSES.parse("harmonic[n=sqrt_d]")}) == 1
+
+
+# Words of the command line.
+
+
+def test_executors_are_listed_and_shown():
+    listed = CliRunner().invoke(app, ["ls", "executors"])
+    assert re.search(r"executors +local +On this machine", listed.stdout)
+    assert "one trial at a time on each device" in CliRunner().invoke(app, ["show", "local"]).stdout
+
+
+def test_old_words_still_work(capsys):
+    new, old = (CliRunner().invoke(app, ["ls", word]).stdout for word in ("plots", "pictures"))
+    assert "pareto" in new
+    assert new == old
+    assert renamed_option("--idle", 2.0, "--idle-seconds", None) == 2.0
+    assert capsys.readouterr().err == "--idle is now --idle-seconds; the old name goes away in the next release\n"
+    assert renamed_option("--idle", None, "--idle-seconds", 3.0) == 3.0

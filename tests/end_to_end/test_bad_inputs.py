@@ -25,6 +25,8 @@ CASES: dict[str, tuple[list[str], dict[str, object], str]] = {
     "unknown option": ([*RUN, "--metrics", "minkowski[q=3]"], {}, "no option 'q' (it takes: p)"),
     "p = 0.5": ([*RUN, "--metrics", "minkowski[p=0.5]"], {}, "p: must be a finite number >= 1, got 0.5"),
     "n = -1": ([*RUN, "--losses", "harmonic[n=-1]"], {}, "n: must be a number > 0, sqrt_d, d or learnable, got -1"),
+    "unknown executor": ([*RUN, "--executor", "locl"], {}, "unknown executor 'locl'; did you mean 'local'?"),
+    "idle under both names": ([*RUN, "--idle", "1", "--idle-seconds", "1"], {}, "old name of --idle-seconds"),
     "malformed address": ([*RUN, "--metrics", "minkowski[p"], {}, "cannot read metric 'minkowski[p'"),
     "seeds = 0": ([*RUN, "--seeds", "0"], {}, "seeds: input should be greater than or equal to 1, got 0"),
     "epochs = -2": ([*RUN, "--epochs", "-2"], {}, "protocol.epochs: input should be greater than 0, got -2"),

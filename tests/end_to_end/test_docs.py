@@ -1,4 +1,4 @@
-"""The docs: commands and code blocks run, nothing that exists is left out, links lead somewhere."""
+"""Docs: commands and code blocks run, every component and measure is documented, links resolve."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ import typer
 from typer.testing import CliRunner
 
 from harmbench.cli import app
-from harmbench.cli.listing import rooms
+from harmbench.cli._rooms import rooms
 from harmbench.planning import environment, plan, suite
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import Link, TrialJob
 from tests.support.paths import ROOT
+from tests.support.training import run_one
 
-DOCS = sorted((ROOT / "docs").glob("*.md"))
-REFERENCE = ROOT / "docs" / "reference.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+REFERENCE = ROOT / "docs" / "reference" / "commands-and-components.md"
+MEASURES = ROOT / "docs" / "reference" / "measures.md"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -37,7 +39,7 @@ PAGES = [
     *DOCS,
 ]
 CHEAP = {"ls", "show", "plan", "validate"}
-RUN = "reports/first"  # the docs' example of a run folder; a real one, made below
+RUN = "reports/first"  # the run folder in the docs' examples, made below
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -88,7 +90,7 @@ COMMANDS = {
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 
 
-# --- what the docs' examples find around them ------------------------------------------------------------------
+# --- the folder in which the docs' examples run ------------------------------------------------------------------
 
 
 class _Meter(Link):
@@ -103,14 +105,14 @@ class _Meter(Link):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def docs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the suites that the docs write out, and a run of two short trials."""
     folder = tmp_path_factory.mktemp("docs")
     for block in (block for page in PAGES for block in blocks(page, "yaml")):
         name = re.match(r"# (\S+\.yaml)\n", block.text)
         if name:
             (folder / name[1]).write_text(block.text)
-    here = environment.capture()
+    machine = environment.capture()
     spec = suite.load("smoke", {"backbones": "mlp", "metrics": "euclidean", "losses": "cross_entropy,harmonic"})
     protocol, meters = (
         Protocol(steps=12, evaluations=2, grad_clip=1.0),
@@ -119,9 +121,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short = spec.model_copy(update={"protocol": protocol, "meters": meters})
     planned = plan.expand(short, "cpu", environment.result_versions())
     with store.RunStore.open(folder / RUN, planned.key, header(planned)) as run:
-        run.append_environment(here)
+        run.append_environment(machine)
         for order in range(len(planned.trials)):
-            run.append(_trial(planned, order, here["id"]))
+            run.append(_trial(planned, order, machine["id"]))
     return folder
 
 
@@ -129,8 +131,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def text_trial(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
     """A short trial of a language model on these docs, a document for each headline."""
     pytest.importorskip("transformers")
-    kept = pytest.MonkeyPatch()
-    kept.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     folder = tmp_path_factory.mktemp("text")
     for number, section in enumerate("".join(page.read_text(encoding="utf-8") for page in DOCS).split("\n#")):
         (folder / f"{number}.txt").write_text(section, encoding="utf-8")
@@ -146,14 +148,14 @@ def text_trial(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
         planned = plan.expand(suite.check(content, {}, "text"), "cpu", environment.result_versions())
         return _trial(planned, 0, "here")
     finally:
-        kept.undo()
+        patch.undo()
 
 
 def _trial(planned: plan.Plan, order: int, environment_id: str) -> TrialRecord:
     origin = EnergyOrigin(method="model", scope="machine", detail="one joule a reading")
     threads = torch.get_num_threads()
     try:
-        return run_trial(
+        return run_one(
             TrialJob(
                 spec=planned.trials[order],
                 order=order,
@@ -171,18 +173,18 @@ def _trial(planned: plan.Plan, order: int, environment_id: str) -> TrialRecord:
 
 
 @pytest.fixture
-def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder, as the current one, with the report that the docs read."""
-    monkeypatch.chdir(place)
-    if not (place / RUN / "report.csv").exists():
+def folder_with_report(docs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder as the current one, with the report that the docs read."""
+    monkeypatch.chdir(docs_folder)
+    if not (docs_folder / RUN / "report.csv").exists():
         run_command(["report", RUN, "--format", "csv"])
-    return place
+    return docs_folder
 
 
 def run_command(arguments: list[str]) -> str:
     result = CliRunner().invoke(app, arguments)
-    said = result.output + (f"{type(result.exception).__name__}: {result.exception}" if result.exception else "")
-    assert result.exit_code == 0, f"harmbench {' '.join(arguments)}: {said}"
+    message = result.output + (f"{type(result.exception).__name__}: {result.exception}" if result.exception else "")
+    assert result.exit_code == 0, f"harmbench {' '.join(arguments)}: {message}"
     return result.output
 
 
@@ -205,16 +207,16 @@ def parse(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [(["run", "smoke", "--metric", "cosine"], "No such option"), (["runs", "smoke"], "No such command")],
 )
-def test_a_wrong_command_does_not_parse(arguments: list[str], said: str) -> None:
-    with pytest.raises(Exception, match=said):
+def test_a_wrong_command_does_not_parse(arguments: list[str], message: str) -> None:
+    with pytest.raises(Exception, match=message):
         parse(arguments)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=map(" ".join, COMMANDS))
-def test_every_cheap_command_runs(arguments: list[str], there: Path) -> None:
+def test_every_cheap_command_runs(arguments: list[str], folder_with_report: Path) -> None:
     if arguments and arguments[0] == "run":
         run_command([*arguments, "--dry-run"])
     elif is_cheap(arguments):
@@ -222,7 +224,7 @@ def test_every_cheap_command_runs(arguments: list[str], there: Path) -> None:
 
 
 def is_cheap(arguments: list[str]) -> bool:
-    if arguments[:1] == ["report"]:  # of the run that is there, and not of one the reader has
+    if arguments[:1] == ["report"]:  # of the run made here, not of a reader's own
         return not any(argument.startswith("reports/") and argument != RUN for argument in arguments)
     if arguments[:1] in (["claims"], ["compare"], ["plot"]):
         return RUN in arguments
@@ -232,7 +234,7 @@ def is_cheap(arguments: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
-def test_every_python_block_runs(block: Block, there: Path) -> None:
+def test_every_python_block_runs(block: Block, folder_with_report: Path) -> None:
     module = ModuleType("block")
     sys.modules["block"] = module
     threads = torch.get_num_threads()
@@ -259,7 +261,7 @@ def generator() -> ModuleType:
 
 
 def test_the_reference_is_fresh(generator: ModuleType) -> None:
-    assert REFERENCE.read_text(encoding="utf-8") == generator.reference(), "write it again with `make docs`"
+    assert REFERENCE.read_text(encoding="utf-8") == generator.reference(), "run `make docs`"
 
 
 def test_the_generator_says_that_the_reference_is_stale(
@@ -282,21 +284,18 @@ def test_every_component_is_in_the_reference() -> None:
 
 
 def test_every_command_and_protocol_field_is_explained_by_hand() -> None:
-    by_hand = "\n".join(page.read_text(encoding="utf-8") for page in DOCS if page != REFERENCE)
+    handwritten = "\n".join(page.read_text(encoding="utf-8") for page in DOCS if page != REFERENCE)
     root: Any = typer.main.get_command(app)
-    assert [name for name in root.commands if f"harmbench {name}" not in by_hand] == []
-    protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    fields = [field for field in Protocol.model_fields if not re.search(rf"`{field}\b", protocol)]
-    assert fields == []
+    assert [name for name in root.commands if f"harmbench {name}" not in handwritten] == []
+    assert [field for field in Protocol.model_fields if not re.search(rf"`{field}\b", handwritten)] == []
 
 
-def test_every_measure_is_defined_with_its_unit(there: Path, text_trial: TrialRecord) -> None:
-    with (there / RUN / "report.csv").open(newline="") as file:
+def test_every_measure_is_defined_with_its_unit(folder_with_report: Path, text_trial: TrialRecord) -> None:
+    with (folder_with_report / RUN / "report.csv").open(newline="") as file:
         measured = {row["measure"]: row["unit"] for row in csv.DictReader(file)}
     measured |= {measurement.name: measurement.unit for measurement in text_trial.measurements}
-    protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    section = protocol[protocol.index("\n## Measures") : protocol.index("\n## In Python")]
-    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    lines = MEASURES.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
     defined = {name: row[1].strip() for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert defined == measured
 
@@ -304,8 +303,22 @@ def test_every_measure_is_defined_with_its_unit(there: Path, text_trial: TrialRe
 def test_every_test_that_is_named_exists() -> None:
     named = {match for page in DOCS for match in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8"))}
     assert len(named) > 30
-    lost = [f"{file}::{name}" for file, name in named if f"\ndef {name}(" not in (ROOT / file).read_text("utf-8")]
-    assert lost == []
+    missing = [f"{file}::{name}" for file, name in named if f"\ndef {name}(" not in (ROOT / file).read_text("utf-8")]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != REFERENCE], ids=lambda page: page.name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`((?:harmbench|tests|benchmarks|suites)/[\w/.-]*)`", page.read_text(encoding="utf-8"))
+    to_be_written = {"harmbench/nn/distances/lorentzian.py"}  # by the reader, in the example
+    assert [name for name in named if name not in to_be_written and not (ROOT / name).exists()] == []
+
+
+def test_every_page_that_code_and_suites_name_exists() -> None:
+    files = [*(ROOT / "harmbench").rglob("*.py"), *(ROOT / "suites").rglob("*.yaml")]
+    named = {match for file in files for match in re.findall(r"docs/[\w/-]+\.md", file.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 # --- links -----------------------------------------------------------------------------------------------------
@@ -314,15 +327,15 @@ def test_every_test_that_is_named_exists() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path, generator: ModuleType) -> None:
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))
-    lost = []
+    missing = []
     for target in (match["target"] for match in _LINK.finditer(text)):
         if re.match(r"\w+:", target):
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         if not file.exists() or (anchor and anchor not in anchors(file, generator)):
-            lost.append(target)
-    assert lost == []
+            missing.append(target)
+    assert missing == []
 
 
 def anchors(page: Path, generator: ModuleType) -> set[str]:

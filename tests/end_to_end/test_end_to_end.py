@@ -30,7 +30,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of the suite, from start to end; who adds to it takes nothing away."""
     path = tmp_path_factory.mktemp("done")
     (path / "tiny.yaml").write_text(SUITE)
-    said = harmbench("run", "tiny.yaml", "--out", "run", "--idle", 0.2, cwd=path)
+    said = harmbench("run", "tiny.yaml", "--out", "run", "--idle-seconds", 0.2, cwd=path)
     assert said.returncode == 0, said.stderr
     assert "8 ok" in said.stdout
     return path / "run"
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(suite: Path, tmp_path: Path) 
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
     said, _ = process.communicate(timeout=HANGS_AFTER)
     assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    assert "Run the same command to continue." in said
     assert "Traceback" not in said
     before = set(lines_by_trial(run))
     assert 2 <= len(before) < 200

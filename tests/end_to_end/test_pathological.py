@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from harmbench import report as reports
-from harmbench.analysis.cells import is_collapsed
 from harmbench.analysis.claims import judge
+from harmbench.analysis.collapse import is_collapsed
 from harmbench.energy.carbon import grid
 from harmbench.planning.suite import check_claims
 from harmbench.report.formats import FORMATS
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, Measurement, TrialRecord
 from harmbench.results.store import RunData
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import TrialJob
 from tests.support.paths import ROOT
 from tests.support.samples import MODELLED, record, spec
+from tests.support.training import run_one
 
 PLUGIN = '''
 import math
@@ -118,7 +119,7 @@ def text_of(run: RunData) -> str:
 
 def summary_of(run: RunData, title: str) -> str:
     """The report's sentence on a group."""
-    found = reports.compose(run, grid("FRA")).places
+    found = reports.compose(run, grid("FRA")).conclusions
     return next(sentence for sentence in found if sentence.startswith(f"**{title}**"))
 
 
@@ -150,7 +151,7 @@ def test_a_collapsed_model_is_flagged_and_wins_nothing(folder: Path) -> None:
     text = text_of(run)
     assert "4 of those that ended well collapsed" in text
     assert "2 ok, 2 collapsed" in text
-    assert "no head is the best" in summary_of(run, "dead on digits")
+    assert "no valid head" in summary_of(run, "dead on digits")
     assert "highest mean test accuracy" in summary_of(run, "mlp on digits")
     (verdict,) = judge(check_claims(run.header["suite"]["claims"], "test"), run.trials)
     assert verdict.verdict == "not decided"
@@ -171,7 +172,7 @@ def at_a_learning_rate_of_a_million() -> RunData:
     header = {"suite": {**suite, "protocol": specs[0].protocol.model_dump()}, "planned": len(specs)}
     threads = torch.get_num_threads()
     try:
-        trials = tuple(run_trial(order, Link()) for order in orders)
+        trials = tuple(run_one(order) for order in orders)
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(False)
@@ -183,7 +184,7 @@ def test_a_learning_rate_of_a_million_wins_nothing() -> None:
     for trial in run.trials:
         assert trial.status == "diverged" or is_collapsed(trial), trial.spec
         assert trial.value("steps_to_target") is None
-    assert re.search("no trial ended well|no head is the best", summary_of(run, "mlp on digits"))
+    assert re.search("no trial ended well|no valid head", summary_of(run, "mlp on digits"))
 
 
 def test_a_target_is_reached_by_the_clock_of_training_alone(folder: Path) -> None:
@@ -223,16 +224,22 @@ def made_up(bad: int = 0, collapsed: int = 0, ours: float = 0.95, whose: str = "
 
 
 def cheapest(run: RunData) -> str:
-    said = {"id": "c", "sentence": "It is cheap.", "source": "nobody", "measure": "cheapness", "rule": "better"}
+    said = {
+        "id": "c",
+        "sentence": "It is cheap.",
+        "source": "nobody",
+        "measure": "cheapness",
+        "rule": "better",
+    }
     (verdict,) = judge(check_claims([{**said, "heads": "euclidean + harmonic"}], "test"), run.trials)
     return verdict.verdict
 
 
 def test_a_sound_head_that_is_ahead_wins() -> None:
     """Else the tests below would prove nothing."""
-    (group,) = reports.group_cells(made_up().trials)
-    assert [cell.head for cell in group.cells] == ["euclidean", "linear", "manhattan"]
-    assert [group.verdict(cell) for cell in group.cells] == ["better", "baseline", "worse"]
+    (condition,) = reports.conditions_of(made_up().trials)
+    assert [cell.head for cell in condition.cells] == ["euclidean", "linear", "manhattan"]
+    assert [condition.verdict(cell) for cell in condition.cells] == ["better", "baseline", "worse"]
     assert "(euclidean + harmonic)" in summary_of(made_up(), "mlp on digits")
     assert cheapest(made_up()) == "supported"
 
@@ -240,9 +247,9 @@ def test_a_sound_head_that_is_ahead_wins() -> None:
 @pytest.mark.parametrize("wrong", [{"bad": 1}, {"collapsed": 1}], ids=["diverged", "collapsed"])
 def test_a_head_that_went_wrong_once_is_ahead_in_nothing(wrong: dict[str, int]) -> None:
     run = made_up(**wrong)
-    (group,) = reports.group_cells(run.trials)
-    assert [cell.head for cell in group.cells] == ["linear", "manhattan", "euclidean"]
-    assert group.verdict(group.cells[-1]).startswith("not decided (1 ")
+    (condition,) = reports.conditions_of(run.trials)
+    assert [cell.head for cell in condition.cells] == ["linear", "manhattan", "euclidean"]
+    assert condition.verdict(condition.cells[-1]).startswith("not decided (1 ")
     assert "(linear + cross_entropy), the baseline itself" in summary_of(run, "mlp on digits")
     assert cheapest(run) == "not decided"
 
@@ -250,8 +257,8 @@ def test_a_head_that_went_wrong_once_is_ahead_in_nothing(wrong: dict[str, int]) 
 @pytest.mark.parametrize("wrong", [{"bad": 1}, {"collapsed": 1}], ids=["diverged", "collapsed"])
 def test_a_baseline_that_went_wrong_once_beats_nothing(wrong: dict[str, int]) -> None:
     run = made_up(**wrong, whose="linear")
-    (group,) = reports.group_cells(run.trials)
-    assert group.verdict(next(cell for cell in group.cells if cell.head == "manhattan")).startswith(
+    (condition,) = reports.conditions_of(run.trials)
+    assert condition.verdict(next(cell for cell in condition.cells if cell.head == "manhattan")).startswith(
         "not decided (of the baseline 1 "
     )
     assert re.search(r"baseline .* % \(1 (ended badly|collapsed)\)", summary_of(run, "mlp on digits"))

@@ -15,8 +15,8 @@ from harmbench.backbones._language import TransformersBackbone
 from harmbench.datasets import DATASETS, Dataset
 from harmbench.errors import DatasetUnavailableError, OptionError, UsageError
 from harmbench.runner.model import build
-from harmbench.runner.targets import posed
-from tests.support.backbones import check
+from harmbench.runner.targets import make_targets
+from harmbench.testing import check_backbone
 from tests.support.samples import spec
 
 import_torchvision()  # the library imports it
@@ -81,8 +81,8 @@ def test_fresh_weights_of_a_configuration_keep_the_contract(options: str, tmp_pa
     assert backbone.known_features() == 16
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(backbone), "build", without_dropout(type(backbone).build))
-        check(backbone, (LENGTH, 40))
-        check(backbone, (64, 40))  # longer than its positions were
+        check_backbone(backbone, [(LENGTH, 40)])
+        check_backbone(backbone, [(64, 40)])  # longer than its positions were
 
 
 def without_dropout(make: Any) -> Any:
@@ -112,7 +112,7 @@ def test_pretrained_weights_are_those_of_the_folder(rows: int, tied: str, tmp_pa
     saved = a_model(tmp_path / "m", "gpt2", size + rows)
     dataset = corpus(tmp_path, tokenizer=tmp_path / "m")
     assert dataset.known_classes(Path()) == size
-    splits = posed(dataset.splits(Path(), download=False), "next")
+    splits = make_targets(dataset.splits(Path(), download=False), "next")
     assert splits.num_classes == size
     address = f"hf:{tmp_path / 'm'}[pretrained=true,tied={tied}]"
     model = build(spec("cosine", backbone=address), splits.input_shape, size)
@@ -199,7 +199,7 @@ def test_an_existing_tokenizer_writes_the_tokens(tmp_path: Path) -> None:
     assert text.token_bytes[text.test].sum() == sum(len(d.encode()) for d in documents)
     splits = dataset.splits(Path(), False)
     assert (splits.num_classes, splits.mask_token) == (size, tokenizer.mask_token_id)
-    assert posed(splits, "masked").test_targets.shape[1] == LENGTH
+    assert make_targets(splits, "masked").test_targets.shape[1] == LENGTH
 
 
 def test_a_file_alone_is_a_tokenizer_too(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_without_a_mask_masked_models_are_refused(tmp_path: Path) -> None:
     splits = corpus(tmp_path, tokenizer=tmp_path / "t").splits(Path(), False)
     assert splits.mask_token is None
     with pytest.raises(UsageError, match="no token that masks"):
-        posed(splits, "masked")
+        make_targets(splits, "masked")
 
 
 def test_of_tokens_that_do_not_say_it_the_bytes_are_unknown(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from harmbench.nn.distances import DISTANCES, Distance
-from harmbench.nn.kernels import Mapped, choice, forms, native
+from harmbench.nn.kernels import Mapped, choice, forms
 
 UNIT = 2.0**-24
 C = 16.0
@@ -283,7 +283,7 @@ def form_of(kind: str, distance: Distance) -> MakeForm | None:
     fits = {
         "chunked": True,
         "matmul": operator is not None and operator.kind == "gemm",
-        "native": operator is not None and operator.name in native.CODES,
+        "native": operator is not None and operator.kernels.native is not None,
     }
     if not fits[kind]:
         return None

@@ -1,15 +1,22 @@
-"""What tests of the training loop share: the digits, a timer without joules, weights to compare."""
+"""What tests of the training loop share: the digits, a training of one model, weights to compare."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harmbench.datasets import DATASETS
-from harmbench.results.records import EnergyReading
+from harmbench.datasets import DATASETS, Splits
+from harmbench.meters import Watcher
+from harmbench.results.records import EnergyReading, TrialRecord, TrialSpec
+from harmbench.runner.model import Classifier, build
 from harmbench.runner.phase_timer import PhaseTimer
+from harmbench.runner.single_learner import SingleLearner
+from harmbench.runner.training import Trained, Training
+from harmbench.runner.trial import Link, TrialJob, run_trial
 from tests.support.paths import DATA
 
 SPLITS = DATASETS.parse("digits").load(DATA, download=False, seed=0)
@@ -19,6 +26,36 @@ SHAPE = (1, 8, 8)
 def phase_timer() -> PhaseTimer:
     """A timer of real seconds and no joules."""
     return PhaseTimer(time.perf_counter, lambda: EnergyReading(joules={}), lambda: None)
+
+
+def learner_of(trial: TrialSpec, model: Classifier | None = None, splits: Splits = SPLITS) -> SingleLearner:
+    """The learner of one model, by default a fresh one on the digits."""
+    return SingleLearner([trial], [model or build(trial, splits.input_shape, splits.num_classes)], [splits])
+
+
+def training_of(
+    trial: TrialSpec,
+    model: Classifier | None = None,
+    splits: Splits = SPLITS,
+    watchers: Sequence[Watcher] = (),
+    checkpoints: Any = None,
+) -> Training:
+    """The training of one model."""
+    learner = learner_of(trial, model, splits)
+    return Training(learner, {0: watchers}, phase_timer(), lambda step, steps: None, checkpoints)
+
+
+def train(
+    trial: TrialSpec, model: Classifier | None = None, splits: Splits = SPLITS, watchers: Sequence[Watcher] = ()
+) -> Trained:
+    """Train one model, and return its results."""
+    return training_of(trial, model, splits, watchers).run()[0]
+
+
+def run_one(job: TrialJob, link: Link | None = None, **more: Any) -> TrialRecord:
+    """Run a job without siblings, and return its record."""
+    (record,) = run_trial(job, link or Link(), **more)
+    return record
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:

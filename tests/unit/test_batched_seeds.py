@@ -1,4 +1,4 @@
-"""Seeds trained together: each comes out as it would in any company, and what is shared is said to be."""
+"""Batched seeds: each gives the same result whatever its siblings, and shared time and energy are marked as shared."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from harmbench.planning import suite as suites
 from harmbench.planning.budget import Budget, Watch
 from harmbench.results import store
 from harmbench.results.records import Protocol
-from harmbench.runner import batched_seeds, trial
-from harmbench.runner.model import build
-from harmbench.runner.run import in_stacks
-from harmbench.runner.stack import Stack, _of_head
+from harmbench.runner import trial
+from harmbench.runner.batched_learner import BatchedLearner
+from harmbench.runner.jobs import group_seeds
+from harmbench.runner.model import Classifier, build
+from harmbench.runner.prediction import predict
+from harmbench.runner.stack import ModelStack
 from tests.support.samples import job_of, spec
+from tests.support.training import SPLITS, run_one
 
-TOGETHER = 3
+GROUP = 3
 TASK = "modular_addition[p=11]"
 # What the trials took is not part of what they found.
 TIMED = ("second", "joules", "throughput", "memory", "wait", "warm_up", "mfu")
@@ -50,17 +53,17 @@ CELLS = (
 
 
 def a_spec(backbone="token_mlp", distance="euclidean", loss="harmonic", seed=0, dataset=TASK, **protocol):
-    """A trial of a stack of three."""
+    """A trial of a group of three."""
     settings = {"steps": 24, "batch_size": 16, "evaluations": 2, "optimizer": "adamw", "warmup_steps": 0, **protocol}
-    settings = {"batched_seeds": TOGETHER, "target": 0.01, **settings}
+    settings = {"batched_seeds": GROUP, "target": 0.01, **settings}
     return spec(distance, loss, seed, dataset=dataset, backbone=backbone, meters=METERS, protocol=settings)
 
 
 def run(specs, link=None, **more):
-    """Records by seed of trials of one stack."""
-    beside = [trial.Beside(spec=other, order=other.seed) for other in specs[1:]]
-    order = job_of(specs[0], order=specs[0].seed, beside=tuple(beside))
-    return {record.spec.seed: record for record in batched_seeds.run_together(order, link or Joules(), **more)}
+    """Records by seed of trials of one group."""
+    siblings = [trial.Sibling(spec=other, order=other.seed) for other in specs[1:]]
+    job = job_of(specs[0], order=specs[0].seed, siblings=tuple(siblings))
+    return {record.spec.seed: record for record in trial.run_trial(job, link or Joules(), **more)}
 
 
 class Joules(trial.Link):
@@ -84,10 +87,10 @@ def findings(record):
 
 @pytest.mark.parametrize(("backbone", "distance", "loss"), CELLS)
 def test_a_seed_is_bit_for_bit_the_same_in_any_company(backbone, distance, loss):
-    specs = [a_spec(backbone, distance, loss, seed) for seed in range(TOGETHER)]
+    specs = [a_spec(backbone, distance, loss, seed) for seed in range(GROUP)]
     everyone = run(specs)
-    assert all(record.status == "ok" and record.group_size == TOGETHER for record in everyone.values())
-    assert len({findings(record)[2]["test_nll"] for record in everyone.values()}) == TOGETHER, "seeds differ"
+    assert all(record.status == "ok" and record.group_size == GROUP for record in everyone.values())
+    assert len({findings(record)[2]["test_nll"] for record in everyone.values()}) == GROUP, "seeds differ"
     alone, two = run(specs[1:2]), run([specs[2], specs[0]])
     assert findings(alone[1]) == findings(everyone[1])
     assert {seed: findings(record) for seed, record in two.items()} == {
@@ -109,7 +112,7 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
     together = run([a_spec(backbone, distance, loss, seed, dataset, **protocol) for seed in (1, 2)])
     for seed in (1, 2):
         one = a_spec(backbone, distance, loss, seed, dataset, batched_seeds=1, **protocol)
-        alone = trial.run_trial(job_of(one), Joules())
+        alone = run_one(job_of(one), Joules())
         mine = together[seed]
         assert mine.sizes == alone.sizes
         for ours, theirs in zip(mine.curve, alone.curve, strict=True):
@@ -121,9 +124,9 @@ def test_a_seed_trains_as_it_does_alone_but_for_rounding(backbone, distance, los
 
 @pytest.mark.parametrize(("backbone", "distance", "loss"), [CELLS[0], CELLS[1], CELLS[5]])
 def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, loss, monkeypatch):
-    specs = [a_spec(backbone, distance, loss, seed, steps=40) for seed in range(TOGETHER)]
+    specs = [a_spec(backbone, distance, loss, seed, steps=40) for seed in range(GROUP)]
     calm = run(specs)
-    real = batched_seeds.build
+    real = trial.build
 
     def build_a_bad_one(one, *shape):
         model = real(one, *shape)
@@ -132,13 +135,13 @@ def test_one_that_diverges_is_recorded_and_disturbs_nobody(backbone, distance, l
                 next(iter(model.backbone.layers.parameters())).fill_(math.nan)
         return model
 
-    monkeypatch.setattr(batched_seeds, "build", build_a_bad_one)
+    monkeypatch.setattr(trial, "build", build_a_bad_one)
     wild = run(specs)
     assert (wild[1].status, wild[1].reason) == ("diverged", "loss nan at step 1")
     assert wild[1].curve == ()
     assert wild[1].value("nonfinite_step_share") == 1
     assert [findings(wild[seed]) for seed in (0, 2)] == [findings(calm[seed]) for seed in (0, 2)]
-    assert wild[0].group_size == TOGETHER, "its share of the time is still a third"
+    assert wild[0].group_size == GROUP, "its share of the time is still a third"
     assert run([specs[1]])[1].status == "diverged", "and training ends where nobody is left"
 
 
@@ -148,7 +151,7 @@ def test_seconds_and_joules_are_equal_shares_and_nobodys_measure():
     records = run([a_spec(seed=seed) for seed in (0, 1)], link, clock=lambda: float(next(ticks)))
     phases = [phase for record in records.values() for phase in record.phases]
     wall = sum(record.wall_seconds for record in records.values())
-    assert sum(phase.seconds for phase in phases) == pytest.approx(wall - 2), "two ticks are outside the borders"
+    assert sum(phase.seconds for phase in phases) == pytest.approx(wall - 2), "two ticks are outside the boundaries"
     assert sum(phase.joules["cpu"] for phase in phases) == pytest.approx(6.0 * (link.readings - 1))
     one = records[0]
     assert one.group_size == 2
@@ -163,7 +166,7 @@ def test_seconds_and_joules_are_equal_shares_and_nobodys_measure():
 
 def stack(backbone="token_mlp", distance=None, loss="cross_entropy", shape=(2, 11), classes=11, count=3):
     specs = [a_spec(backbone, distance, loss, seed) for seed in range(count)]
-    return Stack([build(one, shape, classes) for one in specs])
+    return ModelStack([build(one, shape, classes) for one in specs])
 
 
 def a_batch(address, rows=12, count=3):
@@ -181,7 +184,8 @@ STACKED = [name for name, member in BACKBONES.members.items() if member.stacks]
 def test_every_backbone_that_stacks_gives_what_its_modules_give(address):
     inputs, shape = a_batch(address)
     made = stack(address, shape=shape)
-    made.train(False)
+    for model in made.models:
+        model.eval()
     with torch.no_grad():
         each = torch.stack([model.backbone(own) for model, own in zip(made.models, inputs, strict=True)])
         torch.testing.assert_close(made.features(inputs), each, rtol=1e-5, atol=1e-5)
@@ -191,7 +195,8 @@ def mixed(made, inputs, targets):
     """Whether what is learned at place 0 depends on what is at the others."""
 
     def gradients():
-        made.train(True)
+        for model in made.models:
+            model.train()
         for p in made.parameters.values():
             p.grad = None
         torch.manual_seed(1)
@@ -233,7 +238,7 @@ def test_models_with_buffers_are_refused():
     for model in models:
         model.backbone.append(torch.nn.BatchNorm1d(256))
     with pytest.raises(UsageError, match=r"buffers \(backbone.5.running_mean\) cannot be stacked"):
-        Stack(models)
+        ModelStack(models)
 
 
 @pytest.mark.parametrize("loss", ["harmonic", "harmonic[n=learnable]", "distance_softmax"])
@@ -248,13 +253,13 @@ def test_distance_heads_lose_and_learn_what_each_does_alone(distance, loss):
     torch.manual_seed(3)
     losses = made.losses(inputs, targets)
     losses.sum().backward()
-    made.show_gradients()
-    ours = [[p.grad.clone() for p in _of_head(model)] for model in made.models]
+    made.assign_gradients()
+    ours = [[p.grad.clone() for p in model.head_parameters()] for model in made.models]
     torch.manual_seed(3)
-    for place, model in enumerate(made.models):
-        loss_alone, _, *alone = made.each(features[place], targets[place], place)
-        assert torch.equal(losses[place].detach(), loss_alone)
-        for name, mine, its in zip(_of_head(model), ours[place], alone, strict=True):
+    for position, model in enumerate(made.models):
+        loss_alone, _, *alone = made.head_gradients(features[position], targets[position], position)
+        assert torch.equal(losses[position].detach(), loss_alone)
+        for name, mine, its in zip(model.head_parameters(), ours[position], alone, strict=True):
             # n's own gradient goes through the exponential once more, or once less.
             assert torch.equal(mine, its) or torch.allclose(mine, its, rtol=1e-5), name.shape
 
@@ -278,6 +283,37 @@ def test_dropout_keeps_its_share_and_differs_between_models():
     assert len(masks) == 8
 
 
+class Dropout(torch.nn.Module):
+    """A backbone that a group runs by torch.func.vmap, and that differs between training and evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.LayerNorm(32), torch.nn.ReLU(), torch.nn.Dropout(0.5)
+        )
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+
+@pytest.mark.parametrize(
+    ("distance", "loss"),
+    [(None, "cross_entropy"), ("euclidean", "harmonic"), ("hamming[variant=gumbel]", "harmonic")],  # the last draws
+)
+@pytest.mark.parametrize("was_training", [True, False])
+def test_validation_of_a_group_is_the_prediction_of_each_model(distance, loss, was_training):
+    specs = [a_spec("mlp[hidden=32]", distance, loss, seed, "digits") for seed in range(GROUP)]
+    models = [build(one, (1, 8, 8), 10) for one in specs]
+    models = [Classifier(Dropout(), model.head, model.objective).train(was_training) for model in models]
+    learner = BatchedLearner(specs, models, [SPLITS] * GROUP)
+    accuracies, nlls = learner.validate()
+    assert all(module.training is was_training for model in models for module in model.modules())
+    alone = [predict(model, SPLITS.validation_inputs, SPLITS.validation_targets, specs[0].protocol) for model in models]
+    assert accuracies == [predicted.hits.double().mean().item() for predicted in alone]
+    assert nlls == pytest.approx([predicted.nll.mean().item() for predicted in alone], rel=1e-5)
+    assert len(set(nlls)) == GROUP
+
+
 def test_a_plan_refuses_backbones_that_cannot_be_stacked():
     content = {
         "name": "s",
@@ -293,9 +329,9 @@ def test_a_plan_refuses_backbones_that_cannot_be_stacked():
 
 def test_stacks_are_of_one_cell_and_of_neighboring_seeds():
     trials = [(order, a_spec(seed=seed, lr=lr)) for order, (seed, lr) in enumerate([(4, 1), (0, 1), (5, 1), (4, 2)])]
-    assert [[order for order, _ in stack] for stack in in_stacks(trials)] == [[0, 2], [1], [3]]
+    assert [[order for order, _ in stack] for stack in group_seeds(trials)] == [[0, 2], [1], [3]]
     lone = [(order, a_spec(seed=order, batched_seeds=1)) for order in range(3)]
-    assert [len(stack) for stack in in_stacks(lone)] == [1, 1, 1]
+    assert [len(stack) for stack in group_seeds(lone)] == [1, 1, 1]
 
 
 def test_a_budget_counts_all_seeds_of_a_stack():

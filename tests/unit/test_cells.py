@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harmbench.analysis.cells import cells_of, is_collapsed
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.collapse import is_collapsed
 from harmbench.results.records import Measurement
 from tests.support.samples import record, spec
 
@@ -21,18 +22,18 @@ def test_values_are_of_those_that_ended_well_and_in_their_order():
     assert list(cell.by_seed("throughput").items()) == [(2, 1000 / 3 + 2), (1, 1000 / 3 + 1)]
     assert list(cell.by_seed("joules")) == [2, 1]
     assert cell.by_seed("gpu_joules") == cell.by_seed("nobody's") == {}
-    assert [m.name for m in cell.said("collapsed")] == ["collapsed"] * 3, "one that diverged says it, too"
-    assert {m.reason for m in cell.said("gpu_joules")} == {"no GPU takes part"}
-    assert cell.said("nobody's") == []
+    assert [m.name for m in cell.measurements_of("collapsed")] == ["collapsed"] * 3, "one that diverged says it, too"
+    assert {m.reason for m in cell.measurements_of("gpu_joules")} == {"no GPU takes part"}
+    assert cell.measurements_of("nobody's") == []
     assert set(cell.measures) == {m.name for trial in trials for m in trial.measurements}
 
 
 def test_a_sound_cell_is_itself_and_another_leaves_out_what_collapsed():
     (cell,) = cells_of([judged(seed, 0.0) for seed in range(3)])
-    assert cell.sound is cell
+    assert cell.without_collapsed is cell
     assert cell.collapsed == 0
     trials = [judged(0, 1.0), judged(1, 0.0), judged(2, 1.0, "diverged")]
     (cell,) = cells_of(trials)
     assert cell.collapsed == 1 == sum(map(is_collapsed, trials))
-    assert cell.sound.trials == tuple(trials[1:])
-    assert list(cell.sound.by_seed("throughput")) == [1]
+    assert cell.without_collapsed.trials == tuple(trials[1:])
+    assert list(cell.without_collapsed.by_seed("throughput")) == [1]

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -15,16 +16,15 @@ from harmbench.datasets import DATASETS
 from harmbench.errors import UsageError
 from harmbench.meters import METERS, Watcher
 from harmbench.results import store
-from harmbench.results.records import EnergyReading, TrialRecord
+from harmbench.results.records import TrialRecord
 from harmbench.runner import checkpoints
-from harmbench.runner import trial as trials
 from harmbench.runner.checkpoints import Checkpoint
 from harmbench.runner.model import build
-from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.train import Trained, Training
+from harmbench.runner.training import Trained, Training
 from tests.support.commands import findings, harmbench, start, wait_until
 from tests.support.paths import DATA
 from tests.support.samples import job_of, spec
+from tests.support.training import run_one, training_of
 
 METERS_HERE = tuple(str(meter) for meter in METERS.every_variant())
 TASK = {"dataset": "modular_addition", "meters": METERS_HERE}
@@ -89,8 +89,7 @@ def set_up(case: dict[str, Any], manager: Any = None) -> tuple[Training, Any, li
     splits = DATASETS.parse(trial.dataset).load(DATA, download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
     watchers = [METERS.parse(meter).watcher() for meter in trial.meters]
-    ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
-    return Training(trial, model, splits, watchers, ledger, lambda step, steps: None, manager), model, watchers
+    return training_of(trial, model, splits, watchers, manager), model, watchers
 
 
 def found(trained: Trained, model: Any, watchers: list[Watcher]) -> dict[str, Any]:
@@ -120,13 +119,13 @@ def resumed(case: dict[str, Any], folder: Path, *steps: int) -> dict[str, Any]:
     assert checkpoint is not None
     assert checkpoint.step == steps[-1]
     training.resume_from(checkpoint.state)
-    return found(training.run(), model, watchers)
+    return found(training.run()[0], model, watchers)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_was_cut_off_goes_on_bit_for_bit(case: dict[str, Any], tmp_path: Path) -> None:
     training, model, watchers = set_up(case)
-    whole = found(training.run(), model, watchers)
+    whole = found(training.run()[0], model, watchers)
     # Between two validations and two looks at gradients; right after a validation; between the two of a look.
     assert resumed(case, tmp_path, 7, 10, 17) == whole
     assert whole["steps"] == [30, 30]
@@ -139,7 +138,7 @@ def test_a_state_that_lacks_something_is_caught(lost: str, tmp_path: Path, monke
     training, model, watchers = set_up(case)
     fresh = set_up(case)[0].state(0)
     fresh["best_state"] = fresh["model"]
-    trained = training.run()
+    trained = training.run()[0]
     assert trained.best is not None
     assert trained.best.step <= 25, "the best state is still to come, so that of before does not matter"
     whole = found(trained, model, watchers)
@@ -153,12 +152,12 @@ def test_every_meter_carries_what_it_has_seen() -> None:
 
 
 def test_a_watcher_that_cannot_tell_is_named(tmp_path: Path) -> None:
-    from harmbench.runner.checkpoint_manager import CheckpointManager, blind
+    from harmbench.runner.checkpoint_manager import CheckpointManager, without_saved_state
 
     class Blind(Watcher):
         def on_step(self, step: Any) -> None: ...
 
-    assert blind([Blind(), Watcher()], ["blind", "seeing"]) == ("blind",)
+    assert without_saved_state([Blind(), Watcher()], ["blind", "seeing"]) == ("blind",)
     manager = CheckpointManager(tmp_path, "trial", 60, "there")
     assert list(manager.caveats(["blind"])) == []
     checkpoints.save(tmp_path, "trial", Checkpoint(40, "here", (20,), {"step": 40}))
@@ -233,7 +232,7 @@ def test_what_is_damaged_or_foreign_is_set_aside_on_one_line(
     assert checkpoints.load(tmp_path, "a") is None
     said = capfd.readouterr().err
     assert said.count("\n") == 1
-    assert "set aside as a.json.aside, the trial starts anew" in said
+    assert "set aside as a.json.aside, the trial starts from the beginning" in said
     assert not (folder / "mark").exists(), "code was run"
     assert not (folder / "a.json").exists()
     assert checkpoints.load(tmp_path, "a") is None
@@ -244,10 +243,10 @@ def test_a_state_that_does_not_fit_is_set_aside(tmp_path: Path, capfd: pytest.Ca
     trial = spec()
     checkpoints.save(tmp_path, trial.id, Checkpoint(3, "here", (), {"step": 3, "model": {}}))
     order = job_of(trial, folder=str(tmp_path), checkpoint_seconds=60)
-    with pytest.raises(UsageError, match="the same command starts the trial anew"):
-        trials.run_trial(order, trials.Link())
+    with pytest.raises(UsageError, match="run the same command to start the trial from the beginning"):
+        run_one(order)
     assert "it does not fit the trial" in capfd.readouterr().err
-    assert trials.run_trial(order, trials.Link()).caveats == ()
+    assert run_one(order).caveats == ()
 
 
 # The command.
@@ -301,6 +300,34 @@ def test_kill_9_in_the_middle_of_a_language_trial(tmp_path: Path, monkeypatch: p
     arrays = [(folder / "artifacts" / f"{one.id}.npz").read_bytes() for folder in (whole, cut)]
     assert arrays[0] == arrays[1], "other weights"
     assert not (cut / "checkpoints").exists()
+
+
+LONG = """
+name: long
+question: Is the checkpoint of a failed trial kept?
+datasets: [digits]
+backbones: [mlp]
+losses: [cross_entropy]
+seeds: 1
+protocol: {steps: 1000000, evaluations: 1}
+meters: [quality]
+idle_seconds: 0
+"""
+
+
+def test_the_checkpoint_of_a_failed_trial_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text(LONG)
+    process = start("run", "long.yaml", "--out", "run", "--checkpoint", 1e-6, cwd=tmp_path)
+    wait_for_a_step(tmp_path / "run", 1, process)
+    server = psutil.Process(process.pid)
+    (trial,) = [worker for child in server.children() for worker in child.children()]
+    trial.kill()
+    process.communicate()
+    (record,) = store.read(tmp_path / "run").trials
+    assert record.status == "failed"
+    kept = checkpoints.load(tmp_path / "run", record.id)
+    assert kept is not None
+    assert kept.state["step"] == kept.step >= 1
 
 
 def curves(record: TrialRecord) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def energy(origin: str, method: str):
 def test_no_verdict_rests_on_modelled_energy(measure):
     (verdict,) = judge([claim(measure=measure)], energy("modelled", "model"))
     assert verdict.verdict == "not testable here"
-    assert verdict.reason == "CPU energy is modelled, not measured: no verdict rests on it"
+    assert verdict.reason == "CPU energy is modelled, not measured, so it decides no verdict"
     (verdict,) = judge([claim(measure=measure)], energy("measured", "counter"))
     assert verdict.verdict == "supported"
     assert verdict.decisive.change == pytest.approx(-0.5, abs=0.01)
@@ -231,7 +231,7 @@ def test_a_missing_value_gives_its_reason():
 def test_one_seed_decides_nothing():
     (verdict,) = judge([claim()], trials(ONE, seeds=1))
     assert verdict.verdict == "not decided"
-    assert "one seed decides nothing" in verdict.reason
+    assert "one seed cannot decide" in verdict.reason
 
 
 def test_seeds_needed_would_decide():
@@ -326,7 +326,7 @@ def test_a_head_at_chance_counts_as_collapsed():
 
 
 def runs_to_target(linear, cosine):
-    """Steps by seed; None where a trial never got there."""
+    """Steps by seed; None if a trial did not reach the target."""
     found = []
     for head, steps in ((None, linear), ("cosine", cosine)):
         for seed, step in enumerate(steps):
@@ -358,7 +358,7 @@ def test_a_mean_of_times_is_not_that_of_the_survivors():
     given = runs_to_target([100] * 9, [10] * 8 + [None])
     (verdict,) = judge([claim(measure="steps_to_target", rule="better_on_average")], given)
     assert verdict.verdict == "not testable here"
-    assert "never got there" in verdict.reason
+    assert "did not reach the target" in verdict.reason
 
 
 # Luck.
@@ -476,7 +476,7 @@ def say(*arguments) -> str:
 def test_the_command_shows_verdicts(folder):
     text = say("claims", folder)
     assert "supported" in text
-    assert text.startswith("supported  c\n  It is better.\n  Found: test_accuracy +")
+    assert text.startswith("supported  c\n  It is better.\n  Result: test_accuracy +")
     assert "Source: nobody" in text
     assert "Of 1 claim, 1 supported. Claims of the run" in text
     assert "\x1b" not in text  # plain where it is no terminal

@@ -154,11 +154,11 @@ def test_noise_misses_no_gate(before, tmp_path):
 
 def test_a_gate_says_how_large_a_change_it_would_see(before, tmp_path):
     after = run(tmp_path / "after", scale("throughput", 1.0, noise=0.1))
-    (note,) = (note for note in changes(before, after, "throughput:-5%").notes if "four chances in five" in note)
-    assert note.startswith("throughput: with these seeds, a change of ")
-    assert note.endswith(" The gate is at 5 %: more seeds or fewer cells would see it.")
-    (fine,) = (note for note in changes(before, after, "throughput:-90%").notes if "four chances in five" in note)
-    assert fine.endswith("to be decided.")
+    (note,) = (note for note in changes(before, after, "throughput:-5%").notes if "minimum detectable effect" in note)
+    assert note.startswith("throughput: the minimum detectable effect is ")
+    assert note.endswith(" The gate is at 5 %: use more seeds or fewer cells.")
+    (fine,) = (note for note in changes(before, after, "throughput:-90%").notes if "minimum detectable effect" in note)
+    assert fine.endswith("(decided with 80 % probability).")
 
 
 def test_trials_that_break_miss_the_gate(before, tmp_path):
@@ -187,7 +187,7 @@ def test_one_seed_decides_nothing(tmp_path):
     )
     found = changes(one, other, "throughput:-5%")
     assert not found.missed
-    assert "one seed decides nothing" in {row.note for row in found.rows}
+    assert "one seed cannot decide" in {row.note for row in found.rows}
 
 
 # What may be compared.
@@ -225,8 +225,8 @@ def test_unlike_runs_are_refused_by_name(before, tmp_path, change, here, said):
     with pytest.raises(IncomparableError) as caught:
         changes(before, after)
     assert str(caught.value).count("\n") == 0
-    assert f"they differ in {said}. --anyway" in str(caught.value)
-    found = changes(before, after, anyway=True)
+    assert f"they differ in {said}. Add --force" in str(caught.value)
+    found = changes(before, after, force=True)
     assert f"Compared although they differ in {said}." in found.notes
 
 
@@ -252,7 +252,7 @@ def test_another_library_or_version_is_what_one_compares(before, tmp_path):
 
 def test_runs_without_a_common_cell_are_refused(before, tmp_path):
     after = run(tmp_path / "after", given=[t for t in trials() if t.spec.distance is None])
-    assert "3 cell(s) only A has." in changes(before, after).notes
+    assert "3 cell(s) are in A only and were left out." in changes(before, after).notes
     other = run(tmp_path / "other", given=[record(spec("canberra"))])
     with pytest.raises(IncomparableError, match="no cell in common"):
         changes(before, other)
@@ -321,3 +321,12 @@ def test_what_machines_read(before, tmp_path):
     code, text = say(before, after, "--format", "md", "--measures", "throughput", "--all")
     assert text.count("| throughput") == 4
     assert "**4 comparisons: 1 worse.**" in text
+
+
+@pytest.mark.parametrize("option", ["--force", "--anyway"])
+def test_unlike_runs_are_compared_by_force_and_by_its_old_name(before, tmp_path, option):
+    change, here, _ = next(iter(UNLIKE.values()))
+    run(tmp_path / "after", change, here)
+    arguments = ["compare", str(before), str(tmp_path / "after")]
+    assert isinstance(CliRunner().invoke(app, arguments).exception, IncomparableError)
+    assert CliRunner().invoke(app, [*arguments, option]).exit_code == 0

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harmbench.cli import app
-from harmbench.cli import running as cli_running
+from harmbench.cli import run as cli_run
 from harmbench.energy import doctor, traps
 from harmbench.energy.codecarbon import CodeCarbonSource
 from harmbench.energy.idle import measure_idle
@@ -26,12 +26,12 @@ from harmbench.energy.rapl import RaplSource
 from harmbench.energy.selftest import agreement, self_test
 from harmbench.energy.traps import TRAPS, Facts
 from harmbench.errors import MeasurementError
-from harmbench.executors import LocalExecutor
+from harmbench.executors.local import _LocalSession
 from harmbench.planning import environment, plan, suite
 from harmbench.results.records import BoardState, EnergyOrigin, EnergyReading, IdleWindow, InvocationRecord
 from harmbench.results.store import read
 from harmbench.runner import RunOptions, run
-from harmbench.runner.run import _order as order_of
+from harmbench.runner.jobs import make_job
 from tests.support.machines import Machine, Scripted
 from tests.support.samples import record
 
@@ -295,7 +295,7 @@ def test_ctrl_c_does_not_wait_for_idle_power(tmp_path, monkeypatch):
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         yield Scripted(Machine(tmp_path / "powercap"))
 
-    monkeypatch.setattr(LocalExecutor, "wait_until_loaded", lambda self: None)
+    monkeypatch.setattr(_LocalSession, "wait_until_loaded", lambda self: None)
     before = signal.signal(signal.SIGALRM, interrupt)
     began = time.monotonic()
     try:
@@ -331,7 +331,7 @@ def test_several_devices_leave_processor_and_memory_without_an_origin(devices, m
     source = SimpleNamespace(origins=lambda: {"cpu": COUNTER, "gpu": COUNTER, "ram": COUNTER})
     block = SimpleNamespace(spending=None, environment="here", id="invocation")
     options = RunOptions(tmp_path, devices, tmp_path)
-    origins = order_of(((0, record().spec),), (), block, options, "cuda:0", source)["energy_origins"]
+    origins = make_job(((0, record().spec),), (), block, options, "cuda:0", source)["energy_origins"]
     assert {part: origin["method"] for part, origin in origins.items()} == {
         "cpu": method,
         "gpu": "counter",
@@ -386,7 +386,7 @@ def test_run_strict_refuses_before_anything_runs(measured, tmp_path):
 
 
 def test_run_strict_goes_on_where_joules_are_measured_or_not_asked_for(measured, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli_running, "_follow", lambda plan, options: pytest.skip("it would run"))
+    monkeypatch.setattr(cli_run, "_follow", lambda plan, options: pytest.skip("it would run"))
     with pytest.raises(pytest.skip.Exception):
         CliRunner().invoke(app, ["run", "smoke", "--strict", "--out", str(tmp_path)], catch_exceptions=False)
     measured.codecarbon.origin = MODEL

@@ -30,7 +30,7 @@ from harmbench.energy.codecarbon import (
     settings_from_outside,
 )
 from harmbench.errors import DeviceError, MeasurementError
-from harmbench.executors import LocalExecutor
+from harmbench.executors.local import Local
 from harmbench.results.records import COMPONENTS, EnergyReading
 from tests.support.commands import HANGS_AFTER
 from tests.support.machines import FakeNvml
@@ -175,9 +175,9 @@ def test_two_trackers_count_the_same_hardware_twice(known, clock):
 def test_several_devices_leave_the_shared_components_out():
     reading = EnergyReading(joules={"cpu": 5.0, "gpu": 7.0, "ram": 1.0})
     stub = SimpleNamespace(read=lambda: reading)
-    alone, both = (LocalExecutor(print, names, None, ()) for names in (["cuda:0"], ["cuda:0", "cuda:1"]))
-    assert alone._reading(stub) == reading
-    assert both._reading(stub).joules == {"cpu": None, "gpu": 7.0, "ram": None}
+    alone, both = (Local().session(print, names, None) for names in (["cuda:0"], ["cuda:0", "cuda:1"]))
+    assert alone.reading(stub) == reading
+    assert both.reading(stub).joules == {"cpu": None, "gpu": 7.0, "ram": None}
 
 
 # Where joules come from.

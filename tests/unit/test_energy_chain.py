@@ -21,6 +21,7 @@ from harmbench.results.records import EnergyReading, InvocationRecord, TrialReco
 from harmbench.runner import trial as trials
 from tests.support.machines import Machine, Scripted
 from tests.support.samples import job_of, spec
+from tests.support.training import run_one
 
 WINDOW_S = 8.0  # every window of a trial here
 TRAIN_S = 3 * WINDOW_S
@@ -77,7 +78,7 @@ def run_trial(machine: Machine, source: Instruments, monkeypatch, seed: int = 0,
     order = job_of(trial, order=seed, energy_origins=source.origins(), invocation="call")
     threads = torch.get_num_threads()
     try:
-        return trials.run_trial(order, Link(), clock=machine.clock)
+        return run_one(order, Link(), clock=machine.clock)
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(False)

@@ -89,12 +89,12 @@ def test_energy_that_is_not_known_is_said():
     assert (found.joules, found.no_joules) == (None, "the counter froze")
 
 
-def test_heads_that_cost_alike_are_a_group_and_dear_ones_are_not():
+def test_heads_that_cost_alike_are_a_group_and_expensive_ones_are_not():
     names = [None, "euclidean", "manhattan", "poincare", "mahalanobis[variant=full]"]
     kinds = [group_of(spec(head, "harmonic" if head else "cross_entropy"), 512, 1000).kind for head in names]
     assert kinds[0] == "linear head"
     assert kinds[1] == kinds[2] == "distance head"
-    assert all(kind.startswith("dear distance head") for kind in kinds[3:])
+    assert all(kind.startswith("expensive distance head") for kind in kinds[3:])
     assert "distance head" in group_of(spec("euclidean"), None, None).kind, "a place whose sizes are not known"
 
 

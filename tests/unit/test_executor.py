@@ -1,16 +1,18 @@
-"""The local executor: a fresh process for each job, deaths are results, energy belongs to whom it can be told."""
+"""The local executor: one fresh process a job, a death is a result, joules go to the job that took them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from harmbench.energy.nvml import NvmlSource
-from harmbench.executors import Finished, LocalExecutor, Progress, Started
+from harmbench.executors import EXECUTORS, Finished, Progress, Started
 from harmbench.results.records import EnergyReading
 from tests.support.machines import FakeNvml
 
@@ -30,7 +32,7 @@ class Meter:
 
 
 @contextmanager
-def source(device):
+def source(device, session):
     yield Meter()
 
 
@@ -46,9 +48,12 @@ def task(job, link):
     return {"job": job, "pid": os.getpid(), "readings": readings}
 
 
+def local(*arguments):
+    return EXECUTORS.parse("local").session(*arguments)
+
+
 def run(jobs, devices=("cpu",)):
-    executor = LocalExecutor(task, devices, source, preload=())
-    return list(executor.run([lambda device, source, job=job: job for job in jobs]))
+    return list(local(task, devices, source).run([lambda device, source, job=job: job for job in jobs]))
 
 
 def finished(events):
@@ -95,7 +100,7 @@ def test_devices_at_work_together_have_no_processor_energy_of_their_own():
 
 
 def two_windows(job, link):
-    """What the GPU took between two borders."""
+    """Joules of the GPU between two readings."""
     before, after = link.read_energy(), link.read_energy()
     return after.joules["gpu"] - before.joules["gpu"], after.joules["cpu"]
 
@@ -106,7 +111,7 @@ def test_devices_of_different_power_keep_their_own_joules():
     clock = dict.fromkeys(watts, 0.0)
 
     @contextmanager
-    def board(device):
+    def board(device, session):
         index = int(device[-1])
         counted = NvmlSource((index,), nvml=nvml, clock=lambda: clock[device])
 
@@ -120,8 +125,7 @@ def test_devices_of_different_power_keep_their_own_joules():
 
         yield Passing()
 
-    executor = LocalExecutor(two_windows, list(watts), board, preload=())
-    events = list(executor.run([lambda device, source, n=n: n for n in range(4)]))
+    events = list(local(two_windows, list(watts), board).run([lambda device, source, n=n: n for n in range(4)]))
     ended = [event for event in events if isinstance(event, Finished)]
     assert {event.device for event in ended} == set(watts)
     for event in ended:
@@ -129,19 +133,78 @@ def test_devices_of_different_power_keep_their_own_joules():
 
 
 def test_closing_early_ends_what_runs():
-    executor = LocalExecutor(task, ["cpu"], source, preload=())
-    events = executor.run([lambda device, source: "a"] * 50)
+    session = local(task, ["cpu"], source)
+    events = session.run([lambda device, source: "a"] * 50)
     assert isinstance(next(events), Started)
     events.close()
-    assert not executor._running
+    assert not session._running
 
 
 def test_a_source_that_does_not_open_is_raised():
     @contextmanager
-    def broken(device):
+    def broken(device, session):
         raise OSError("no counter")
         yield
 
-    executor = LocalExecutor(task, ["cpu"], broken, preload=())
     with pytest.raises(OSError, match="no counter"):
-        list(executor.run([lambda device, source: "a"]))
+        list(local(task, ["cpu"], broken).run([lambda device, source: "a"]))
+
+
+# The current folder.
+
+HOME = str(Path(__file__).resolve().parents[2])
+TINY = """
+name: tiny
+datasets: [digits]
+backbones: [mlp]
+metrics: [euclidean]
+losses: [harmonic]
+seeds: 1
+protocol: {steps: 5, evaluations: 1}
+meters: [quality]
+idle_seconds: 0
+"""
+SCRIPT = "from harmbench.cli import main\nif __name__ == '__main__':\n    main()\n"
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_neither_the_command_nor_its_trials_import_from_the_current_folder(how, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("random", "numpy", "torch", "sklearn"):
+        (here / f"{name}.py").write_text(f"raise RuntimeError('{name}.py of the current folder')\n")
+    (here / "tiny.yaml").write_text(TINY)
+    (tmp_path / "harmbench-script").write_text(SCRIPT)  # as pip installs the command: outside the current folder
+    start = ["-m", "harmbench"] if how == "module" else [tmp_path / "harmbench-script"]
+    ended = subprocess.run(
+        [sys.executable, *start, "run", "tiny.yaml", "--out", "run", "--devices", "cpu"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": HOME + os.pathsep},  # an empty entry is the current folder, too
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "1 ok" in ended.stdout
+
+
+def import_path(job, link):
+    """The import path of the trial, and that of a Python process that it starts."""
+    child = subprocess.run([sys.executable, "-c", "import sys; print(sys.path)"], capture_output=True, text=True)
+    return sys.path, child.stdout
+
+
+def test_a_trial_has_no_current_folder_in_its_import_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for entry in ("", str(tmp_path)):
+        monkeypatch.syspath_prepend(entry)
+    (event,) = finished(local_run(import_path)).values()
+    own, of_child = event.result
+    assert not {"", str(tmp_path)} & set(own)
+    assert str(tmp_path) not in of_child
+    assert "''" not in of_child
+    assert "PYTHONSAFEPATH" not in os.environ, "the process that starts trials stays as it was"
+
+
+def local_run(what):
+    return list(local(what, ["cpu"], source).run([lambda device, source: "job"]))

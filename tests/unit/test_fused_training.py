@@ -16,9 +16,9 @@ from harmbench import harmonic_loss
 from harmbench.nn.distances import DISTANCES
 from harmbench.nn.heads import DistanceHead, LinearHead, Objective
 from harmbench.nn.kernels import build, native
-from harmbench.runner import trial as trials
 from harmbench.runner.model import Classifier
 from tests.support.samples import job_of, spec
+from tests.support.training import run_one
 
 ADDRESSES = [str(distance) for distance in DISTANCES.every_variant()]
 MAPPED = ["mahalanobis[variant=diagonal]", "hamming[threshold=0.3]", "hamming[variant=hard]"]
@@ -209,7 +209,7 @@ def test_other_losses_and_heads_say_what_they_run() -> None:
 
 def test_a_trial_records_what_ran() -> None:
     order = job_of(spec("cosine"))
-    assert trials.run_trial(order, trials.Link()).kernels["head and loss"].startswith(ONE_CALL)
+    assert run_one(order).kernels["head and loss"].startswith(ONE_CALL)
 
 
 def test_the_benchmark_of_steps_measures_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

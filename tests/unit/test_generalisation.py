@@ -1,4 +1,4 @@
-"""How soon, from how little: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
+"""Grokking and data efficiency: lasting accuracy, censored gaps, axes over the protocol, and their tables."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pytest
 import torch
 
 from harmbench.analysis import claims
-from harmbench.analysis.cells import cells_of, find_measure
+from harmbench.analysis.cells import cells_of
 from harmbench.analysis.comparisons import difference, watched_for
+from harmbench.analysis.measures import find_measure
 from harmbench.analysis.stats import Signs
 from harmbench.datasets import DATASETS
 from harmbench.errors import SuiteError
 from harmbench.meters import METERS
 from harmbench.meters.grokking import lasting
 from harmbench.planning import plan, suite
-from harmbench.report import grokking, group_cells
+from harmbench.report import conditions_of, grokking
 from harmbench.results.records import Measurement
-from harmbench.runner import trial as trials
 from harmbench.runner.model import build, derived_seed
-from harmbench.runner.train import Training, predict
+from harmbench.runner.prediction import predict
 from tests.support.paths import DATA
 from tests.support.samples import job_of, point, record, spec
-from tests.support.training import phase_timer
+from tests.support.training import run_one, train
 
 STEPS = {"steps": 60, "evaluations": 6, "weight_decay": 0.5, "lr": 0.01}
 SUITE = {
@@ -66,7 +66,7 @@ def watched_training():
     splits = DATASETS.parse("modular_addition").load(DATA, False, derived_seed(trial, "share"))
     model = build(trial, splits.input_shape, splits.num_classes)
     watcher = METERS.parse("grokking[threshold=0.1]").watcher()
-    trained = Training(trial, model, splits, [watcher], phase_timer(), lambda step, steps: None).run()
+    trained = train(trial, model, splits, [watcher])
     return trial, splits, model, watcher, trained
 
 
@@ -94,9 +94,8 @@ def test_grokking_watches_a_real_training():
 
 def test_a_trial_records_structure_and_grokking():
     meters = ("quality", "grokking", "structure")
-    run = trials.run_trial(
-        job_of(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters)),
-        trials.Link(),
+    run = run_one(
+        job_of(spec("euclidean", dataset="modular_addition", backbone="token_mlp", protocol=STEPS, meters=meters))
     )
     assert 0 < run.value("embedding_variance_2") < 1
     assert run.value("circle_radius_cv") > 0
@@ -133,7 +132,7 @@ def test_medians_count_those_that_never_got_there():
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, None, None, None])])
     found = grokking.time_to(cell, "steps_to_lasting_validation")
     assert (found.value, found.reached, found.size) == (None, 2, 5)
-    assert grokking.told(found) == "later (2/5)"
+    assert grokking.formatted(found) == "later (2/5)"
     (cell,) = cells_of([grokked(seed, 10, step) for seed, step in enumerate([40, 50, 60, None, None])])
     assert grokking.time_to(cell, "steps_to_lasting_validation").value == 60
     assert grokking.time_to(cell, "grokking_gap").value == 50
@@ -254,9 +253,9 @@ def test_heads_are_compared_at_the_same_setting():
         for decay, head, accuracy in ((0, None, 0.3), (0, "euclidean", 0.9), (1, None, 0.9), (1, "euclidean", 0.3))
     ]
     verdicts = {
-        group.setting: group.verdict(cell)
-        for group in group_cells(runs)
-        for cell in group.cells
+        condition.setting: condition.verdict(cell)
+        for condition in conditions_of(runs)
+        for cell in condition.cells
         if not cell.is_baseline
     }
     assert verdicts == {"weight_decay=0": "better", "weight_decay=1": "worse"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from harmbench.backbones.timm import _FEATURES
 from harmbench.nn.distances import DISTANCES
+from harmbench.nn.kernels.operators import OPERATORS
 from harmbench.planning import head_cost
 from harmbench.planning.head_cost import Cell
 from harmbench.runner.head_benchmark import Shape
@@ -35,11 +37,12 @@ def test_predictions_are_within_a_factor_of_two_of_what_was_measured(line):
 
 def test_every_distance_has_a_prediction():
     missing = [str(d) for d in DISTANCES.every_variant() if head_cost.of_head(d, 64, 512, 100) is None]
-    assert missing == [], "measure with `harmbench bench heads`, and add a constant to harmbench/planning/head_cost.py"
+    assert missing == [], "measure with `harmbench bench heads`, and add its cost to harmbench/nn/kernels/operators.py"
 
 
 def test_an_unmeasured_kernel_is_said_and_not_guessed(monkeypatch):
-    monkeypatch.delitem(head_cost._PAIR, "canberra")
+    canberra = OPERATORS["canberra"]
+    monkeypatch.setitem(OPERATORS, "canberra", replace(canberra, general=canberra.general._replace(cost=None)))
     assert head_cost.of_head(DISTANCES.parse("canberra"), 64, 2048, 1000) is None
     (line,) = head_cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)])
     assert line == "b on d (2048 features, 1000 classes): cost not measured, so not predicted: canberra"
@@ -92,10 +95,10 @@ def test_known_features_of_timm_models_are_theirs(model):
         assert network(torch.zeros(1, 3, 224, 224)).shape == (1, _FEATURES[model])
 
 
-def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
+def test_a_plan_warns_of_expensive_heads_over_a_vocabulary():
     """Rows are the tokens that are asked for, classes the vocabulary."""
-    from harmbench.cli.planning import dear_heads
     from harmbench.planning import plan, suite
+    from harmbench.planning.expensive_heads import expensive_heads
 
     content = {
         "name": "language",
@@ -106,7 +109,7 @@ def test_a_plan_warns_of_dear_heads_over_a_vocabulary():
         "protocol": {"steps": 1, "batch_size": 1},  # one row would be too few for a word
     }
     planned = plan.expand(suite.check(content, {}, "here"), "cpu", {})
-    lines = [line for line in dear_heads(planned, DATA) if "not predicted" not in line]
+    lines = [line for line in expensive_heads(planned, DATA) if "not predicted" not in line]
     assert [line.partition(":")[0] for line in lines] == [
         f"{backbone} on stdlib[length=256] (768 features, 4096 classes)" for backbone in content["backbones"]
     ]

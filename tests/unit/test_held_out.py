@@ -1,8 +1,8 @@
-"""After the test, and around it: phases of a whole trial, samples to examine, operations of a step, the machine."""
+"""Phases of a whole trial, analysis of held-out samples, operations of a step, warm-up, the state of the machine."""
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections import Counter
 
 import pytest
@@ -10,15 +10,15 @@ import torch
 
 from harmbench.meters import WarmUp
 from harmbench.nn.distances import DISTANCES
-from harmbench.nn.heads import DistanceHead
+from harmbench.nn.heads import DistanceHead, LinearHead, Objective
 from harmbench.results.records import Protocol
-from harmbench.runner import machine, train
+from harmbench.runner import machine, single_learner, warm_up
 from harmbench.runner import trial as trials
 from harmbench.runner.held_out import analyze, count_flops, distance_flops, spread_sample
-from harmbench.runner.model import build
-from harmbench.runner.train import predict
+from harmbench.runner.model import Classifier, build
+from harmbench.runner.prediction import predict
 from tests.support.samples import job_of, spec
-from tests.support.training import SHAPE, SPLITS, copied, equal
+from tests.support.training import SHAPE, SPLITS, copied, equal, learner_of, run_one
 
 METERS = ("quality", "gradient_stability", "throughput", "memory", "representation")
 
@@ -57,33 +57,33 @@ def test_every_stage_is_booked_and_the_phases_are_the_whole_trial(monkeypatch):
     clock = Clock()
     for name in ("load", "warm_up", "predict", "analyze", "count_flops"):
         monkeypatch.setattr(trials, name, clock.spends(STAGES[name], getattr(trials, name)))
-    first = iter([clock.spends(STAGES["train"], train.training_step)])  # the first step alone, not those of warm-up
-    warm_up = trials.warm_up
-    step = train.training_step
+    # The stage `train` is the first step alone, without the steps of the warm-up.
+    step, plain_warm_up = single_learner.training_step, trials.warm_up
+    slow_steps = iter([clock.spends(STAGES["train"], step)])
 
-    def warm_up_then_slow_first_step(*arguments):
-        found = warm_up(*arguments)
-        monkeypatch.setattr(train, "training_step", lambda *rest: next(first, step)(*rest))
-        return found
+    def warm_up_then_slow_first_step(learner):
+        warmed = plain_warm_up(learner)
+        monkeypatch.setattr(single_learner, "training_step", lambda *rest: next(slow_steps, step)(*rest))
+        return warmed
 
     monkeypatch.setattr(trials, "warm_up", warm_up_then_slow_first_step)
-    record = trials.run_trial(job_of(spec(meters=METERS)), trials.Link(), clock)
+    record = run_one(job_of(spec(meters=METERS)), clock=clock)
     assert {phase.phase: phase.seconds for phase in record.phases} == BOOKED
     assert record.wall_seconds == sum(STAGES.values())
 
 
 @pytest.mark.parametrize("protocol", [{}, {"lr": 1e30, "optimizer": "sgd"}], ids=["ok", "diverged"])
 def test_phases_add_up_to_the_wall_time_of_a_real_trial(protocol):
-    start = time.perf_counter()
-    record = trials.run_trial(job_of(spec(None, "cross_entropy", meters=METERS, protocol=protocol)), trials.Link())
-    wall = time.perf_counter() - start
+    clock = itertools.count().__next__  # a second passes between two readings
+    job = job_of(spec(None, "cross_entropy", meters=METERS, protocol=protocol))
+    record = run_one(job, clock=clock)
     booked = sum(phase.seconds for phase in record.phases)
-    assert booked == pytest.approx(wall, rel=0.02)
-    assert booked == pytest.approx(record.wall_seconds, rel=0.02)
+    assert record.wall_seconds == clock() - 1, "from the first reading to the last"
+    assert booked == record.wall_seconds - 2, "only the first and the last second are outside of the boundaries"
     assert record.phases[-1].phase == "analyze"
 
 
-# What is examined.
+# Analysis of held-out samples.
 
 
 def test_the_sample_keeps_the_shares_of_the_classes():
@@ -96,7 +96,7 @@ def test_the_sample_keeps_the_shares_of_the_classes():
 
 @pytest.mark.parametrize("backbone", ["mlp", "cnn"])
 @pytest.mark.parametrize("distance", [None, "euclidean"])
-def test_what_is_examined_is_what_is_predicted(backbone, distance):
+def test_analysis_agrees_with_prediction(backbone, distance):
     loss = "harmonic" if distance else "cross_entropy"
     model = build(spec(distance, loss, backbone=backbone), SHAPE, 10)
     before = copied(model)
@@ -112,18 +112,55 @@ def test_what_is_examined_is_what_is_predicted(backbone, distance):
     assert equal(copied(model), before)
 
 
-def test_nothing_is_examined_unless_a_meter_asks_and_then_once(monkeypatch):
+class NoisyBackbone(torch.nn.Module):
+    """Differs between training and evaluation mode in two ways: batch norm and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(64, 32),
+            torch.nn.BatchNorm1d(32),
+            torch.nn.ReLU(),
+            torch.nn.Dropout(0.5),
+        )
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+
+@pytest.mark.parametrize("was_training", [True, False])
+def test_held_out_samples_are_analyzed_in_evaluation_mode(was_training):
+    torch.manual_seed(0)
+    model = Classifier(NoisyBackbone(), LinearHead(32, 10), Objective("cross_entropy", 32))
+    with torch.no_grad():  # statistics of training, unlike those of the held-out batch
+        for _ in range(3):
+            model.train()(SPLITS.train_inputs[:64] * 3 - 1)
+    model.train(was_training)
+    before, protocol = copied(model), Protocol(steps=1, analysis_samples=100)
+    held_out = analyze(model, SPLITS, protocol)
+    assert model.training is was_training
+    assert equal(copied(model), before), "the statistics of batch norm moved"
+    sample = spread_sample(SPLITS.test_targets, 100)
+    predicted = predict(model, SPLITS.test_inputs[sample], SPLITS.test_targets[sample], protocol)
+    assert torch.equal(held_out.predicted, predicted.logits.argmax(-1))
+    with torch.no_grad():
+        features = model.eval().backbone(SPLITS.test_inputs[sample])
+    assert torch.equal(held_out.features, features.double())
+
+
+def test_held_out_samples_are_analyzed_once_and_only_if_a_meter_asks(monkeypatch):
     looked = []
     monkeypatch.setattr(trials, "analyze", lambda *rest: looked.append(rest) or analyze(*rest))
-    trials.run_trial(job_of(spec(meters=("quality", "memory"))), trials.Link())
+    run_one(job_of(spec(meters=("quality", "memory"))))
     assert looked == []
-    trials.run_trial(job_of(spec(meters=("representation", "quality"))), trials.Link())
+    run_one(job_of(spec(meters=("representation", "quality"))))
     assert len(looked) == 1
 
 
-def test_examining_chooses_nothing():
-    without = trials.run_trial(job_of(spec()), trials.Link())
-    watched = trials.run_trial(job_of(spec(meters=("quality", *METERS[1:]))), trials.Link())
+def test_analysis_changes_no_result():
+    without = run_one(job_of(spec()))
+    watched = run_one(job_of(spec(meters=("quality", *METERS[1:]))))
     assert [p.validation_nll for p in without.curve] == [p.validation_nll for p in watched.curve]
     assert without.value("test_nll") == watched.value("test_nll")
 
@@ -170,12 +207,12 @@ def test_every_distance_with_an_operator_has_a_formula(distance):
 
 
 def warmed(seconds: list[float], monkeypatch, **protocol) -> WarmUp:
-    """Warm-up whose steps take so long, by a clock that reads off the list."""
-    ticks = iter([tick for each in seconds for tick in (0.0, each)])
-    monkeypatch.setattr(train.time, "perf_counter", lambda: next(ticks))
-    found = train.warm_up(build(spec(), SHAPE, 10), SPLITS, Protocol(steps=1, **protocol))
-    monkeypatch.undo()
-    return found
+    """Warm-up whose steps take these seconds, by a clock that reads them off the list."""
+    readings = iter([reading for step_seconds in seconds for reading in (0.0, step_seconds)])
+    learner = learner_of(spec(protocol={"steps": 1, "evaluations": 1, **protocol}))
+    with monkeypatch.context() as patch:
+        patch.setattr(warm_up.time, "perf_counter", lambda: next(readings))
+        return warm_up.warm_up(learner)
 
 
 def test_warm_up_goes_on_until_the_step_time_settles(monkeypatch):
@@ -188,7 +225,7 @@ def test_warm_up_goes_on_until_the_step_time_settles(monkeypatch):
 
 
 def test_the_machine_is_watched(monkeypatch):
-    record = trials.run_trial(job_of(spec()), trials.Link())
+    record = run_one(job_of(spec()))
     assert record.machine.before > 0
     assert record.machine.after > 0
     busy, own = iter([100.0, 130.0]), iter([10.0, 25.0])

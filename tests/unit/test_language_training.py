@@ -17,11 +17,11 @@ from harmbench.errors import SuiteError
 from harmbench.nn.distances import DISTANCES
 from harmbench.planning.suite import check
 from harmbench.results.records import Protocol, TrialSpec
-from harmbench.runner import train
+from harmbench.runner import single_learner
 from harmbench.runner.held_out import count_flops
 from harmbench.runner.model import Classifier, build, learning_rate, optimizer_for
+from harmbench.runner.single_learner import training_step
 from harmbench.runner.targets import IGNORED
-from harmbench.runner.train import training_step
 from tests.support.samples import spec
 
 LENGTH, VOCABULARY = 16, 300
@@ -145,13 +145,13 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(distance: str | None, ba
 def test_parts_that_all_count_alike_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deliberately wrong: the mean of the parts' means, though they ask for different numbers of tokens."""
     whole = gradients(trial())
-    parts = train.parts
+    parts = single_learner.batch_parts
 
     def wrong(*arguments: Any) -> Any:
         for inputs, targets, share in parts(*arguments):
             yield inputs, targets, None if share is None else torch.tensor(0.5)
 
-    monkeypatch.setattr(train, "parts", wrong)
+    monkeypatch.setattr(single_learner, "batch_parts", wrong)
     assert len(far_apart(whole, gradients(trial(accumulate=2)))) > 5
 
 
@@ -273,10 +273,10 @@ def test_what_mahalanobis_learns_is_in_the_optimizer_and_moves(backbone: str, di
 
 
 def compiled_like_the_model(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "COMPILER", backend)
+    monkeypatch.setattr(single_learner, "COMPILER", backend)
     asked = trial(optimizer="sgd")  # adam makes steps of gradients that are nothing but rounding
     plain, compiled = (model_of(asked) for _ in range(2))
-    train.compile_backbone(compiled)
+    single_learner.compile_backbone(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     losses = [
         training_step(m, optimizer_for(m, asked.protocol), *batch(4), asked.protocol)[0].item()

@@ -1,4 +1,4 @@
-"""The phase ledger, with a clock and joules that are exact."""
+"""The phase timer, with a clock and joules that are exact."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEADY = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 class Plug:
-    """A clock and a meter that only move when told."""
+    """A clock and an energy counter that move on command only."""
 
     def __init__(self, start: float = 1000.0) -> None:
         self.seconds, self.joules = start, dict.fromkeys(COMPONENTS, start)
@@ -41,22 +41,22 @@ class Plug:
         self.joules["cpu"] += cpu
         self.joules["gpu"] += gpu
 
-    def ledger(self) -> PhaseTimer:
+    def timer(self) -> PhaseTimer:
         return PhaseTimer(self.clock, self.read, self.synchronize)
 
 
-def run(plug: Plug, ledger: PhaseTimer, windows: Iterable[tuple]) -> None:
+def run(plug: Plug, timer: PhaseTimer, windows: Iterable[tuple]) -> None:
     for phase, seconds, cpu, gpu in windows:
-        ledger.enter(phase)
+        timer.enter(phase)
         plug.pass_by(seconds, cpu, gpu)
-    ledger.close()
+    timer.close()
 
 
 def adds_up(kind: type[PhaseTimer], windows: list[tuple]) -> None:
     plug = Plug()
-    ledger = kind(plug.clock, plug.read, plug.synchronize)
-    run(plug, ledger, windows)
-    totals = ledger.totals()
+    timer = kind(plug.clock, plug.read, plug.synchronize)
+    run(plug, timer, windows)
+    totals = timer.totals()
     assert sum(t.seconds for t in totals) == plug.seconds - 1000, "seconds do not add up"
     for component in COMPONENTS:
         spent = sum(Fraction(t.joules[component]) for t in totals)
@@ -74,9 +74,9 @@ def test_phases_add_up_to_the_whole(windows):
 @given(WINDOWS)
 def test_each_phase_has_its_own_windows(windows):
     plug = Plug()
-    ledger = plug.ledger()
-    run(plug, ledger, windows)
-    for total in ledger.totals():
+    timer = plug.timer()
+    run(plug, timer, windows)
+    for total in timer.totals():
         own = [window for window in windows if window[0] == total.phase]
         assert (total.seconds, total.windows) == (sum(w[1] for w in own), len(own))
         assert total.joules == {"cpu": sum(w[2] for w in own), "gpu": sum(w[3] for w in own), "ram": 0.0}
@@ -85,10 +85,10 @@ def test_each_phase_has_its_own_windows(windows):
 class Overwrites(PhaseTimer):
     """Keeps the last window of a phase only."""
 
-    def _border(self, phase):
+    def _boundary(self, phase):
         if self._phase is not None:
-            self._accounts.pop(self._phase, None)
-        super()._border(phase)
+            self._accumulators.pop(self._phase, None)
+        super()._boundary(phase)
 
 
 class LeavesGaps(PhaseTimer):
@@ -100,64 +100,64 @@ class LeavesGaps(PhaseTimer):
 
 
 @pytest.mark.parametrize("wrong", [Overwrites, LeavesGaps])
-def test_a_wrong_ledger_is_caught(wrong):
+def test_a_wrong_timer_is_caught(wrong):
     with pytest.raises(AssertionError, match="do not add up"):
         adds_up(wrong, [("train", 1.0, 2.0, 3.0), ("evaluate", 1.0, 0.0, 0.0), ("train", 1.0, 2.0, 3.0)])
 
 
 def test_unknown_joules_poison_their_component_and_phase_only():
     plug = Plug()
-    ledger = plug.ledger()
-    ledger.enter("load")
+    timer = plug.timer()
+    timer.enter("load")
     plug.pass_by(1, cpu=5, gpu=7)
-    ledger.enter("train")
+    timer.enter("train")
     plug.broken = {"gpu"}
     plug.pass_by(1, cpu=5, gpu=7)
-    ledger.enter("evaluate")
+    timer.enter("evaluate")
     plug.broken = set()
     plug.pass_by(1, cpu=5, gpu=7)
-    ledger.enter("analyze")
+    timer.enter("analyze")
     plug.pass_by(1, cpu=5, gpu=7)
-    ledger.close()
-    found = {t.phase: (t.joules["cpu"], t.joules["gpu"], t.seconds) for t in ledger.totals()}
+    timer.close()
+    found = {t.phase: (t.joules["cpu"], t.joules["gpu"], t.seconds) for t in timer.totals()}
     assert found == {"load": (5, 7, 1), "train": (5, None, 1), "evaluate": (5, None, 1), "analyze": (5, 7, 1)}
 
 
 def test_once_unknown_stays_unknown():
     plug = Plug()
-    ledger = plug.ledger()
+    timer = plug.timer()
     plug.broken = {"cpu"}
-    ledger.enter("train")
+    timer.enter("train")
     plug.broken = set()
-    run(plug, ledger, [("train", 1.0, 2.0, 3.0)] * 3)
-    assert ledger.total("train").joules == {"cpu": None, "gpu": 9.0, "ram": 0.0}
+    run(plug, timer, [("train", 1.0, 2.0, 3.0)] * 3)
+    assert timer.total("train").joules == {"cpu": None, "gpu": 9.0, "ram": 0.0}
 
 
 def test_phases_come_in_the_order_of_time_however_they_were_entered():
     plug = Plug()
-    ledger = plug.ledger()
-    run(plug, ledger, [(phase, 1.0, 0.0, 0.0) for phase in reversed(PHASES)])
-    assert [total.phase for total in ledger.totals()] == list(PHASES)
+    timer = plug.timer()
+    run(plug, timer, [(phase, 1.0, 0.0, 0.0) for phase in reversed(PHASES)])
+    assert [total.phase for total in timer.totals()] == list(PHASES)
 
 
-def test_what_passes_outside_of_windows_is_nobodys():
+def test_time_outside_of_windows_is_not_booked():
     plug = Plug()
-    ledger = plug.ledger()
-    ledger.close()
+    timer = plug.timer()
+    timer.close()
     plug.pass_by(3, cpu=3)
-    run(plug, ledger, [("train", 1.0, 1.0, 0.0)])
+    run(plug, timer, [("train", 1.0, 1.0, 0.0)])
     plug.pass_by(3, cpu=3)
-    ledger.close()
-    assert [(t.phase, t.seconds, t.joules["cpu"], t.windows) for t in ledger.totals()] == [("train", 1, 1, 1)]
+    timer.close()
+    assert [(t.phase, t.seconds, t.joules["cpu"], t.windows) for t in timer.totals()] == [("train", 1, 1, 1)]
 
 
 def test_a_counter_that_runs_backwards_has_no_joules_and_a_reason():
     plug = Plug()
-    ledger = plug.ledger()
-    ledger.enter("train")
+    timer = plug.timer()
+    timer.enter("train")
     plug.pass_by(1, cpu=5, gpu=-5)
-    ledger.close()
-    train = ledger.total("train")
+    timer.close()
+    train = timer.total("train")
     assert (train.joules["gpu"], train.joules["cpu"]) == (None, 5.0)
     assert train.reasons["gpu"] == "an energy counter ran backwards, from 1000 to 995 J"
 
@@ -169,11 +169,11 @@ def reading(joules: float, **more) -> EnergyReading:
 def booked(readings: list[EnergyReading], seconds: float = 10.0):
     """The phase `train` of windows between these readings, each after so many seconds."""
     clock = iter(range(0, 1000, int(seconds)))
-    ledger = PhaseTimer(lambda: float(next(clock)), iter(readings).__next__, lambda: None)
+    timer = PhaseTimer(lambda: float(next(clock)), iter(readings).__next__, lambda: None)
     for _ in readings[1:]:
-        ledger.enter("train")
-    ledger.close()
-    return ledger.total("train"), ledger
+        timer.enter("train")
+    timer.close()
+    return timer.total("train"), timer
 
 
 def test_a_gap_says_why_there_are_no_joules():
@@ -210,22 +210,22 @@ def test_telemetry_is_the_span_of_what_was_seen():
         BoardState(watts=250, celsius=None, other_processes=2),
         BoardState(watts=200, celsius=70, throttling=("sync boost", "power cap")),
     ]
-    _, ledger = booked([reading(0, board=state) for state in states])
-    told = ledger.telemetry()
-    assert (told.readings, told.watts, told.celsius, told.sm_mhz) == (3, (100, 250), (40, 70), None)
-    assert (told.throttling, told.other_processes) == (("power cap", "sync boost"), 2)
+    _, timer = booked([reading(0, board=state) for state in states])
+    telemetry = timer.telemetry()
+    assert (telemetry.readings, telemetry.watts, telemetry.celsius, telemetry.sm_mhz) == (3, (100, 250), (40, 70), None)
+    assert (telemetry.throttling, telemetry.other_processes) == (("power cap", "sync boost"), 2)
 
 
-def test_every_border_synchronizes_first_and_reads_the_clock_last():
+def test_every_boundary_synchronizes_first_and_reads_the_clock_last():
     plug = Plug()
-    run(plug, plug.ledger(), [("train", 1.0, 0.0, 0.0), ("evaluate", 1.0, 0.0, 0.0)])
+    run(plug, plug.timer(), [("train", 1.0, 0.0, 0.0), ("evaluate", 1.0, 0.0, 0.0)])
     assert plug.calls == ["synchronize", "read", "clock"] * 3
 
 
-def test_a_phase_can_be_asked_for_while_another_runs():
+def test_a_phase_can_be_read_while_another_runs():
     plug = Plug()
-    ledger = plug.ledger()
-    ledger.enter("train")
+    timer = plug.timer()
+    timer.enter("train")
     plug.pass_by(2, gpu=4)
-    ledger.enter("evaluate")
-    assert (ledger.total("train").seconds, ledger.total("train").joules["gpu"]) == (2, 4)
+    timer.enter("evaluate")
+    assert (timer.total("train").seconds, timer.total("train").joules["gpu"]) == (2, 4)

@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from typer.testing import CliRunner
 
-from harmbench.cli import app, reporting
+from harmbench.cli import app
 from harmbench.datasets import DATASETS, Splits
 from harmbench.errors import OptionError
 from harmbench.meters import HeldOut
@@ -31,7 +31,7 @@ from harmbench.meters.pixel_weights import near_zero_shares
 from harmbench.planning import environment, plan
 from harmbench.planning import suite as suites
 from harmbench.planning.suite import expand_name
-from harmbench.report import figures
+from harmbench.report import figures, files
 from harmbench.report.charts import (
     Dots,
     Images,
@@ -47,16 +47,16 @@ from harmbench.report.charts import (
 from harmbench.report.charts._style import look
 from harmbench.report.formats import Figure
 from harmbench.report.plots import PLOTS, Plot, for_report
-from harmbench.report.plots._base import places_of
+from harmbench.report.plots._base import cells_by_condition
 from harmbench.report.plots.embedding import components
 from harmbench.results import artifacts, store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, run_trial
 from tests.support.commands import HANGS_AFTER
 from tests.support.paths import DATA, ROOT
 from tests.support.samples import job_of, record, spec
+from tests.support.training import run_one
 
 EVERY = [pytest.param(plot, id=plot.name) for plot in PLOTS.every_variant()]
 CONTENT = {
@@ -82,7 +82,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
         with store.RunStore.open(folder, planned.key, header(planned)) as opened:
             for order, trial in enumerate(planned.trials):
                 opened.append(
-                    run_trial(
+                    run_one(
                         job_of(
                             trial,
                             order=order,
@@ -90,7 +90,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
                             artifacts=planned.suite.artifacts,
                             folder=str(folder),
                         ),
-                        Link(),
                     )
                 )
     finally:
@@ -322,7 +321,7 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     begin = figures.Drawer.begin
     monkeypatch.setattr(figures.Drawer, "begin", lambda self, f: beside.append(self._pool) or begin(self, f))
     for many, folder in ((10**9, tmp_path / "within"), (1, tmp_path / "beside")):
-        monkeypatch.setattr(reporting, "MANY", many)
+        monkeypatch.setattr(files, "LARGE", many)
         folder.mkdir()
         result = CliRunner().invoke(app, [*asked, str(folder / "report")])
         assert result.exit_code == 0, result.output
@@ -338,10 +337,14 @@ def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
 def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Path) -> None:
     """By the real command; and what it draws is the same."""
     code = (
-        "import sys; from harmbench.report import figures; from harmbench.cli import main, reporting\n"
-        "alone = figures._is_alone\n"
-        "figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
-        "reporting.MANY, sys.argv[1:] = int(sys.argv[1]), sys.argv[2:]\n"
+        "import sys; from harmbench.cli import main; from harmbench.energy import carbon\n"
+        "large, sys.argv[1:], grid = int(sys.argv[1]), sys.argv[2:], carbon.grid\n"
+        "def patched(*options):\n"  # the command has set its environment, and loaded what draws, by then
+        "    from harmbench.report import figures, files\n"
+        "    alone, files.LARGE = figures._is_alone, large\n"
+        "    figures._is_alone = lambda: print('one thread:', alone()) or alone()\n"
+        "    return grid(*options)\n"
+        "carbon.grid = patched\n"
         "main()\n"
     )
     drawn = {}
@@ -366,7 +369,7 @@ def test_the_one_that_draws_is_a_copy_made_before_there_are_threads(tmp_path: Pa
 def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() -> None:
     code = (
         "import os, signal, sys; from harmbench.report import figures\n"
-        "with figures.Drawer('svg', beside=True) as drawer:\n"
+        "with figures.Drawer('svg', in_process=True) as drawer:\n"
         "    child = drawer._pool.submit(os.getpid).result()\n"
         "    os.kill(child, signal.SIGINT)\n"
         "    print(child, drawer._pool.submit(os.getpid).result(), flush=True)\n"
@@ -387,7 +390,7 @@ def test_the_process_that_draws_leaves_interrupts_alone_and_outlives_nobody() ->
 
 
 def test_the_process_that_draws_looks_for_no_garbage() -> None:
-    with figures.Drawer("svg", beside=True) as drawer:
+    with figures.Drawer("svg", in_process=True) as drawer:
         assert drawer._pool
         assert not drawer._pool.submit(gc.isenabled).result()
 
@@ -434,12 +437,13 @@ def test_a_report_of_very_many_places_shows_the_first_and_says_so(
     run: RunData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("Only the first" in figure.caption for figure in for_report(run))
-    monkeypatch.setattr("harmbench.report.plots.MOST_PLACES", 0)
-    monkeypatch.setattr("harmbench.report.plots.FIRST_PLACES", 1)
-    places = len(places_of(run))
+    monkeypatch.setattr("harmbench.report.plots.MOST_CONDITIONS", 0)
+    monkeypatch.setattr("harmbench.report.plots.FIRST_CONDITIONS", 1)
+    conditions = len(cells_by_condition(run))
     found = {figure.name: figure for figure in for_report(run)}
     assert len(found["accuracy"].panels) == 1  # type: ignore[attr-defined]
-    assert found["accuracy"].caption.endswith(f"Only the first 1 of {places} places; `harmbench plot` draws all.")
+    note = f"Only the first 1 of {conditions} conditions; `harmbench plot` draws all."
+    assert found["accuracy"].caption.endswith(note)
 
 
 def test_artifacts_are_whole_or_not_there(tmp_path: Path) -> None:

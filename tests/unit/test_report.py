@@ -45,7 +45,7 @@ def tables(report: Report) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def test_heads_over_groups_by_their_definitions():
-    rows = tables(reports.compose(two_groups(), grid()))["Heads over all groups"]
+    rows = tables(reports.compose(two_groups(), grid()))["Heads over all conditions"]
     assert list(rows) == ["cosine", "linear", "manhattan"]  # euclidean has no result in the second group
     assert [row[2] for row in rows.values()] == ["1.0 (1 to 1)", "2.2 (2 to 2.5)", "2.8 (2.5 to 3)"]
     values = [ACCURACIES[backbone, "cosine"] for backbone in ("mlp", "cnn")]
@@ -65,7 +65,7 @@ def test_nothing_over_all_groups_is_bold():
 
 
 def test_a_run_of_one_group_has_no_ranks_over_groups():
-    assert set(tables(reports.compose(RUN, grid()))) == {"What the seeds can show"}
+    assert set(tables(reports.compose(RUN, grid()))) == {"Minimum detectable effects"}
 
 
 # Several runs.
@@ -77,15 +77,15 @@ def named(run: RunData, folder: str) -> RunData:
 
 def test_a_trial_of_two_runs_counts_once():
     run = two_groups()
-    both = reports.compose_together([named(run, "x/a"), named(run, "x/b")], grid())
+    both = reports.compose_runs([named(run, "x/a"), named(run, "x/b")], grid())
     ids = [row["trial"] for row in both.measurements if row["measure"] == "test_accuracy"]
     assert len(ids) == len(set(ids)) == len(run.trials)
-    assert any(f"{len(run.trials)} trial(s) of b are in a run before it" in sentence for sentence in both.summary)
+    assert any(f"{len(run.trials)} trial(s) of b are in an earlier run" in sentence for sentence in both.summary)
 
 
 def test_each_run_is_reported_as_it_is_alone():
     runs = [named(two_groups(), "x/a"), named(RUN, "x/b")]
-    both = reports.compose_together(runs, grid())
+    both = reports.compose_runs(runs, grid())
     alone = [table for run in runs for s in reports.compose(run, grid()).sections for table in s.tables]
     assert [table for section in both.sections for table in section.tables] == alone
     assert {section.title.partition(":")[0] for section in both.sections} == {"a", "b"}
@@ -95,10 +95,13 @@ def test_each_run_is_reported_as_it_is_alone():
 
 
 def test_one_run_together_is_that_run():
-    assert reports.compose_together([RUN], grid()) == reports.compose(RUN, grid())
+    assert reports.compose_runs([RUN], grid()) == reports.compose(RUN, grid())
 
 
 def test_a_later_schema_is_refused():
-    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=SCHEMA_VERSION + 1),)})
-    with pytest.raises(RunFolderError, match="schema 4, and this harmbench reads up to 3; update"):
-        reports.compose_together([RUN, later], grid())
+    newer = SCHEMA_VERSION + 1
+    later = RUN.model_copy(update={"trials": (RUN.trials[0].but(schema_version=newer),)})
+    with pytest.raises(
+        RunFolderError, match=f"schema {newer}, and this harmbench reads up to {SCHEMA_VERSION}; update"
+    ):
+        reports.compose_runs([RUN, later], grid())

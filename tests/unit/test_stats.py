@@ -14,16 +14,16 @@ from scipy import stats as scipy_stats
 
 from harmbench.analysis.stats import (
     Comparison,
-    Estimate,
     Interval,
+    MeanDifference,
     Signs,
     aggregate,
     at_least,
     censored_median,
-    detectable_difference,
     holm,
     interquartile_mean,
     mean_interval,
+    minimum_detectable_effect,
     paired_difference,
     performance_profile,
     probability_of_improvement,
@@ -249,9 +249,9 @@ def test_seeds_to_decide_may_have_no_answer(interval):
 
 @pytest.mark.parametrize(("pairs", "tests"), [(3, 1), (5, 20), (10, 4)])
 def test_a_detectable_difference_is_detected_as_often_as_it_says(pairs, tests):
-    effect = detectable_difference(1.0, pairs, tests, power=0.8)
+    effect = minimum_detectable_effect(1.0, pairs, tests, power=0.8)
     samples = RNG.normal(loc=effect, size=(3000, pairs)).tolist()
-    found = [2 * Estimate.paired(row).p_above(0.0) * tests < 0.05 for row in samples]
+    found = [2 * MeanDifference.paired(row).p_above(0.0) * tests < 0.05 for row in samples]
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
 
@@ -261,7 +261,7 @@ def test_a_detectable_difference_is_detected_as_often_as_it_says(pairs, tests):
 @pytest.mark.parametrize("margin", [-0.5, 0.0, 0.7])
 def test_a_margin_is_tested_as_scipy_does(margin):
     values = RNG.normal(size=6)
-    found = Estimate.paired(list(values))
+    found = MeanDifference.paired(list(values))
     for said, alternative in ((found.p_above, "greater"), (found.p_below, "less")):
         assert said(margin) == pytest.approx(scipy_stats.ttest_1samp(values, margin, alternative=alternative).pvalue)
 
@@ -269,7 +269,7 @@ def test_a_margin_is_tested_as_scipy_does(margin):
 @pytest.mark.parametrize(("ours", "theirs"), [(3, 3), (2, 9), (5, 4)])
 def test_unpaired_is_scipys_welch(ours, theirs):
     x, y = RNG.normal(size=ours), RNG.normal(scale=3, size=theirs)
-    found, expected = Estimate.unpaired(list(x), list(y)), scipy_stats.ttest_ind(x, y, equal_var=False)
+    found, expected = MeanDifference.unpaired(list(x), list(y)), scipy_stats.ttest_ind(x, y, equal_var=False)
     bounds = expected.confidence_interval(0.95)
     assert 2 * min(found.p_above(0), found.p_below(0)) == pytest.approx(expected.pvalue)
     assert (found.interval().low, found.interval().high) == pytest.approx((bounds.low, bounds.high))

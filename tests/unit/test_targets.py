@@ -56,8 +56,8 @@ def test_those_that_never_get_there_are_later_and_not_dropped() -> None:
     heads = [trial("euclidean", seed, *a) for seed, a in enumerate([(0.9, 0.9), (0.5, 0.9), (0.5, 0.6)])]
     few = [trial("cosine", seed, *a) for seed, a in enumerate([(0.9, 0.9), (0.5, 0.6)])]
     euclidean, cosine = cells_of(time_to_target.with_targets([*BASELINE, *heads, *few]))[1:]
-    assert (report_time.count(euclidean), report_time.typical(euclidean, "steps")) == ("2/3", "20")
-    assert (report_time.count(cosine), report_time.typical(cosine, "steps")) == ("1/2", "-"), (
+    assert (report_time.count(euclidean), report_time.median_text(euclidean, "steps")) == ("2/3", "20")
+    assert (report_time.count(cosine), report_time.median_text(cosine, "steps")) == ("1/2", "-"), (
         "half are later: no median"
     )
     table = report_time.table([euclidean, cosine])

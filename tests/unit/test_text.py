@@ -13,13 +13,12 @@ from harmbench.datasets import DATASETS, Splits
 from harmbench.datasets._text import TextDataset
 from harmbench.datasets._tokenized import END, MASK, SPECIAL, split, token_bytes
 from harmbench.errors import UsageError
-from harmbench.results.records import EnergyReading
 from harmbench.runner.model import build
-from harmbench.runner.phase_timer import PhaseTimer
-from harmbench.runner.targets import IGNORED, asking, masked, posed
-from harmbench.runner.train import Training, predict
+from harmbench.runner.prediction import predict
+from harmbench.runner.targets import IGNORED, make_targets, mask_tokens, target_maker
 from tests.support.outcomes import measured, outcome
 from tests.support.samples import spec
+from tests.support.training import train
 
 WORDS = ("alpha", "beta", "gamma", "déjà", "vu", "€", "日本語", "\t", "\n")
 
@@ -96,7 +95,7 @@ def vocabulary(size: int) -> Splits:
 
 
 def test_next_tokens_are_the_ones_that_follow():
-    splits, asked = small(), posed(small(), "next")
+    splits, asked = small(), make_targets(small(), "next")
     for part in ("train", "validation", "test"):
         whole = getattr(splits, f"{part}_inputs")
         assert torch.equal(getattr(asked, f"{part}_inputs"), whole[:, :-1])
@@ -106,7 +105,7 @@ def test_next_tokens_are_the_ones_that_follow():
 def test_masks_hide_what_they_ask_for_as_bert_does():
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(2, 1000, (4000, 40), generator=generator)
-    inputs, targets = masked(tokens, vocabulary(1000), generator)
+    inputs, targets = mask_tokens(tokens, vocabulary(1000), generator)
     asked = targets != IGNORED
     assert asked.sum(1).eq(6).all()
     assert torch.equal(targets[asked], tokens[asked])
@@ -118,10 +117,10 @@ def test_masks_hide_what_they_ask_for_as_bert_does():
 
 def test_masks_of_a_step_are_its_own_and_the_same_each_time():
     tokens = torch.randint(2, 300, (8, 20), generator=torch.Generator().manual_seed(0))
-    ask = asking("masked", vocabulary(300), seed=7)
+    ask = target_maker("masked", vocabulary(300), seed=7)
     assert torch.equal(ask(tokens, tokens, 3)[0], ask(tokens, tokens, 3)[0])
     assert not torch.equal(ask(tokens, tokens, 3)[1], ask(tokens, tokens, 4)[1])
-    held_out = [posed(small(), "masked").validation_inputs for _ in range(2)]
+    held_out = [make_targets(small(), "masked").validation_inputs for _ in range(2)]
     assert torch.equal(*held_out)
 
 
@@ -129,10 +128,9 @@ def test_masks_of_a_step_are_its_own_and_the_same_each_time():
 @pytest.mark.parametrize("tied", ["true", "false"])
 def test_a_language_model_learns_and_its_nll_is_the_one_of_its_logits(backbone, tied):
     trial = spec("cosine", backbone=f"{backbone}[tied={tied}]", protocol={"steps": 12, "evaluations": 2, "lr": 3e-3})
-    splits = posed(small(), "masked" if backbone == "bert" else "next")
+    splits = make_targets(small(), "masked" if backbone == "bert" else "next")
     model = build(trial, splits.input_shape, splits.num_classes)
-    ledger = PhaseTimer(lambda: 0.0, lambda: EnergyReading(joules={}), lambda: None)
-    trained = Training(trial, model, splits, [], ledger, lambda step, steps: None).run()
+    trained = train(trial, model, splits)
     assert trained.curve[-1].validation_nll < math.log(300)
     found = predict(model, splits.test_inputs, splits.test_targets, trial.protocol)
     with torch.no_grad():

@@ -8,15 +8,17 @@ from scipy import stats as scipy_stats
 
 from harmbench import report as reports
 from harmbench.analysis import claims, time_to_target
-from harmbench.analysis.cells import ACCURACY, LOSS, cells_of, is_collapsed, primary_metric
+from harmbench.analysis.cells import cells_of
+from harmbench.analysis.collapse import is_collapsed
+from harmbench.analysis.primary import ACCURACY, LOSS, primary_metric
 from harmbench.energy.carbon import grid
 from harmbench.meters.convergence import LATER, Target, to_target
 from harmbench.planning.suite import check_claims
-from harmbench.report import group_cells
+from harmbench.report import conditions_of
 from harmbench.report.formats import Report
-from harmbench.report.time_to_target import said
+from harmbench.report.time_to_target import target_text
 from harmbench.results.records import Measurement, Protocol, TrialRecord
-from harmbench.runner.train import Trained
+from harmbench.runner.training import Trained
 from tests.support.runs import run_of
 from tests.support.samples import MODELLED, point, record, spec
 
@@ -66,13 +68,13 @@ def rows(report: Report, title: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_loss_leads_and_less_is_better():
-    (group,) = group_cells(trials())
-    assert group.lead is LOSS
-    assert [cell.head for cell in group.cells] == ["cosine", "linear", "manhattan"]
-    comparison, _ = group.comparisons["cosine + harmonic"]
+    (condition,) = conditions_of(trials())
+    assert condition.primary is LOSS
+    assert [cell.head for cell in condition.cells] == ["cosine", "linear", "manhattan"]
+    comparison, _ = condition.comparisons["cosine + harmonic"]
     by_scipy = scipy_stats.ttest_rel(LOSSES["cosine"], LOSSES[None])
     assert comparison.p_value == pytest.approx(by_scipy.pvalue), "a loss is not rounded to samples"
-    verdicts = {cell.head: group.verdict(cell) for cell in group.cells}
+    verdicts = {cell.head: condition.verdict(cell) for cell in condition.cells}
     assert verdicts == {"cosine": "better", "linear": "baseline", "manhattan": "worse"}
 
 
@@ -95,14 +97,14 @@ def test_the_first_table_has_perplexity_and_bits_per_byte_first():
     assert found["cosine"]["verdict"] == "better"
     assert found["linear"]["tokens per second"].startswith("10,001")
     assert rows(report, "Steps and memory")["linear"]["CPU energy"] == "2"
-    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.places)
+    assert "lowest mean test loss 4.90 ± 0.26 nat, perplexity" in " ".join(report.conclusions)
     assert "test loss by seed" in " ".join(report.notes)
     assert "the lowest validation loss was kept" in " ".join(report.notes)
 
 
 def test_heads_over_groups_are_ranked_by_loss():
     found = [*trials(), *trials(backbone="qwen2")]
-    ranked = rows(report_of(found, "gpt2", "qwen2"), "Heads over all groups")
+    ranked = rows(report_of(found, "gpt2", "qwen2"), "Heads over all conditions")
     assert {head: row["mean rank"] for head, row in ranked.items()} == {
         "cosine": "1.0 (1 to 1)",
         "linear": "2.0 (2 to 2)",
@@ -130,7 +132,7 @@ def test_the_target_of_text_is_the_loss_that_the_baseline_ends_with():
     }
     reasons = {m.name: m.reason for m in read["manhattan", 0].measurements}
     assert reasons["steps_to_target"] == "not reached in 30 steps: best 6.000, target 5.1"
-    assert said(Target("nll", 5.1)) == "a loss of 5.1 nat"
+    assert target_text(Target("nll", 5.1)) == "a loss of 5.1 nat"
 
 
 def test_a_loss_to_reach_may_be_given_but_not_beside_an_accuracy():

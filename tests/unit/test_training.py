@@ -17,10 +17,12 @@ from harmbench.results.records import Protocol
 from harmbench.runner import trial as trials
 from harmbench.runner.batches import batch_indices
 from harmbench.runner.model import build, count_features, derived_seed, learning_rate, optimizer_for
-from harmbench.runner.train import DivergedError, Trained, Training, evaluation_steps, predict, warm_up
+from harmbench.runner.prediction import predict
+from harmbench.runner.training import Divergence, Trained, evaluation_steps
+from harmbench.runner.warm_up import warm_up
 from tests.support.paths import DATA
 from tests.support.samples import job_of, point, spec
-from tests.support.training import SHAPE, SPLITS, copied, equal, phase_timer
+from tests.support.training import SHAPE, SPLITS, copied, equal, learner_of, run_one, train
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=60)
 SIZES = {"train_size": st.integers(1, 60), "batch_size": st.integers(1, 80), "steps": st.integers(0, 60)}
@@ -29,11 +31,6 @@ SIZES = {"train_size": st.integers(1, 60), "batch_size": st.integers(1, 80), "st
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
-
-
-def training(trial=None, model=None, splits: Splits = SPLITS) -> Training:
-    trial = trial or spec()
-    return Training(trial, model or build(trial, SHAPE, 10), splits, [], phase_timer(), lambda step, steps: None)
 
 
 # Order.
@@ -113,7 +110,7 @@ def test_training_ends_where_a_loop_in_plain_torch_ends(optimizer, distance):
     fields = {"steps": 20, "schedule": "cosine", "lr_warmup_steps": 5, "optimizer": optimizer, "evaluations": 3}
     trial = spec(distance, "harmonic" if distance else "cross_entropy", protocol=fields)
     ours, theirs = (build(trial, SHAPE, 10) for _ in range(2))
-    training(trial, ours).run()
+    train(trial, ours)
     chosen, rise = optimizer_for(theirs, trial.protocol), 5
     schedule = torch.optim.lr_scheduler.LambdaLR(
         chosen,
@@ -139,7 +136,7 @@ def keeps_a_copy(trained: Trained) -> None:
     model = build(spec(), SHAPE, 10)
     before = copied(model)
     trained.keep(point(), model, spec().protocol)
-    training(model=model).run()
+    train(spec(), model)
     assert not equal(copied(model), before)
     assert equal(trained.best_state, before), "the kept state trains on"
 
@@ -174,7 +171,7 @@ def test_selection(validations, select, kept):
 def test_the_best_state_is_the_one_that_was_validated():
     trial = spec(protocol={"steps": 60, "evaluations": 6})
     model = build(trial, SHAPE, 10)
-    trained = training(trial, model).run()
+    trained = train(trial, model)
     model.load_state_dict(trained.best_state)
     right = predict(model, SPLITS.validation_inputs, SPLITS.validation_targets, trial.protocol).hits
     assert right.double().mean().item() == trained.best.validation_accuracy
@@ -183,7 +180,7 @@ def test_the_best_state_is_the_one_that_was_validated():
 
 def test_the_curve_is_what_happened():
     trial = spec(protocol={"steps": 50, "evaluations": 5, "batch_size": 100})
-    trained = training(trial).run()
+    trained = train(trial)
     assert [p.step for p in trained.curve] == [10, 20, 30, 40, 50]
     assert [p.epoch for p in trained.curve] == pytest.approx([p.step * 100 / 1079 for p in trained.curve])
     assert trained.curve[-1].train_loss < trained.curve[0].train_loss
@@ -204,8 +201,7 @@ def spoiled(step: int, trial) -> Splits:
 @pytest.mark.parametrize("step", [1, 9, 10, 11, 15, 16])
 def test_divergence_names_the_exact_step(step):
     trial = spec()
-    with pytest.raises(DivergedError, match=rf"^loss nan at step {step}$"):
-        training(trial, splits=spoiled(step, trial)).run()
+    assert str(train(trial, splits=spoiled(step, trial)).divergence) == f"loss nan at step {step}"
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 10])
@@ -214,15 +210,15 @@ def test_divergence_names_the_exact_step_however_seldom_one_looks(evaluations):
     splits = SPLITS._replace(train_inputs=SPLITS.train_inputs.clone())
     order = list(batch_indices(1079, 16, 37, derived_seed(trial, "order")))
     splits.train_inputs[order[-1][0]] = math.inf
-    with pytest.raises(DivergedError, match=r"^loss nan at step 37$"):
-        training(trial, splits=splits).run()
+    assert str(train(trial, splits=splits).divergence) == "loss nan at step 37"
 
 
 def test_a_huge_learning_rate_diverges():
     trial = spec(None, "cross_entropy", protocol={"lr": 1e30, "optimizer": "sgd"})
-    with pytest.raises(DivergedError, match=r"^loss (nan|inf) at step [2-9]$") as caught:
-        training(trial).run()
-    assert caught.value.step < 10
+    divergence = train(trial).divergence
+    assert isinstance(divergence, Divergence)
+    assert 2 <= divergence.step < 10
+    assert not math.isfinite(divergence.loss)
 
 
 # Equal ground.
@@ -262,7 +258,7 @@ def test_a_distance_head_learns_modular_addition(tied):
     trial = spec(dataset="modular_addition", backbone=backbone, protocol=protocol)
     splits = DATASETS.parse("modular_addition").load(DATA, download=False, seed=0)
     model = build(trial, splits.input_shape, splits.num_classes)
-    assert training(trial, model, splits).run().curve[-1].validation_accuracy > 0.9
+    assert train(trial, model, splits).curve[-1].validation_accuracy > 0.9
     assert (model.head.weight is model.backbone.embedding.weight) == tied
 
 
@@ -297,7 +293,7 @@ def test_learned_tensors_reach_the_optimizer_and_move(distance, loss, names, opt
     trial = spec(distance, loss, protocol={"steps": 3, "optimizer": optimizer})
     model = build(trial, SHAPE, 10)
     before = copied(model)
-    training(trial, model).run()
+    train(trial, model)
     moved = {name for name, tensor in model.named_parameters() if not torch.equal(tensor, before[name])}
     assert names <= moved
     groups = optimizer_for(model, trial.protocol.model_copy(update={"weight_decay": 0.1})).param_groups
@@ -312,7 +308,7 @@ def test_learned_tensors_reach_the_optimizer_and_move(distance, loss, names, opt
 )
 def test_every_loss_learns_digits(loss):
     trial = spec(None if loss == "cross_entropy" else "cosine", loss, protocol={"steps": 60, "lr": 2e-3})
-    assert training(trial).run().best.validation_accuracy > 0.8
+    assert train(trial).best.validation_accuracy > 0.8
 
 
 # What must leave no trace.
@@ -322,7 +318,7 @@ def test_every_loss_learns_digits(loss):
 def test_warm_up_leaves_the_model_as_it_is(backbone):
     model = build(spec("mahalanobis", backbone=backbone), SHAPE, 10)
     before, mode = copied(model), model.training
-    warm_up(model, SPLITS, Protocol(steps=1, warmup_steps=4))
+    warm_up(learner_of(spec("mahalanobis", backbone=backbone, protocol={"warmup_steps": 4}), model))
     assert equal(copied(model), before)
     assert model.training == mode
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -330,10 +326,10 @@ def test_warm_up_leaves_the_model_as_it_is(backbone):
 
 def test_warm_up_and_counting_features_change_no_outcome():
     with_warm_up, without = (build(spec(backbone="cnn"), SHAPE, 10) for _ in range(2))
-    warm_up(with_warm_up, SPLITS, spec().protocol)
+    warm_up(learner_of(spec(backbone="cnn"), with_warm_up))
     count_features(with_warm_up.backbone, SPLITS.train_inputs[:1])
     for model in (with_warm_up, without):
-        training(spec(backbone="cnn"), model).run()
+        train(spec(backbone="cnn"), model)
     assert equal(copied(with_warm_up), copied(without))
 
 
@@ -356,19 +352,19 @@ def test_the_test_part_is_read_once(monkeypatch):
         return predict(model, inputs, targets, protocol)
 
     monkeypatch.setattr(trials, "predict", counting)
-    monkeypatch.setattr("harmbench.runner.train.predict", counting)
+    monkeypatch.setattr("harmbench.runner.single_learner.predict", counting)
     splits = SPLITS._replace(test_inputs=SPLITS.test_inputs[:100], test_targets=SPLITS.test_targets[:100])
-    monkeypatch.setattr(trials, "load", lambda order: splits)
-    record = trials.run_trial(job_of(spec()), trials.Link())
+    monkeypatch.setattr(trials, "load", lambda job: splits)
+    record = run_one(job_of(spec()))
     assert record.status == "ok"
     assert looked_at == [359, 359, 359, 359, 100]  # warm-up, three validations, one test
 
 
 def test_the_test_part_changes_nothing_before_the_test(monkeypatch):
-    clean = trials.run_trial(job_of(spec()), trials.Link())
+    clean = run_one(job_of(spec()))
     hidden = SPLITS._replace(test_inputs=torch.full_like(SPLITS.test_inputs, math.nan))
-    monkeypatch.setattr(trials, "load", lambda order: hidden)
-    blind = trials.run_trial(job_of(spec()), trials.Link())
+    monkeypatch.setattr(trials, "load", lambda job: hidden)
+    blind = run_one(job_of(spec()))
     learned = [
         [(p.step, p.train_loss, p.validation_accuracy, p.validation_nll) for p in r.curve] for r in (clean, blind)
     ]
@@ -380,7 +376,7 @@ def test_the_test_part_changes_nothing_before_the_test(monkeypatch):
 def test_the_selected_state_is_the_one_that_is_tested():
     trial = spec(protocol={"steps": 40, "evaluations": 20, "lr": 0.05})
     model = build(trial, SHAPE, 10)
-    trained = training(trial, model).run()
+    trained = train(trial, model)
     assert trained.best.step < 40
 
     def nll() -> float:
@@ -389,15 +385,15 @@ def test_the_selected_state_is_the_one_that_is_tested():
 
     last = nll()
     model.load_state_dict(trained.best_state)
-    tested = trials.run_trial(job_of(trial), trials.Link()).value("test_nll")
+    tested = run_one(job_of(trial)).value("test_nll")
     assert tested == pytest.approx(nll(), rel=1e-6)
     assert tested != pytest.approx(last, rel=1e-6)
 
 
 def test_a_diverged_trial_is_a_result(monkeypatch):
     trial = spec(meters=("quality", "gradient_stability"))
-    monkeypatch.setattr(trials, "load", lambda order: spoiled(4, trial))
-    record = trials.run_trial(job_of(trial), trials.Link())
+    monkeypatch.setattr(trials, "load", lambda job: spoiled(4, trial))
+    record = run_one(job_of(trial))
     assert (record.status, record.reason) == ("diverged", "loss nan at step 4")
     assert record.value("nonfinite_step_share") == 1 / 4, "steps after the end of the trial count"
     assert record.value("clipped_step_share") is None

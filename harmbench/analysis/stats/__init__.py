@@ -1,25 +1,25 @@
-"""Statistics of seeds: pure functions of numbers, no global state; what is random takes a generator.
+"""Statistics of seeds: pure functions of numbers without global state. Random functions take a generator.
 
 One seed of a head and the same seed of the baseline share their initial backbone and data order, so differences
-are taken in pairs; a table of many heads is corrected for looking many times (Holm).
+are taken in pairs. A table of many heads is corrected for multiple tests (Holm).
 
-    student      one cell, two cells by seed, two cells without pairs; how many seeds would decide
-    many         Holm; "in at least so many of these cells"
+    student      means, paired and unpaired differences, seeds needed, minimum detectable effect
+    many         Holm's correction, and tests of "in at least k of these cells"
     over_cells   interquartile mean, performance profile, probability of improvement, with a stratified bootstrap
-    censored     median of times that some trials never reach
+    censored     median of times that some trials do not reach
     cka          similarity of two models' features
 
-How often they err is in benchmarks/statistics.md, by simulation.
+Their error rates are simulated in benchmarks/statistics.md.
 """
 
 from __future__ import annotations
 
-from harmbench.analysis.stats.censored import Median, censored_median
+from harmbench.analysis.stats.censored import CensoredMedian, censored_median
 from harmbench.analysis.stats.cka import alignment, linear_cka
 from harmbench.analysis.stats.many import at_least, holm
 from harmbench.analysis.stats.over_cells import (
-    Bracket,
-    Draws,
+    BootstrapIndices,
+    BootstrapInterval,
     Profile,
     aggregate,
     interquartile_mean,
@@ -30,11 +30,11 @@ from harmbench.analysis.stats.student import (
     LEVEL,
     SURE,
     Comparison,
-    Estimate,
     Interval,
+    MeanDifference,
     Signs,
-    detectable_difference,
     mean_interval,
+    minimum_detectable_effect,
     paired_difference,
     seeds_to_decide,
     two_sided,
@@ -43,23 +43,23 @@ from harmbench.analysis.stats.student import (
 __all__ = [
     "LEVEL",
     "SURE",
-    "Bracket",
+    "BootstrapIndices",
+    "BootstrapInterval",
+    "CensoredMedian",
     "Comparison",
-    "Draws",
-    "Estimate",
     "Interval",
-    "Median",
+    "MeanDifference",
     "Profile",
     "Signs",
     "aggregate",
     "alignment",
     "at_least",
     "censored_median",
-    "detectable_difference",
     "holm",
     "interquartile_mean",
     "linear_cka",
     "mean_interval",
+    "minimum_detectable_effect",
     "paired_difference",
     "performance_profile",
     "probability_of_improvement",

@@ -1,4 +1,4 @@
-"""Times that some trials never reach."""
+"""Median of times that some trials do not reach within their budget."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import NamedTuple
 from harmbench.analysis.stats.student import LEVEL
 
 
-class Median(NamedTuple):
-    """A median time; None stands for "later than was watched".
+class CensoredMedian(NamedTuple):
+    """A median time with its interval. None stands for "later than the last step that was observed".
 
     Attributes:
-        value: of the median; None where fewer than half got there.
-        low: of its interval.
-        high: of its interval.
-        reached: how many got there.
-        size: how many there were.
+        value: the median. None if fewer than half of the trials reached the target.
+        low: lower bound of the interval.
+        high: upper bound of the interval.
+        reached: number of trials that reached the target.
+        size: number of trials.
     """
 
     value: float | None
@@ -30,32 +30,32 @@ class Median(NamedTuple):
     size: int
 
 
-def censored_median(reached: Sequence[float], censored: Sequence[float], level: float = LEVEL) -> Median:
-    """Kaplan-Meier median of times that some trials never reached, with the interval of Brookmeyer and Crowley.
+def censored_median(reached: Sequence[float], censored: Sequence[float], level: float = LEVEL) -> CensoredMedian:
+    """Kaplan-Meier median of times of which some are censored, with the interval of Brookmeyer and Crowley.
 
     Args:
-        reached: the times of those that got there.
-        censored: how long the others were watched; infinite for those that never will.
-        level: of the interval, log-log.
+        reached: times of the trials that reached the target.
+        censored: how long the other trials were observed. Infinite for diverged trials, which never reach it.
+        level: confidence level of the log-log interval.
 
     >>> censored_median([10.0, 20.0, 30.0], [40.0]).value
     20.0
     """
-    everyone = sorted([*reached, *censored])
-    size, left, variance = len(everyone), 1.0, 0.0
+    times = sorted([*reached, *censored])
+    size, left, variance = len(times), 1.0, 0.0
     deviations = NormalDist().inv_cdf((1 + level) / 2)
-    survival: list[tuple[float, tuple[float, float, float]]] = []  # from each time on, with its bounds
+    survival: list[tuple[float, tuple[float, float, float]]] = []  # share left from each time on, with its bounds
     for time, died in sorted(Counter(reached).items()):
-        at_risk = size - bisect_left(everyone, time)  # those censored at a time still count
-        if died == at_risk:  # nobody is left, and the formula has no bounds
+        at_risk = size - bisect_left(times, time)  # trials censored at a time still count there
+        if died == at_risk:  # no trial is left, and the formula has no bounds
             survival.append((time, (0.0, math.nan, math.nan)))
             continue
         left *= 1 - died / at_risk
         variance += died / (at_risk * (at_risk - died))
-        place, far = math.log(-math.log(left)), deviations * math.sqrt(variance) / -math.log(left)
-        survival.append((time, (left, math.exp(-math.exp(place + far)), math.exp(-math.exp(place - far)))))
+        center, margin = math.log(-math.log(left)), deviations * math.sqrt(variance) / -math.log(left)
+        survival.append((time, (left, math.exp(-math.exp(center + margin)), math.exp(-math.exp(center - margin)))))
 
     def first_at_half(which: int) -> float | None:
         return next((float(time) for time, shares in survival if shares[which] <= 0.5 + 1e-12), None)
 
-    return Median(first_at_half(0), first_at_half(1), first_at_half(2), len(reached), size)
+    return CensoredMedian(first_at_half(0), first_at_half(1), first_at_half(2), len(reached), size)

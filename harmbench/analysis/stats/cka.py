@@ -1,4 +1,4 @@
-"""How alike two representations of the same samples are: linear centered kernel alignment."""
+"""Linear centered kernel alignment (CKA): similarity of two representations of the same samples."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SAMPLES = 4  # that the debiased estimator needs
+MIN_SAMPLES = 4  # the debiased estimator divides by M - 3
 
 
 def linear_cka(x: NDArray[Any], y: NDArray[Any], debiased: bool = True) -> float:
     """Linear CKA (Kornblith et al. 2019, arXiv 1905.00414) of features (M, N) and (M, P) of the same samples.
 
-    1 for features that are the same but for a rotation, a scale and a shift; 0 for unrelated ones. Debiased, it rests
-    on the unbiased estimator of HSIC (Song et al. 2012), and can be a little below 0; as published it is above 0 for
-    unrelated features as well, by much where samples are few beside features.
+    Features that differ only by a rotation, a scale and a shift give 1, and unrelated ones about 0. The debiased form
+    uses the unbiased estimator of HSIC (Song et al. 2012) and can be slightly negative. The published form is positive
+    for unrelated features too, and far from 0 if there are fewer samples than features.
 
     Args:
-        x: features of one model.
-        y: of another.
-        debiased: with the unbiased estimator of HSIC.
+        x: features (M, N) of one model.
+        y: features (M, P) of another model.
+        debiased: use the unbiased estimator of HSIC.
 
     Returns:
-        NaN where the features of either do not vary.
+        The similarity, or NaN if the features of either model are constant.
 
     >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 5.0], [4.0, 1.0]])
     >>> round(linear_cka(x, 3 * x[:, ::-1] - 7), 9)
@@ -33,9 +33,9 @@ def linear_cka(x: NDArray[Any], y: NDArray[Any], debiased: bool = True) -> float
 
 
 def alignment(features: NDArray[Any], debiased: bool = True) -> NDArray[np.float64]:
-    """The centered Gram matrix (M, M) of features (M, N), of Frobenius norm 1: CKA is the inner product of two of them.
+    """Centered Gram matrix (M, M) of features (M, N), with Frobenius norm 1. CKA is the inner product of two of them.
 
-    Debiased by U-centering (Székely and Rizzo 2014), whose inner product is M (M - 3) times the unbiased HSIC.
+    It is debiased by U-centering (Székely and Rizzo 2014), whose inner product is M (M - 3) times the unbiased HSIC.
 
     Raises:
         ValueError: for fewer than four samples, or features that are not finite.
@@ -44,7 +44,7 @@ def alignment(features: NDArray[Any], debiased: bool = True) -> NDArray[np.float
     if samples < MIN_SAMPLES or not np.isfinite(features).all():
         raise ValueError(f"CKA needs {MIN_SAMPLES} samples and finite features")
     x = features.astype(np.float64)
-    x = x - x.mean(0)  # changes nothing but the rounding: a Gram matrix is centered anyway
+    x = x - x.mean(0)  # for precision only, since the Gram matrix is centered below
     size = float(np.vdot(x, x))
     gram = x @ x.T
     if debiased:

@@ -1,4 +1,4 @@
-"""Corrections for looking many times."""
+"""Corrections for multiple tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given; NaN stays NaN and counts as no test.
+    """Holm's adjusted p-values, in the order given. NaN stays NaN and does not count as a test.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -24,8 +24,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def at_least(count: int, p_values: Sequence[float]) -> float:
     """p-value against "the alternative holds in fewer than `count` of these tests" (Benjamini & Heller 2008).
 
-    With `count` = all of them it is the largest p-value, and needs no correction; with 1 it is Bonferroni's. NaN
-    counts as 1.
+    A `count` of all tests gives the largest p-value, which needs no correction. A `count` of 1 gives Bonferroni's
+    p-value. NaN counts as 1.
 
     >>> at_least(3, [0.01, 0.02, 0.04]), at_least(1, [0.01, 0.02, 0.04])
     (0.04, 0.03)

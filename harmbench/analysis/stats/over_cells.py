@@ -1,8 +1,9 @@
 """Aggregates over cells with a stratified bootstrap, as Agarwal et al. (2021, arXiv 2108.13264) define them.
 
-Seeds are drawn again within each cell and cells stay, so an interval is about other seeds, not other data sets. With
-few seeds the plain percentile interval is too narrow: a sample of n shows (n - 1) / n of the variance, and a bootstrap
-knows no Student. Ours is wider by the root of that and by t over z; benchmarks/statistics.md has both.
+Seeds are resampled within each cell and the cells stay, so an interval is about other seeds and not about other data
+sets. With few seeds the plain percentile interval is too narrow: a sample of n shows (n - 1) / n of the variance, and
+a bootstrap ignores Student's t. The interval here is wider by the root of that factor and by t / z.
+benchmarks/statistics.md compares both by simulation.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from scipy import special
 from harmbench.analysis.stats.student import LEVEL
 
 Array = NDArray[np.float64]
-_AT_ONCE = 2**16  # values; more would be fetched from the system anew each time
+_CHUNK = 2**16  # values per chunk; larger chunks would be allocated anew by the system each time
 
 
-class Bracket(NamedTuple):
-    """A statistic with the bounds of its bootstrap interval; NaN with one seed in each cell."""
+class BootstrapInterval(NamedTuple):
+    """A statistic with the bounds of its bootstrap interval. Bounds are NaN with one seed in each cell."""
 
     value: float
     low: float
@@ -38,56 +39,58 @@ class Profile(NamedTuple):
     high: Array
 
 
-class Draws:
-    """Draws a bootstrap's seeds, and the same ones again for the next: so heads are drawn alike, and but once.
+class BootstrapIndices:
+    """Random indices of a bootstrap, which start over at each reset, so that all heads share one resampling.
 
-    >>> draws = Draws(0)
-    >>> aggregate([[0.9, 0.8, 0.7]], draws.again()) == aggregate([[0.9, 0.8, 0.7]], draws.again())
+    Indices are cached, so each is drawn once.
+
+    >>> rng = BootstrapIndices(0)
+    >>> aggregate([[0.9, 0.8, 0.7]], rng.reset()) == aggregate([[0.9, 0.8, 0.7]], rng.reset())
     True
     """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._place = 0
-        self._drawn: dict[tuple[int, int, int], NDArray[np.intp]] = {}
-        self._counted: dict[tuple[int, int, int], NDArray[np.float32]] = {}
+        self._position = 0
+        self._indices_by_key: dict[tuple[int, int, int], NDArray[np.intp]] = {}
+        self._counts_by_key: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
-    def again(self) -> Draws:
-        """From the start."""
-        self._place = 0
+    def reset(self) -> BootstrapIndices:
+        """Start over and return the object itself."""
+        self._position = 0
         return self
 
-    def places(self, size: int, repetitions: int) -> NDArray[np.intp]:
-        """(repetitions, size): places drawn with replacement from so many.
+    def indices(self, size: int, repetitions: int) -> NDArray[np.intp]:
+        """Return indices (repetitions, size) below `size`, drawn with replacement.
 
-        What comes depends on how many draws came before, not on how large they were.
+        They depend on the number of earlier draws, not on the size of these.
         """
-        return self._of(self._next(size, repetitions))
+        return self._indices(self._next(size, repetitions))
 
-    def times(self, size: int, repetitions: int) -> NDArray[np.float32]:
-        """(repetitions, size): how many times each place is drawn, in place of `places`."""
+    def counts(self, size: int, repetitions: int) -> NDArray[np.float32]:
+        """Return the number of times that each index is drawn, (repetitions, size), as an alternative to `indices`."""
         key = self._next(size, repetitions)
-        if key not in self._counted:
-            self._counted[key] = _counted(self._of(key))
-        return self._counted[key]
+        if key not in self._counts_by_key:
+            self._counts_by_key[key] = _counted(self._indices(key))
+        return self._counts_by_key[key]
 
     def _next(self, size: int, repetitions: int) -> tuple[int, int, int]:
-        self._place += 1
-        return self._place - 1, size, repetitions
+        self._position += 1
+        return self._position - 1, size, repetitions
 
-    def _of(self, key: tuple[int, int, int]) -> NDArray[np.intp]:
-        place, size, repetitions = key
-        if key not in self._drawn:
-            rng = np.random.default_rng([self._seed, place, size])
-            self._drawn[key] = rng.integers(size, size=(repetitions, size))
-        return self._drawn[key]
+    def _indices(self, key: tuple[int, int, int]) -> NDArray[np.intp]:
+        position, size, repetitions = key
+        if key not in self._indices_by_key:
+            rng = np.random.default_rng([self._seed, position, size])
+            self._indices_by_key[key] = rng.integers(size, size=(repetitions, size))
+        return self._indices_by_key[key]
 
 
-Generator = np.random.Generator | Draws
+Generator = np.random.Generator | BootstrapIndices
 
 
 def interquartile_mean(values: ArrayLike) -> Array:
-    """Mean of the middle half along the last axis: a quarter of the values, rounded down, is cut off at each end.
+    """Mean of the middle half along the last axis. A quarter of the values, rounded down, is cut off at each end.
 
     >>> float(interquartile_mean([0.0, 1.0, 2.0, 30.0]))
     1.5
@@ -96,7 +99,7 @@ def interquartile_mean(values: ArrayLike) -> Array:
 
 
 def _middle_mean(ranked: Array) -> Array:
-    """The same of values in order."""
+    """Interquartile mean of sorted values."""
     cut = ranked.shape[-1] // 4
     return np.asarray(ranked[..., cut : ranked.shape[-1] - cut].mean(-1))
 
@@ -107,25 +110,24 @@ def aggregate(
     statistic: Callable[[Array], Array] = _middle_mean,
     repetitions: int = 2000,
     level: float = LEVEL,
-) -> Bracket:
-    """A statistic of all trials of all cells, with its interval.
+) -> BootstrapInterval:
+    """Return a statistic of all trials of all cells, with its interval.
 
     Args:
         cells: the values of each cell, on a scale that cells share, such as accuracy.
-        rng: draws the seeds.
-        statistic: of the last axis, on which values come in order, the least first; the interquartile mean unless
-            given.
-        repetitions: of the bootstrap.
-        level: of the interval.
+        rng: resamples the seeds.
+        statistic: reduces the last axis, where values are sorted. Default: the interquartile mean.
+        repetitions: number of bootstrap samples.
+        level: confidence level of the interval.
 
     >>> rng = np.random.default_rng(0)
-    >>> found = aggregate([[0.90, 0.91, 0.92], [0.80, 0.82, 0.84]], rng)
-    >>> round(found.value, 4), found.low <= found.value <= found.high
+    >>> mean = aggregate([[0.90, 0.91, 0.92], [0.80, 0.82, 0.84]], rng)
+    >>> round(mean.value, 4), mean.low <= mean.value <= mean.high
     (0.8675, True)
     """
     value = statistic(np.sort(np.concatenate(_arrays(cells))))
-    low, high = _bounds(value, _redrawn(statistic, cells, rng, repetitions), cells, level)
-    return Bracket(float(value), float(low), float(high))
+    low, high = _bounds(value, _resampled(statistic, cells, rng, repetitions), cells, level)
+    return BootstrapInterval(float(value), float(low), float(high))
 
 
 def performance_profile(
@@ -147,7 +149,7 @@ def performance_profile(
         return np.stack([(values > mark).mean(-1) for mark in marks], axis=-1)
 
     share = share_above(np.concatenate(_arrays(cells)))
-    low, high = _bounds(share, _redrawn(share_above, cells, rng, repetitions), cells, level)
+    low, high = _bounds(share, _resampled(share_above, cells, rng, repetitions), cells, level)
     return Profile(marks, share, np.clip(low, 0, 1), np.clip(high, 0, 1))
 
 
@@ -157,15 +159,15 @@ def probability_of_improvement(
     rng: Generator,
     repetitions: int = 2000,
     level: float = LEVEL,
-) -> Bracket:
-    """Mean over cells of the probability that a trial of ours is above one of theirs, ties half.
+) -> BootstrapInterval:
+    """Mean over cells of the probability that a trial of ours is above one of theirs. Ties count half.
 
     Args:
-        ours: the values of each cell.
-        theirs: of the same cells in the same order.
-        rng: draws the seeds of both, independently.
-        repetitions: of the bootstrap.
-        level: of the interval.
+        ours: our values in each cell.
+        theirs: their values in the same cells.
+        rng: resamples the seeds of both, independently.
+        repetitions: number of bootstrap samples.
+        level: confidence level of the interval.
 
     >>> probability_of_improvement([[2.0, 3.0]], [[1.0, 2.0]], np.random.default_rng(0)).value
     0.875
@@ -176,11 +178,14 @@ def probability_of_improvement(
     for pairs in above:
         redrawn += _superiorities(pairs, rng, repetitions)
     low, high = _bounds(value, redrawn / len(above), [*ours, *theirs], level)
-    return Bracket(float(value), float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
+    return BootstrapInterval(float(value), float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
 
 
 def _superiority(x: Array, y: Array) -> Array:
-    """(len(x), len(y)): 1 where x is above y, a half for ties; its mean is the U statistic over its greatest value."""
+    """Matrix (len(x), len(y)) of 1 where x is above y and 0.5 for ties.
+
+    Its mean is the U statistic over its greatest value.
+    """
     difference = x[:, None] - y[None, :]
     return np.asarray((difference > 0) + 0.5 * (difference == 0))
 
@@ -189,59 +194,64 @@ def _arrays(cells: Sequence[ArrayLike]) -> list[Array]:
     return [np.asarray(cell, dtype=float) for cell in cells]
 
 
-def _redrawn(
+def _resampled(
     statistic: Callable[[Array], Array], cells: Sequence[ArrayLike], rng: Generator, repetitions: int
 ) -> Array:
-    """(repetitions, ...): a statistic of all values in order, each cell drawn from itself with replacement.
+    """Statistic (repetitions, ...) of all sorted values, with each cell resampled from itself with replacement.
 
-    Ranks are drawn and sorted, and stand for values until the end: small integers are sorted several times as fast.
+    Ranks are resampled and sorted instead of values, because small integers sort several times as fast.
     """
     arrays = _arrays(cells)
     values = np.concatenate(arrays)
     order = np.argsort(values)
     ranks = np.empty(len(values), dtype=np.min_scalar_type(len(values)))
     ranks[order] = np.arange(len(values))
-    own = np.split(ranks, np.cumsum([len(array) for array in arrays])[:-1])
-    drawn = np.concatenate([of.take(_places(len(of), rng, repetitions)) for of in own], axis=1)
-    drawn.sort(axis=1)
+    ranks_by_cell = np.split(ranks, np.cumsum([len(array) for array in arrays])[:-1])
+    resampled = np.concatenate(
+        [cell_ranks.take(_indices(len(cell_ranks), rng, repetitions)) for cell_ranks in ranks_by_cell], axis=1
+    )
+    resampled.sort(axis=1)
     ranked = values[order]
-    parts = np.array_split(drawn, math.ceil(drawn.size / _AT_ONCE))
-    return np.concatenate([statistic(ranked.take(part)) for part in parts])
+    chunks = np.array_split(resampled, math.ceil(resampled.size / _CHUNK))
+    return np.concatenate([statistic(ranked.take(chunk)) for chunk in chunks])
 
 
 def _superiorities(pairs: Array, rng: Generator, repetitions: int) -> Array:
-    """(repetitions,): the mean of `pairs` (x, y), rows and columns drawn with replacement, independently.
+    """Mean (repetitions,) of `pairs` (x, y), with rows and columns resampled independently.
 
-    In single precision, which loses nothing: all are sums of halves.
+    Single precision is exact here, since all terms are sums of halves.
     """
-    of_rows, of_columns = (_times(size, rng, repetitions) for size in pairs.shape)
+    of_rows, of_columns = (_counts(size, rng, repetitions) for size in pairs.shape)
     summed = np.einsum("rc,rc->r", of_rows @ pairs.astype(np.float32), of_columns)
     return np.asarray(summed / np.float64(pairs.size))
 
 
-def _places(size: int, rng: Generator, repetitions: int) -> NDArray[np.intp]:
-    """(repetitions, size): places drawn with replacement."""
-    if isinstance(rng, Draws):
-        return rng.places(size, repetitions)
+def _indices(size: int, rng: Generator, repetitions: int) -> NDArray[np.intp]:
+    """Indices (repetitions, size) drawn with replacement."""
+    if isinstance(rng, BootstrapIndices):
+        return rng.indices(size, repetitions)
     return rng.integers(size, size=(repetitions, size))
 
 
-def _times(size: int, rng: Generator, repetitions: int) -> NDArray[np.float32]:
-    """(repetitions, size): how many times each place is drawn."""
-    return rng.times(size, repetitions) if isinstance(rng, Draws) else _counted(_places(size, rng, repetitions))
+def _counts(size: int, rng: Generator, repetitions: int) -> NDArray[np.float32]:
+    """Number of times that each index is drawn, (repetitions, size)."""
+    if isinstance(rng, BootstrapIndices):
+        return rng.counts(size, repetitions)
+    return _counted(_indices(size, rng, repetitions))
 
 
-def _counted(places: NDArray[np.intp]) -> NDArray[np.float32]:
-    """How many times each place comes in each row of as many."""
-    rows, size = places.shape
-    flat = (places + size * np.arange(rows)[:, None]).ravel()
-    return np.bincount(flat, minlength=places.size).reshape(rows, size).astype(np.float32)
+def _counted(indices: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Number of times that each index occurs in each row."""
+    rows, size = indices.shape
+    flat = (indices + size * np.arange(rows)[:, None]).ravel()
+    return np.bincount(flat, minlength=indices.size).reshape(rows, size).astype(np.float32)
 
 
-def _bounds(value: ArrayLike, draws: Array, cells: Sequence[ArrayLike], level: float) -> tuple[Array, Array]:
-    """Percentiles of the draws, pulled away from the value as far as so few seeds ask for."""
-    size, degrees = sum(map(len, _arrays(cells))), sum(map(len, _arrays(cells))) - len(cells)
+def _bounds(value: ArrayLike, resampled: Array, cells: Sequence[ArrayLike], level: float) -> tuple[Array, Array]:
+    """Percentiles of resampled values, moved away from the statistic to correct for the number of seeds."""
+    size = sum(map(len, _arrays(cells)))
+    degrees = size - len(cells)
     tail = (1 + level) / 2
     stretch = math.sqrt(size / degrees) * special.stdtrit(degrees, tail) / special.ndtri(tail) if degrees else math.nan
-    low, high = np.quantile(draws, [1 - tail, tail], axis=0)
+    low, high = np.quantile(resampled, [1 - tail, tail], axis=0)
     return value + (low - value) * stretch, value + (high - value) * stretch

@@ -1,7 +1,7 @@
 """Distances between feature vectors and class centers: (B, N) x (K, N) -> (B, K).
 
 One file, one distance. A distance computes all pairs and nothing else: no exponent, no division by the minimum,
-no repair of NaN. What it means for a class to be near is a loss's business (`harmbench/nn/losses/`).
+no repair of NaN. Losses (`harmbench/nn/losses/`) turn distances into probabilities.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a distance is: options, facts, learnable parameters, and one function of tensors."""
+"""Base class of the distances: options, facts, learnable parameters, and one function of tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Facts(NamedTuple):
-    """What is true of a distance, tested by the contract in `tests/contracts/`.
+    """Mathematical properties of a distance, tested by the contract in `tests/contracts/`.
 
     Attributes:
         is_metric: zero only at the center, symmetric, and obeys the triangle inequality on its domain.
@@ -34,14 +34,14 @@ class Facts(NamedTuple):
 
 
 class Distance(Component):
-    """Base of all distances; not itself a distance.
+    """Base class of all distances.
 
     A distance is final: subclass `Distance`, not another distance.
 
     Class attributes:
         in_papers: whether its variants belong to the set `paper`.
-        read_by: the one variant that reads an option; the option is refused in the others, where it would be
-            silently without effect.
+        read_by: the one variant that reads an option. Other variants refuse the option, which would have no effect
+            there.
     """
 
     in_papers: ClassVar[bool] = False
@@ -55,6 +55,16 @@ class Distance(Component):
             raise ValueError(f"only variant={reader} reads it")
         return value
 
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse a distance with an operator that no kernel computes, in any of its variants.
+
+        Raises:
+            OptionError: for an unknown operator, with the nearest valid name.
+        """
+        for variant in cls.variants:
+            cls.from_options(variant).operator  # noqa: B018 - constructing the operator checks its name
+
     @property
     def is_in_papers(self) -> bool:
         """Whether it belongs to the set `paper` with these options."""
@@ -63,15 +73,15 @@ class Distance(Component):
     @property
     @abstractmethod
     def facts(self) -> Facts:
-        """What is true of this distance with these options."""
+        """Mathematical properties of this distance with these options."""
 
     def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
-        """Learnable tensors at their start, by name; most distances have none."""
+        """Learnable tensors at their start, by name. Most distances have none."""
         return {}
 
     @abstractmethod
     def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
-        """All pairs, in the formula's own words.
+        """Distances of all pairs by the formula itself.
 
         Args:
             x: features (B, N), float32 or float64.
@@ -85,15 +95,15 @@ class Distance(Component):
 
     @property
     def operator(self) -> Operator | None:
-        """The formula as the kernels know it; None: there is no fast form, `pairwise` runs, in blocks."""
+        """The formula as the kernels know it. With None, `pairwise` itself runs, in blocks."""
         return None
 
     def mapped(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Mapped:
-        """For fast forms: what is done to each vector before any pair is looked at; for most distances, nothing."""
+        """The vectors that `between` compares, for the fast forms. Most distances compare the vectors themselves."""
         return Mapped(x, centers)
 
     def map(self, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Map | None:
-        """`mapped` in the words of the compiled kernel, which then does it in passing; None where it has none."""
+        """The map that the compiled kernel applies to each vector, or None if it has no such map."""
         return None
 
     def between(self, x: Tensor, centers: Tensor, *option: Tensor) -> Tensor:
@@ -111,7 +121,7 @@ class Distance(Component):
         """Distances (B, K) of features (B, N) to centers (K, N), in at least float32 even under autocast.
 
         Raises:
-            ValueError: where the shapes do not fit.
+            ValueError: if the shapes do not fit.
 
         >>> import torch
         >>> from harmbench.nn.distances import DISTANCES
@@ -128,10 +138,10 @@ class Distance(Component):
         *,
         training: bool = False,
     ) -> Pairs:
-        """The same, still to be computed: a loss of distances may want them a block at a time.
+        """The same distances, not yet computed, so that a loss can compute them in blocks.
 
         Raises:
-            ValueError: where the shapes do not fit.
+            ValueError: if the shapes do not fit.
 
         >>> import torch
         >>> from harmbench.nn.distances import DISTANCES

@@ -40,7 +40,7 @@ def upper_half(quotient: Tensor, shared: Tensor, size: Tensor) -> Tensor:
 
 
 def lp_norm(delta: Tensor, p: float | Tensor) -> Tensor:
-    """(sum |delta|^p)^(1/p) over the last axis, p >= 1; gradient 0 at 0. A tensor p gets a gradient.
+    """(sum |delta|^p)^(1/p) over the last axis, p >= 1, with gradient 0 at 0. A tensor p gets a gradient.
 
     The largest entry is divided out first, so that neither 1e-30 nor 1e30 leaves float32 when raised to p.
     """
@@ -64,18 +64,18 @@ def lp_norm(delta: Tensor, p: float | Tensor) -> Tensor:
 
 
 def length(vectors: Tensor) -> Tensor:
-    """Euclidean length over the last axis; gradient 0 at 0."""
+    """Euclidean length over the last axis, with gradient 0 at 0."""
     return lp_norm(vectors, 2.0)
 
 
 def root(number: Tensor) -> Tensor:
-    """Square root; gradient 0 at 0."""
+    """Square root, with gradient 0 at 0."""
     is_zero = number == 0
     return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, number).sqrt())
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors (..., N) of length 1; a zero vector stays zero, with gradient 0."""
+    """Vectors (..., N) of length 1. A zero vector stays zero, with gradient 0."""
     return ratio(vectors, length(vectors)[..., None].expand_as(vectors))
 
 

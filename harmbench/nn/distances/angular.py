@@ -21,7 +21,7 @@ class Angular(Distance):
     """Angular distance, arccos(x.w / (|x| |w|)) / pi: the angle between two vectors as a share of the half turn.
 
     Computed from the unit vectors u and v as 2 atan2(|u - v|, |u + v|) / pi, which keeps its digits where an arccosine
-    would not: near 0 and near 1. On directions it is a metric, where `cosine` is none; vectors of one direction are at
+    would not: near 0 and near 1. On directions it is a metric, unlike `cosine`: vectors of one direction are at
     distance 0. The gradient has a kink there and at opposite directions, and is 0 at both. The zero vector has no
     direction: its distance to anything is 1/2, the right angle, and its gradient 0.
 
@@ -46,7 +46,7 @@ class Angular(Distance):
 
 
 def _angle(x: Tensor, w: Tensor) -> Tensor:
-    """Of vectors that broadcast, (..., N) -> (...)."""
+    """Angular distance of vectors that broadcast, (..., N) -> (...)."""
     of_x, of_w = unit(wide(x)), unit(wide(w))
     apart, together = length(of_x - of_w), length(of_x + of_w)
     no_direction = ((x == 0).all(-1) | (w == 0).all(-1)) & ~apart.isnan()

@@ -20,8 +20,8 @@ class BrayCurtis(Distance):
     `variant=abs` is that: on non-negative vectors, where Bray-Curtis is defined, it is SciPy's `braycurtis`, and it
     stays between 0 and 1 on signed ones.
     `variant=signed` is SciPy's formula on signed vectors, with sum_i |x_i + w_i| below: infinite at x = -w.
-    `variant=normalized` compares the profiles |x| / sum|x| and |w| / sum|w|: half their Manhattan distance, blind
-    to sign and scale. Variants of arXiv 2603.10225, whose "standard" divides by |sum_i (x_i + w_i)|.
+    `variant=normalized` compares the profiles |x| / sum|x| and |w| / sum|w|: half their Manhattan distance, which
+    ignores sign and scale. Variants of arXiv 2603.10225, whose "standard" divides by |sum_i (x_i + w_i)|.
 
     >>> import torch
     >>> BrayCurtis()(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
@@ -70,6 +70,6 @@ class BrayCurtis(Distance):
 
 
 def _profile(vectors: Tensor) -> Tensor:
-    """|v| / sum|v|: (..., N) of sum 1; the zero vector stays zero."""
+    """|v| / sum|v|: (..., N) of sum 1. The zero vector stays zero."""
     size = vectors.abs()
     return ratio(size, size.sum(-1, keepdim=True).expand_as(size))

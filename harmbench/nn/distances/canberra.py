@@ -22,7 +22,7 @@ class Canberra(Distance):
     `variant=standard` is that. A coordinate that is 0 on one side adds exactly 1, whatever the other side is, and
     passes no gradient: half of the coordinates behind a ReLU.
     `variant=robust` puts a floor under the denominator, max(|x_i| + |w_i|, floor).
-    `variant=weighted` averages the terms with weights proportional to (|x_i| + |w_i|)^gamma; gamma = 1 is
+    `variant=weighted` averages the terms with weights proportional to (|x_i| + |w_i|)^gamma. gamma = 1 is
     `bray_curtis`. Variants of arXiv 2603.10225.
 
     >>> import torch

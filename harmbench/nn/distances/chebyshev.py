@@ -23,7 +23,7 @@ class Chebyshev(Distance):
 
         (1/alpha) log mean_i exp(alpha |x_i - w_i|)
 
-    between the mean and the maximum; with the mean in place of the usual sum it is 0 at the center. The released
+    between the mean and the maximum. With the mean instead of the usual sum it is 0 at the center. The released
     code's "Chebyshev" is a softmax-weighted mean of standardized differences, and neither of these (arXiv
     2603.10225).
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Cosine(Distance):
     """Cosine distance, 1 - x.w / (|x| |w|), computed as half the squared distance of the unit vectors.
 
-    That form is the same number, and keeps its digits where 1 - cos would round them away; in float64, or rounding the
-    unit vectors would take those of vectors of almost one direction. The zero vector has no direction: its distance to
-    anything is 1, the value for a right angle (scikit-learn's convention), and its gradient 0. Not a metric: the
-    triangle inequality fails. arXiv 2603.10225.
+    That form is the same number, and keeps the digits that 1 - cos would round away. It is computed in float64, because
+    rounded unit vectors would lose the digits of vectors of almost one direction. The zero vector has no direction: its
+    distance to anything is 1, the value for a right angle (scikit-learn's convention), and its gradient 0. Not a
+    metric: the triangle inequality fails. arXiv 2603.10225.
 
     >>> import torch
     >>> Cosine()(torch.tensor([[2.0, 0.0]]), torch.tensor([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))

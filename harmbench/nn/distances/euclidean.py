@@ -17,7 +17,7 @@ class Euclidean(Distance):
     """Euclidean distance, sqrt(sum_i (x_i - w_i)^2).
 
     The distance of the first paper's harmonic loss (arXiv 2502.01628, section 2). The released code feeds its
-    *square* to the exponent; here the exponent acts on the distance itself.
+    *square* to the exponent. Here the exponent acts on the distance itself.
 
     >>> import torch
     >>> Euclidean()(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))

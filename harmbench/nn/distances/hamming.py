@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Hamming(Distance):
     """Hamming distance of the codes c(v) = 1[v > threshold]: the share of coordinates whose bits differ.
 
-    `variant=hard` is SciPy's `hamming` on those codes; its gradient is a straight-through estimate, that of the
+    `variant=hard` is SciPy's `hamming` on those codes. Its gradient is a straight-through estimate, that of the
     sigmoid sigma((v - threshold) / temperature) in place of the step.
     `variant=soft` (the default) is a surrogate: the mean absolute difference of these sigmoids.
     `variant=gumbel` is the soft one with a random threshold while training: the difference of two Gumbel draws, one

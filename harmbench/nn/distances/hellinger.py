@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Hellinger(Distance):
     """Hellinger distance of p = softmax(x) and q = softmax(w), sqrt(sum_i (sqrt(p_i) - sqrt(q_i))^2 / 2).
 
-    Hellinger (1909) defines it for probabilities; features become such by a softmax over their N coordinates. Between
-    0 and 1. A metric of the probabilities; as softmax is blind to a shift of all coordinates, so is the distance. Far
-    apart, where every q_i p_i is 0, it is 1 for all pairs and has no gradient: scale features that are large.
+    Hellinger (1909) defines it for probabilities. Features become such by a softmax over their N coordinates. Values
+    are between 0 and 1. It is a metric of the probabilities. Softmax ignores a shift of all coordinates, and so does
+    the distance. Far apart, where every q_i p_i is 0, it is 1 for all pairs and has no gradient: scale features that
+    are large.
 
     >>> import torch
     >>> Hellinger()(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0], [0.0, 100.0]]))

@@ -19,7 +19,7 @@ class Mahalanobis(Distance):
     """Mahalanobis distance, sqrt((x - w)^T P (x - w)), with a learned precision matrix P.
 
     P = L L^T with L lower triangular and a positive diagonal (`variant=full`) or diagonal (`variant=diagonal`), so
-    it is positive definite by construction; its trace is held at N, because HarMax cannot tell P from a multiple of
+    it is positive definite by construction. Its trace is held at N, because HarMax cannot tell P from a multiple of
     it. The logarithm of L's diagonal is bent, 10 tanh(l / 10), to keep each entry above 0 in float32 too. Learning
     starts at the identity, the Euclidean distance. The released code's matrix is not positive definite in one
     variant and never reaches the optimizer in the language models (arXiv 2603.10225).
@@ -90,5 +90,5 @@ class Mahalanobis(Distance):
 
 
 def _diagonal(parameters: Mapping[str, Tensor]) -> Tensor:
-    """Of L, before its scale."""
+    """The diagonal of L, before scaling."""
     return (10 * torch.tanh(parameters["log_diagonal"] / 10)).exp()

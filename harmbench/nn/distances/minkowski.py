@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Minkowski(Distance):
     """Minkowski distance of order p, (sum_i |x_i - w_i|^p)^(1/p), for any finite p >= 1.
 
-    p = 1 is `manhattan`, p = 2 `euclidean`; the limit p -> infinity is `chebyshev`. Below 1 the triangle inequality
+    p = 1 is `manhattan`, p = 2 `euclidean`. The limit p -> infinity is `chebyshev`. Below 1 the triangle inequality
     fails, and the gradient at equal coordinates is infinite: refused. arXiv 2603.10225 uses 1.5 and 3.
     `p=learnable` is one order for all pairs, learned with the model: p = 1 + e^l, which starts at 2, the Euclidean
     distance, and whose l is bent, 10 tanh(l / 10), to keep p above 1 and finite.

@@ -25,7 +25,7 @@ class Poincare(Distance):
 
     Features are not in the ball: the exponential map at the origin takes them there, u = tanh(|x| / 2) x / |x| and so
     v from w, with |x| the hyperbolic distance of u from the origin. (Ganea et al., arXiv 1805.09112, write tanh(|x|),
-    with tangent vectors half as long; the distance is that of Nickel and Kiela, arXiv 1705.08039.) With lengths a and
+    with tangent vectors half as long. The distance is that of Nickel and Kiela, arXiv 1705.08039.) With lengths a and
     b and the angle t between x and w it is the hyperbolic law of cosines,
 
         sinh^2(d/2) = sinh^2((a - b)/2) + sinh(a) sinh(b) sin^2(t/2),
@@ -34,7 +34,7 @@ class Poincare(Distance):
     out d is near a + b + 2 log sin(t/2), and the ball magnifies angles by e^a: the rounding of float32 features, 1e-7
     in direction, shows from length 15 on.
 
-    `curvature=c` is that of curvature -c, d(sqrt(c) x, sqrt(c) w) / sqrt(c); small c tends to `euclidean`.
+    `curvature=c` is that of curvature -c, d(sqrt(c) x, sqrt(c) w) / sqrt(c). Small c tends to `euclidean`.
 
     >>> import torch
     >>> Poincare()(torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0], [-40.0, 0.0]]))
@@ -61,7 +61,7 @@ class Poincare(Distance):
         return self._of_lengths(x_length, w_length, (cosine / 2).sqrt())
 
     def _of_pairs(self, x: Tensor, w: Tensor) -> Tensor:
-        """Of vectors that broadcast, (..., N) -> (...)."""
+        """Distance of vectors that broadcast, (..., N) -> (...)."""
         dtype, x, w = x.dtype, wide(x), wide(w)
         (x_length, of_x), (w_length, of_w) = ((length(v), unit(v)) for v in (x, w))
         distance = self._of_lengths(x_length, w_length, length(of_x - of_w) / 2)
@@ -79,10 +79,10 @@ def _is_doubtful(cosine: Tensor, x_length: Tensor, w_length: Tensor) -> Tensor:
 
 
 def _by_law_of_cosines(a: Tensor, b: Tensor, sine: Tensor) -> Tensor:
-    """d from two lengths, and the sine of half the angle; gradient 0 at d = 0.
+    """d from two lengths, and the sine of half the angle, with gradient 0 at d = 0.
 
     The square roots of both addends are divided by e^shift, which is 1 while nothing is large. It is half the longer
-    length and a rest, so that a short length keeps its digits beside a long one.
+    length and a rest, so that a short length keeps its digits next to a long one.
     """
     longer, shorter = torch.maximum(a, b), torch.minimum(a, b)
     with torch.no_grad():

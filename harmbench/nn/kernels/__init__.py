@@ -1,19 +1,19 @@
-"""Fast forms behind the distances and the harmonic loss; not for users, who call a distance or a head.
+"""Fast forms behind the distances and the harmonic loss. Users call a distance or a head instead.
 
 A distance keeps its formula (`Distance.pairwise`) and names it to this package by an `Operator`. Which form computes
-it is decided in one place, by device, dtype and size, and `status` and `choose` say what was decided and why:
+it is decided in one file, by device, dtype and size. `status` and `choose` return the decision and its reason:
 
-    operators.py    what a distance tells about itself (no torch)
-    pairs.py        distances still to be computed, for those who want them or a loss of them
+    operators.py    each operator, declared once: codes, kernels, costs (no torch)
+    pairs.py        distances not yet computed, for callers that read them or a loss of them
     choice.py       which form, and the reason; the environment variables
     cpp/            the compiled kernels, by cpp/native.cpp; AVX-512, AVX2, and 4 lanes on any other CPU
     build.py        cpp/ -> a library in the user's cache, once per machine
     native.py       its functions, for tensors
     gpu.py          the same in Triton, for CUDA
     precision.py    float32 products that are float32
-    forms.py        the forms: native, triton, matmul, chunked; and the autograd functions around them
+    forms.py        the forms: native, triton, matmul, chunked, and the autograd functions around them
     triangular.py   products with a triangular matrix, for full Mahalanobis
-    derivatives.py  no second derivatives, in words
+    derivatives.py  a clear error for second derivatives
     harmonic.py     the harmonic loss of pairs: in one call where the compiled kernel can, else by a form
 
     HARMBENCH_KERNELS=auto|reference            `reference`: always the formula itself
@@ -37,7 +37,7 @@ __all__ = ["Finish", "Map", "Mapped", "Operator", "Pairs", "choose", "in_memory"
 
 
 def choose(operator: Operator | None, x: Tensor, w: Tensor, *others: Tensor) -> Choice:
-    """The form that suits distances of x (B, N) to w (K, N), and why; `others` take part in what follows."""
+    """The form for distances of x (B, N) to w (K, N), and the reason. `others` are further tensors it reads."""
     from harmbench.nn.kernels import choice
 
     chosen = choice.choose(operator, x.device, x.dtype, x.shape[0], w.shape[0], x.shape[1])
@@ -47,7 +47,7 @@ def choose(operator: Operator | None, x: Tensor, w: Tensor, *others: Tensor) -> 
 
 
 def in_memory(*tensors: Tensor) -> bool:
-    """Whether all have values in memory, for kernels to read; what torch.func's transforms hand on has not."""
+    """Whether kernels can read the values of all tensors, which they cannot inside torch.func transforms."""
     try:
         for tensor in tensors:
             tensor.untyped_storage()
@@ -57,7 +57,7 @@ def in_memory(*tensors: Tensor) -> bool:
 
 
 def status() -> dict[str, str]:
-    """What runs here and what is lost, for people to read; compiles the kernels if that is still to be done.
+    """Status of the kernels on this machine, as texts. Compiles them if necessary.
 
     >>> sorted(status())
     ['compiler', 'instruction set', 'kernels', 'library', 'triton']

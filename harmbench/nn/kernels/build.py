@@ -1,8 +1,8 @@
 """From the files of cpp/ to a loaded library: compiled once per machine, into the user's cache folder.
 
 Plain C functions, called through ctypes: no torch headers, so that compiling takes seconds and the library outlives
-changes of torch. One library per instruction set; its name holds a hash of all that went into it. Nothing here raises
-for want of a compiler or a folder: `Library.problem` says what is missing, and torch forms take over.
+changes of torch. There is one library per instruction set. Its name holds a hash of all that went into it. Nothing
+here raises if a compiler or a folder is missing: `Library.problem` names it, and torch forms take over.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SECONDS = 300
 
 
 class Library(NamedTuple):
-    """A loaded library, or why there is none."""
+    """A loaded library, or the reason why there is none."""
 
     handle: ctypes.CDLL | None
     isa: str
@@ -58,27 +58,27 @@ def available_isas() -> list[str]:
     return list(_FLAGS)[best:]
 
 
-def chosen_isa(asked: str) -> str:
+def chosen_isa(requested: str) -> str:
     """The best one, or the one asked for (by HARMBENCH_ISA).
 
     Raises:
-        OptionError: where that does not exist or this CPU lacks it.
+        OptionError: if that does not exist or this CPU lacks it.
     """
     available = available_isas()
-    asked = asked or available[0]
-    if asked not in available:
-        raise OptionError(f"HARMBENCH_ISA={asked}: this CPU has {', '.join(available)}")
-    return asked
+    isa = requested or available[0]
+    if isa not in available:
+        raise OptionError(f"HARMBENCH_ISA={isa}: this CPU has {', '.join(available)}")
+    return isa
 
 
 @lru_cache(maxsize=1)
 def library() -> Library:
     """The library for the chosen instruction set, compiled if this machine has not done so yet.
 
-    The environment is read at the first call; `library.cache_clear()` has it read again.
+    The environment is read at the first call. `library.cache_clear()` has it read again.
 
     Raises:
-        OptionError: where HARMBENCH_ISA names an instruction set that this CPU lacks.
+        OptionError: if HARMBENCH_ISA names an instruction set that this CPU lacks.
     """
     isa, folder = chosen_isa(os.environ.get("HARMBENCH_ISA", "")), cache_folder(os.environ.get("XDG_CACHE_HOME", ""))
     compiler = _find_compiler(os.environ.get("CXX", ""))
@@ -97,14 +97,14 @@ def library() -> Library:
         return _without(isa, version, _reason(error, path))
 
 
-def _find_compiler(asked: str) -> str:
-    candidates = [asked] if asked else ["g++", "c++", "clang++"]
-    return next((found for name in candidates if (found := shutil.which(name))), "")
+def _find_compiler(requested: str) -> str:
+    candidates = [requested] if requested else ["g++", "c++", "clang++"]
+    return next((path for name in candidates if (path := shutil.which(name))), "")
 
 
 def _version(compiler: str) -> str:
-    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    return said.splitlines()[0].strip() if said else Path(compiler).name
+    output = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    return output.splitlines()[0].strip() if output else Path(compiler).name
 
 
 def _compile_once(compiler: str, version: str, source: Mapping[str, bytes], isa: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which form computes a distance, and why."""
+"""The form that computes a distance, and the reason for it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from harmbench.nn.kernels.operators import Operator
 SMALL = 1 << 12  # coordinates of all pairs: below, nothing is gained by leaving the formula
 FITS = 1 << 22  # coordinates of all pairs that the formula may hold in memory at once
 DIRECT = 1 << 23  # below, a matrix product costs more in calls than it saves in arithmetic
-IN_TRITON = (
-    *("manhattan", "minkowski", "euclidean", "chebyshev", "smooth_chebyshev", "mean_absolute"),
-    *("canberra", "canberra_robust", "canberra_weighted", "bray_curtis", "bray_curtis_signed"),
-)
 UNTRIED = "checked by Triton's interpreter and by compiling, not yet run on a GPU"
 
 
@@ -33,20 +29,20 @@ class Choice(NamedTuple):
     reason: str
 
     def of_formula(self, reason: str) -> Choice:
-        """The formula instead, if it is not chosen anyhow."""
+        """This choice if it is the formula, or else the formula for this reason."""
         return self if self.form == "reference" else Choice("reference", reason)
 
 
 def mode() -> str:
-    """What HARMBENCH_KERNELS says: `auto` or `reference`.
+    """Value of HARMBENCH_KERNELS: `auto` or `reference`.
 
     Raises:
         OptionError: for anything else.
     """
-    asked = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
-    if asked not in ("auto", "reference"):
-        raise OptionError(f"HARMBENCH_KERNELS={asked}: write auto or reference")
-    return asked
+    value = os.environ.get("HARMBENCH_KERNELS", "") or "auto"
+    if value not in ("auto", "reference"):
+        raise OptionError(f"HARMBENCH_KERNELS={value}: write auto or reference")
+    return value
 
 
 def choose(
@@ -54,28 +50,43 @@ def choose(
 ) -> Choice:
     """The form for distances of `rows` to `columns` vectors of length `features`."""
     volume = rows * columns * features
-    if mode() == "reference":
-        return Choice("reference", "HARMBENCH_KERNELS=reference")
-    if torch.compiler.is_compiling():
-        return Choice("reference", "torch.compile fuses the formula")
-    if volume <= SMALL:
-        return Choice("reference", "small enough for the formula itself")
+    if reason := _reason_for_the_formula(volume):
+        return Choice("reference", reason)
     if operator is None:
         return _formula(volume, "the distance names no operator")
     if dtype != torch.float32:
         formula = _formula(volume, f"kernels are float32, this is {str(dtype).removeprefix('torch.')}")
-        return Choice("matmul", formula.reason) if formula.form == "chunked" and operator.kind == "gemm" else formula
-    if device.type != "cpu":
-        if operator.kind == "gemm":
-            return Choice("matmul", f"matrix product on {device.type}")
-        if device.type == "cuda":
-            from harmbench.nn.kernels import gpu
+        is_product = formula.form == "chunked" and operator.kind == "gemm"
+        return Choice("matmul", formula.reason) if is_product else formula
+    return _on_cpu(operator, volume) if device.type == "cpu" else _on_accelerator(operator, device.type, volume)
 
-            problem = gpu.problem() if operator.name in IN_TRITON else _not_in_triton(operator)
-            return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
-        return _formula(volume, f"no elementwise kernel for {device.type}")
+
+def _reason_for_the_formula(volume: int) -> str:
+    """Reason why no kernel is considered, or an empty text."""
+    if mode() == "reference":
+        return "HARMBENCH_KERNELS=reference"
+    if torch.compiler.is_compiling():
+        return "torch.compile fuses the formula"
+    return "small enough for the formula itself" if volume <= SMALL else ""
+
+
+def _on_accelerator(operator: Operator, device: str, volume: int) -> Choice:
+    """The form for float32 on a device other than the CPU."""
+    if operator.kind == "gemm":
+        return Choice("matmul", f"matrix product on {device}")
+    if device != "cuda":
+        return _formula(volume, f"no elementwise kernel for {device}")
+    from harmbench.nn.kernels import gpu
+
+    problem = gpu.problem() if operator.kernels.triton else _not_in_triton(operator)
+    return _formula(volume, problem) if problem else Choice("triton", f"Triton kernel, {UNTRIED}")
+
+
+def _on_cpu(operator: Operator, volume: int) -> Choice:
+    """The form for float32 on the CPU."""
     library = build.library()
-    if operator.kind == "gemm" and (volume > DIRECT or operator.name != "euclidean" or library.handle is None):
+    has_no_kernel = operator.kernels.native is None or library.handle is None
+    if operator.kind == "gemm" and (volume > DIRECT or has_no_kernel):
         return Choice("matmul", "matrix product, near pairs from their differences")
     if library.handle is None:
         return _formula(volume, library.problem)
@@ -87,7 +98,7 @@ def _formula(volume: int, reason: str) -> Choice:
 
 
 def on_cuda(operator: Operator | None) -> str:
-    """Which form computes a distance of common size on a CUDA device, there or not, for people to read.
+    """Text with the form that computes a distance of common size on a CUDA device, which need not be present.
 
     >>> on_cuda(Operator("gemm", "euclidean"))
     'matmul (matrix product)'
@@ -96,7 +107,7 @@ def on_cuda(operator: Operator | None) -> str:
         return "chunked (the distance names no operator)"
     if operator.kind == "gemm":
         return "matmul (matrix product)"
-    if operator.name not in IN_TRITON:
+    if operator.kernels.triton is None:
         return f"chunked ({_not_in_triton(operator)})"
     return f"triton, where it is installed, else chunked (Triton kernel, {UNTRIED})"
 
@@ -106,7 +117,7 @@ def _not_in_triton(operator: Operator) -> str:
 
 
 def triton_status() -> str:
-    """What there is of Triton, which is imported only for a CUDA device."""
+    """Status of Triton, which is imported only for a CUDA device."""
     if not torch.cuda.is_available():
         return f"for CUDA only, which is not here; {UNTRIED}"
     from harmbench.nn.kernels import gpu

@@ -1,4 +1,4 @@
-"""Gradients that are computed by hand and have none of their own: a second derivative meets a clear error."""
+"""Gradients that are computed by hand, and a clear error for second derivatives, which they do not have."""
 
 from __future__ import annotations
 

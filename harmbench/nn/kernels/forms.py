@@ -1,6 +1,6 @@
 """The forms of a distance, and the function that autograd sees.
 
-A form computes a block of distances and adds a block's gradients; it never holds more than (rows, K) numbers, and
+A form computes a block of distances and adds a block's gradients. It holds at most (rows, K) numbers, and
 never (rows, K, N). `begin` and `end` bracket the blocks of one pass over the same centers. A form whose formula has a
 learned number, its `option`, leaves that number's gradient in `of_option`.
 """
@@ -26,7 +26,7 @@ NEAR = 5e-2  # share of |x|^2 + |w|^2 below which the expansion of a square has 
 
 
 class Form(ABC):
-    """Base of the forms.
+    """Base class of the forms.
 
     Attributes:
         arrays: numbers per pair that a block holds: distances, their gradient, and what else `forward` gives.
@@ -48,7 +48,7 @@ class Form(ABC):
     def backward(
         self, x: Tensor, w: Tensor, rows: slice, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
     ) -> None:
-        """Add the gradients to these rows of dx (B, N) and to dw (K, N); g = dl/dd and d (R, K) are used up."""
+        """Add the gradients to these rows of dx (B, N) and to dw (K, N). Overwrites g = dl/dd and d (R, K)."""
 
     def end(self, w: Tensor, dw: Tensor) -> None:  # noqa: B027 - most forms have nothing to do here
         """Add what the blocks left for the end."""
@@ -93,14 +93,16 @@ class TritonForm(Form):
 
 
 class MatmulForm(Form):
-    """sqrt(|x|^2 + |w|^2 - 2 x.w) or 1 - x.w / (|x| |w|) by a matrix product; where that cancels, from differences.
+    """sqrt(|x|^2 + |w|^2 - 2 x.w) or 1 - x.w / (|x| |w|) by a matrix product.
 
-    With c a number per pair, gradients are of_row x - c w and of_column w - c^T x, again matrix products; the same near
-    pairs would cancel, and are added apart. A zero vector has no direction: its cosine distance is 1, its gradient 0.
+    Near pairs, for which that cancels, are computed from their differences.
+
+    With c a number per pair, gradients are of_row x - c w and of_column w - c^T x, again matrix products. Near pairs
+    would cancel, and are added separately. A zero vector has no direction: its cosine distance is 1, its gradient 0.
     """
 
     def __init__(self, operator: Operator, difference: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
-        self.is_cosine = operator.name == "cosine"
+        self.is_cosine = operator.record.is_cosine
         self.difference = difference
 
     def begin(self, w: Tensor) -> None:
@@ -151,7 +153,7 @@ class MatmulForm(Form):
         dw.addcmul_(w, self.of_column[:, None])
 
     def _stat(self, v: Tensor) -> Tensor:
-        """Of each row, the sum of squares; for cosine distance one over the length, and 0 for the zero vector."""
+        """Sum of squares of each row. For cosine distance, one over its length, and 0 for the zero vector."""
         if self.is_native:
             return native.inverse_lengths(v) if self.is_cosine else native.square_sums(v)
         lengths: Tensor
@@ -217,7 +219,7 @@ class ScaledForm(MatmulForm):
         self.option: Tensor = factors.detach().contiguous()
 
     def _stat(self, v: Tensor) -> Tensor:
-        """Of each row, the sum of squares, times the factors."""
+        """Sum of squares of each row times the factors."""
         sums, room = v.new_empty(len(v)), v.new_empty(min(len(v), _SPLIT), v.shape[1])
         for some, of_some in zip(torch.split(v, _SPLIT), torch.split(sums, _SPLIT), strict=True):
             of_some.copy_(native.square_sums(torch.mul(some, self.option, out=room[: len(some)])))
@@ -242,14 +244,14 @@ class ScaledForm(MatmulForm):
             self._finished(some_w, some_dw)
 
     def _finished(self, v: Tensor, u: Tensor) -> Tensor:
-        """u (R, N) times f^2, in place; the factors' gradient is added to."""
+        """u (R, N) times f^2, in place. Adds to the factors' gradient."""
         assert self.of_option is not None
         self.of_option += (v * u.mul_(self.option)).sum(0)
         return u.mul_(self.option)
 
 
 class ChunkedForm(Form):
-    """The formula itself, on blocks that have room for its (rows, columns, N) tensors; once more for the gradient."""
+    """The formula itself, on blocks that have room for its (rows, columns, N) tensors, and again for the gradient."""
 
     def __init__(self, between: Between, option: Tensor | None = None) -> None:
         self.between = between
@@ -282,7 +284,7 @@ class ChunkedForm(Form):
 
 
 class FinishedForm(Form):
-    """Base distances by another form, and what is done to each of them; doubtful pairs exactly, from their vectors.
+    """A function of the distances that another form computes. Doubtful pairs are computed from their vectors.
 
     `scale` is what the base's vectors are multiplied by, to keep its powers within float32.
     """
@@ -366,7 +368,7 @@ def _vjp(function: Callable[..., Tensor], inputs: list[Tensor], g: Tensor) -> li
 
 
 class _Angle(NamedTuple):
-    """x (P, N) and w (P, N) scaled to its length, in float64; |x|^2 and |x| / |w|, (P, 1); and 1 - cos, (P,)."""
+    """x (P, N) and w (P, N) scaled to its length, in float64, with |x|^2, |x| / |w| (P, 1) and 1 - cos (P,)."""
 
     x: Tensor
     w: Tensor
@@ -375,7 +377,7 @@ class _Angle(NamedTuple):
     d: Tensor
 
     def gradients(self, g: Tensor) -> tuple[Tensor, Tensor]:
-        """By x and by w, times g (P, 1); 0 where either is the zero vector."""
+        """Gradients by x and by w, times g (P, 1). They are 0 if either is the zero vector."""
         delta, d = self.x - self.w, self.d[:, None]
         by_x = torch.where(self.ratio == 0, 0.0, g / self.square)
         return by_x * (delta - d * self.x), -by_x * self.ratio * (delta + d * self.w)
@@ -384,7 +386,7 @@ class _Angle(NamedTuple):
 def _angle(x: Tensor, w: Tensor, difference: Tensor | None = None) -> _Angle:
     """Half the squared distance of unit vectors, of which float32 would leave little between almost one direction.
 
-    A difference of the unit vectors that has more digits than they have stands in their place.
+    A difference of the unit vectors that has more digits than they have replaces them.
     """
     x, w = x.double(), w.double()
     square, of_w = x.square().sum(1, keepdim=True), w.square().sum(1, keepdim=True)
@@ -411,7 +413,7 @@ def _portions(mask: Tensor, features: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def row_blocks(rows: int, columns: int, device: str = "cpu", arrays: int = 2) -> list[slice]:
-    """Even blocks of at most 512 rows; where classes are many, of 256, or fewer with more than two numbers per pair.
+    """Even blocks of at most 512 rows, or 256 for many classes, or fewer with more than two numbers per pair.
 
     On a GPU of at most 16 MiB, in steps of 32 rows.
 
@@ -428,7 +430,7 @@ def row_blocks(rows: int, columns: int, device: str = "cpu", arrays: int = 2) ->
 
 
 def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, between: Between) -> Form:
-    """The form that a choice names; `reference` is no form but the formula."""
+    """The form that a choice names. The choice `reference` names the formula, not a form."""
     if chosen.form == "chunked" or operator is None:
         return ChunkedForm(between, mapped.option)
     if chosen.form == "native":
@@ -442,7 +444,7 @@ def form_for(chosen: choice.Choice, operator: Operator | None, mapped: Mapped, b
 
 
 def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
-    """The power of two that brings the largest entry near 1, where powers of it would leave float32; usually 1."""
+    """The power of two that brings the largest entry near 1, if powers of it would leave float32. Else 1."""
     if operator is None or operator.degree is None or not x.numel() or not w.numel():
         return 1.0
     if x.device.type == "cpu" and x.dtype == torch.float32 and native.is_available():
@@ -455,7 +457,7 @@ def rescale(operator: Operator | None, x: Tensor, w: Tensor) -> float:
 
 
 def apply(form: Form, operator: Operator | None, x: Tensor, w: Tensor, option: Tensor | None = None) -> Tensor:
-    """Distances (B, K) by this form; `option` is the one it was made with, to receive its gradient."""
+    """Distances (B, K) by this form. `option` is the tensor that the form was made with."""
     x, w = x.contiguous(), w.contiguous()
     scale = rescale(operator, x, w)
     if scale == 1 or operator is None or operator.degree is None:

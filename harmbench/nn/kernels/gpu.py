@@ -1,6 +1,6 @@
 """The forms of cpp/ as Triton kernels: elementwise distances and rows of harmonic loss, float32, on CUDA.
 
-    _add, _finish       an operator, forward: what a coordinate adds to a pair's two sums; the distance from them
+    _add, _finish       an operator, forward: what a coordinate adds to a pair's two sums, and the distance from them
     _forward            a tile of pairs: sums in registers, vectors in steps of four coordinates
     _slope              an operator, backward: the gradient of one coordinate of one pair
     _backward           a tile of dx or dw: all pairs of its vectors, one after the other
@@ -26,37 +26,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from harmbench.nn.kernels.operators import Operator
+from harmbench.nn.kernels.operators import OPERATORS, Operator, TritonKernel
 
 IS_INSTALLED = importlib.util.find_spec("triton") is not None
 if TYPE_CHECKING or IS_INSTALLED:
     import triton
     import triton.language as tl
 
-WITH_AUX = ("smooth_chebyshev", "canberra_weighted", "canberra_weighted_root", "bray_curtis_signed")
-WITH_C2 = (
-    "minkowski_3",
-    "minkowski",
-    "chebyshev",
-    "smooth_chebyshev",
-    "canberra_weighted",
-    "canberra_weighted_root",
-    "bray_curtis_signed",
-)
-FIRST = {"smooth_chebyshev": "chebyshev", "minkowski": "chebyshev"}
-# What has left the range of float32 on the way is summed once more with the largest divided out; and 1 - d, where it is
-# small and a gradient wants it, comes from a sum of its own.
-AGAIN = {
-    **dict.fromkeys(("minkowski_1.5", "euclidean", "minkowski_3"), "chebyshev"),
-    **dict.fromkeys(("canberra_weighted", "canberra_weighted_root"), "largest_size"),
-    **dict.fromkeys(("rest_of_canberra_weighted", "rest_of_canberra_weighted_root"), "largest_size"),
-    **dict.fromkeys(("rest_of_bray_curtis", "rest_of_bray_curtis_signed"), ""),
-}
-HEAVY = (
-    *("bray_curtis_signed", "canberra", "canberra_robust", "canberra_weighted", "canberra_weighted_root"),
-    *("minkowski", "smooth_chebyshev", "ties", *(name for name in AGAIN if name.startswith("rest_of_"))),
-)
-_ORDERS = {1.0: "manhattan", 1.5: "minkowski_1.5", 2.0: "euclidean", 3.0: "minkowski_3"}
+TIES = TritonKernel("ties", is_heavy=True)  # coordinates of a pair that attain the largest difference
+CHEBYSHEV = OPERATORS["chebyshev"].triton_kernels[0]
 
 
 def _jit(function: Callable[..., Any]) -> Any:
@@ -96,7 +74,7 @@ def _power(v: tl.tensor, p: tl.tensor) -> tl.tensor:
 
 @_jit
 def _weight(size: tl.tensor, gamma: tl.tensor, OP: tl.constexpr) -> tl.tensor:
-    """size^gamma; the usual gamma is 1/2."""
+    """size^gamma. The usual gamma is 1/2."""
     if OP == "canberra_weighted_root" or OP == "rest_of_canberra_weighted_root":
         return tl.sqrt(size)
     else:  # noqa: RET505 - the branch that Triton compiles
@@ -112,7 +90,7 @@ def _cube_root(v: tl.tensor) -> tl.tensor:
 
 @_jit
 def _log1p(v: tl.tensor) -> tl.tensor:
-    """log(1 + v) for v >= 0; below 1 by the series of 2 artanh(v / (2 + v))."""
+    """log(1 + v) for v >= 0. Below 1 by the series of 2 artanh(v / (2 + v))."""
     z = v / (2.0 + v)
     s = z * z
     p = s * 0.06666666666666667 + 0.07692307692307693
@@ -144,7 +122,7 @@ def _expm1_below_1(t: tl.tensor) -> tl.tensor:
 def _add(
     s0: tl.tensor, s1: tl.tensor, x: tl.tensor, w: tl.tensor, m: tl.tensor, option: tl.tensor, OP: tl.constexpr
 ) -> tl.tensor:
-    """The sums of each pair with one more coordinate, which adds 0 where both are 0; m is a number of the pair."""
+    """The sums of each pair with one more coordinate, which adds 0 if both are 0. m is a number of the pair."""
     gap = tl.abs(x - w)
     if OP == "chebyshev":
         s0 = tl.maximum(s0, gap, propagate_nan=tl.PropagateNan.ALL)
@@ -204,7 +182,7 @@ def _sums(
     BM: tl.constexpr,
     BK: tl.constexpr,
 ) -> tl.tensor:
-    """Both sums of a tile of pairs; x and w point to the first coordinates of their vectors."""
+    """Both sums of a tile of pairs. x and w point to the first coordinates of their vectors."""
     s0 = tl.zeros([BM, BK], tl.float32)
     s1 = tl.zeros([BM, BK], tl.float32)
     at = tl.arange(0, 4)[None, :]
@@ -227,7 +205,7 @@ def _sums(
 def _finish(
     s0: tl.tensor, s1: tl.tensor, m: tl.tensor, total: tl.tensor, N: tl.tensor, option: tl.tensor, OP: tl.constexpr
 ) -> tl.tensor:
-    """Distances from sums, and the second number per pair that `_slope` wants; total is sum |x| + sum |w|."""
+    """Distances from sums, and the second number per pair that `_slope` reads. total is sum |x| + sum |w|."""
     d = s0
     aux = s1
     if OP == "mean_absolute":
@@ -288,8 +266,8 @@ def _forward(
 ) -> None:
     """Distances d and aux of a tile of pairs.
 
-    x_size, w_size: sums of |.| of each vector. FIRST: the operator whose sum of the pair is m, or 1 / m where it is
-    divided out; else m is given. PARTIAL: only the pairs whose given number is not between low and high.
+    x_size, w_size: sums of |.| of each vector. FIRST: the operator whose sum of the pair is m, or 1 / m if it is
+    divided out. Without it, m is given. PARTIAL: only the pairs whose given number is not between low and high.
     """
     rows = tl.program_id(1) * BM + tl.arange(0, BM)
     columns = tl.program_id(0) * BK + tl.arange(0, BK)
@@ -327,7 +305,7 @@ def _forward(
 
 @_jit
 def _slope(a: tl.tensor, b: tl.tensor, c1: tl.tensor, c2: tl.tensor, option: tl.tensor, OP: tl.constexpr) -> tl.tensor:
-    """Gradient by a of one coordinate's part of d(a, b); c1 and c2 are the pair's, from `_coefficients`.
+    """Gradient by a of one coordinate's part of d(a, b). c1 and c2 are the pair's, from `_coefficients`.
 
     A ratio of sums has the gradient sign(a - b) - d sign(a), which cancels where d is near 1: with 1 - d at hand, it is
     sign(a - b) - sign(a) + (1 - d) sign(a).
@@ -554,7 +532,7 @@ def is_interpreted() -> bool:
 
 @functools.cache
 def problem() -> str:
-    """Why the kernels cannot run on this machine's GPU, or nothing; they are tried once in a process."""
+    """Reason why the kernels cannot run on this GPU, or an empty text. They are tried once in a process."""
     if not IS_INSTALLED:
         return "no elementwise kernel for cuda: pip install triton"
     try:
@@ -566,28 +544,28 @@ def problem() -> str:
     return "" if total == 7 else f"Triton is wrong here: 1 + 2 + 4 = {total:g}"
 
 
-def _name(operator: Operator) -> str:
-    if operator.name == "canberra_weighted" and operator.option == 0.5:
-        return "canberra_weighted_root"
-    return _ORDERS.get(operator.option, "minkowski") if operator.name == "minkowski" else operator.name
+def _kernel(operator: Operator) -> TritonKernel:
+    kernel = operator.kernels.triton
+    assert kernel is not None, f"{operator} has no Triton kernel"
+    return kernel
 
 
 def _option(operator: Operator) -> float:
     return 2.0 if operator.name == "euclidean" else float(operator.option)
 
 
-def tile(down: int, across: int, name: str) -> tuple[int, int]:
+def tile(down: int, across: int, is_heavy: bool = False) -> tuple[int, int]:
     """Edges of the tiles that cover down x across, for a kernel of this operator.
 
     64 x 64 with 8 warps: 16 sums a thread, for which it reads 8 numbers a coordinate, and two blocks on a
     multiprocessor. 32 for operators whose arithmetic alone fills the registers, and where 64 would leave most of a
     GPU's 100 to 150 multiprocessors idle. 16 where there is no more.
 
-    >>> tile(8192, 50257, "manhattan"), tile(256, 100, "manhattan"), tile(8192, 10, "manhattan")
+    >>> tile(8192, 50257), tile(256, 100), tile(8192, 10)
     ((64, 64), (32, 32), (32, 16))
     """
-    most = 64 if name not in HEAVY and -(-down // 64) * -(-across // 64) >= 256 else 32
-    if name in HEAVY and across <= 16:
+    most = 64 if not is_heavy and -(-down // 64) * -(-across // 64) >= 256 else 32
+    if is_heavy and across <= 16:
         return 16, 16
     return (most if down > 16 else 16), (most if across > 16 else 16)
 
@@ -603,7 +581,7 @@ def _run(kernel: Any, grid: tuple[int, ...], like: Tensor, *arguments: Any, warp
 
 
 def _pairs(
-    name: str,
+    kernel: TritonKernel,
     option: float,
     x: Tensor,
     w: Tensor,
@@ -612,9 +590,9 @@ def _pairs(
     given: Tensor | None = None,
     between: tuple[float, float] | None = None,
 ) -> None:
-    """Fill d, and aux where there is one, as `_forward` does; with `between`, only where given is not between these."""
-    down, across = tile(len(x), len(w), name)
-    sizes = (_lengths(x), _lengths(w)) if name == "bray_curtis" else (x, w)
+    """Fill d and aux as `_forward` does. With `between`, only pairs whose given number is not between these."""
+    down, across = tile(len(x), len(w), kernel.is_heavy)
+    sizes = (_lengths(x), _lengths(w)) if kernel.name == "bray_curtis" else (x, w)
     low, high = between or (0.0, 0.0)
     _run(
         _forward,
@@ -622,8 +600,8 @@ def _pairs(
         x,
         *(x, w, *sizes, d if given is None else given, d, d if aux is None else aux),
         *(len(x), len(w), x.shape[1], option, low, high),
-        OP=name,
-        FIRST=FIRST.get(name, "") if between is None else AGAIN[name],
+        OP=kernel.name,
+        FIRST=kernel.first if between is None else kernel.again,
         HAS_AUX=aux is not None,
         PARTIAL=between is not None,
         BM=down,
@@ -639,25 +617,25 @@ def _lengths(v: Tensor) -> Tensor:
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
     """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants."""
-    name, option = _name(operator), _option(operator)
+    kernel, option = _kernel(operator), _option(operator)
     d = x.new_empty(len(x), len(w))
-    aux = torch.empty_like(d) if name in WITH_AUX else None
-    _pairs(name, option, x, w, d, aux)
-    if name in AGAIN:
+    aux = torch.empty_like(d) if kernel.has_aux else None
+    _pairs(kernel, option, x, w, d, aux)
+    if kernel.again is not None:
         given, power = (d, 1 / option) if aux is None else (aux, 1.0)
-        _pairs(name, option, x, w, d, given=given, between=(1e-28**power, 1e30**power))
+        _pairs(kernel, option, x, w, d, given=given, between=(1e-28**power, 1e30**power))
     return d, aux
 
 
 def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
-    """Add the gradients to dx and dw; g = dl/dd and d are used up."""
-    name, option = _name(operator), _option(operator)
-    x_size, w_size = _coefficients(name, option, x, w, d, aux, g)
+    """Add the gradients to dx and dw. Overwrites g = dl/dd and d."""
+    kernel, option = _kernel(operator), _option(operator)
+    x_size, w_size = _coefficients(kernel, option, x, w, d, aux, g)
     # Rows of x see the pairs of one row side by side, rows of w those of one column.
     for own, other, size, out, strides in ((x, w, x_size, dx, (len(w), 1)), (w, x, w_size, dw, (1, len(w)))):
-        down, across = tile(len(own), own.shape[1], name)
+        down, across = tile(len(own), own.shape[1], kernel.is_heavy)
         _run(
             _backward,
             (triton.cdiv(len(own), down), triton.cdiv(own.shape[1], across)),
@@ -673,8 +651,8 @@ def backward(
             own.shape[1],
             *strides,
             option,
-            OP=name,
-            HAS_C2=name in WITH_C2,
+            OP=kernel.name,
+            HAS_C2=kernel.has_c2,
             BM=down,
             BF=across,
             warps=warps(down, across),
@@ -682,9 +660,10 @@ def backward(
 
 
 def _coefficients(
-    name: str, option: float, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor
+    kernel: TritonKernel, option: float, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Turn g and d into c1 and c2 of `_slope`, in place; gives what multiplies the gradients of sum |x|, sum |w|."""
+    """Turn g and d into c1 and c2 of `_slope`, in place. Returns the factors of the gradients of sum |x|, sum |w|."""
+    name = kernel.name
     if name == "mean_absolute":
         g.div_(x.shape[1])
     elif name == "euclidean":
@@ -695,34 +674,34 @@ def _coefficients(
         d.masked_fill_(d == 0, math.inf).reciprocal_()
     elif name == "chebyshev":  # those that attain the maximum share the gradient
         ties = torch.empty_like(d)
-        _pairs("ties", option, x, w, ties, given=d)
+        _pairs(TIES, option, x, w, ties, given=d)
         g.div_(ties.clamp_min_(1)).masked_fill_(d == 0, 0)
     elif name == "smooth_chebyshev":
         assert aux is not None
-        _pairs("chebyshev", option, x, w, d)
+        _pairs(CHEBYSHEV, option, x, w, d)
         g.div_(aux)
     elif name in ("canberra_weighted", "canberra_weighted_root"):
         assert aux is not None
         g.div_(aux).masked_fill_(aux <= 1e-34, 0)
-        _to_rest(name, option, x, w, d)
+        _to_rest(kernel, option, x, w, d)
     elif name == "bray_curtis_signed":
         assert aux is not None
         g.div_(aux).masked_fill_(d == 0, 0)
-        _to_rest(name, option, x, w, d)
+        _to_rest(kernel, option, x, w, d)
         d.mul_(g)
     elif name == "bray_curtis":
         total = _lengths(x)[:, None] + _lengths(w)
         g.div_(total).masked_fill_(total == 0, 0)
-        _to_rest(name, option, x, w, d)
+        _to_rest(kernel, option, x, w, d)
         d.mul_(g)
         return d.sum(1), d.sum(0)
     return None, None
 
 
-def _to_rest(name: str, option: float, x: Tensor, w: Tensor, d: Tensor) -> None:
+def _to_rest(kernel: TritonKernel, option: float, x: Tensor, w: Tensor, d: Tensor) -> None:
     """d becomes 1 - d, with all digits."""
     d.neg_().add_(1)
-    _pairs(f"rest_of_{name}", option, x, w, d, between=(1 / 16, math.inf))
+    _pairs(kernel.rest, option, x, w, d, between=(1 / 16, math.inf))
 
 
 def harmonic(

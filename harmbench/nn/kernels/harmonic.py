@@ -1,9 +1,9 @@
 """The harmonic loss in blocks of rows: distances -> loss -> gradients, each block while it is at hand.
 
-Nothing of size (B, K) is kept, let alone (B, K, N): memory is that of the gradients and of one block. Where the
-compiled kernel knows all of it, a block is one call (`OneCall`), so that small problems cost what their arithmetic
-costs; else it is a form's forward, the loss, and the form's backward (`ByForm`). Loss and gradient of a row keep their
-digits where the class is nearly certain:
+Nothing of size (B, K) is kept, let alone (B, K, N): memory is that of the gradients and of one block. If
+the compiled kernel supports the whole step, a block is one call (`OneCall`), so that small problems cost what their
+arithmetic costs. Otherwise it is a form's forward, the loss, and the form's backward (`ByForm`). Loss and gradient of
+a row keep their digits if the class is nearly certain:
 
     loss = log(1 + sum over k != c of (d_c / d_k)^n)
 
@@ -36,7 +36,7 @@ def floor_of(dtype: torch.dtype) -> float:
 
 
 class Task(NamedTuple):
-    """What a loss is asked for, besides its differentiable inputs.
+    """The inputs of a loss that are not differentiable.
 
     Attributes:
         targets: class of each row (B,), int64; -1, unless `factors` is a number, where the row does not count.
@@ -132,7 +132,7 @@ def _without_power(pairs: Pairs, n: float | Tensor) -> tuple[Pairs, float | Tens
 
 
 def _rescaled(operator: Operator | None, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors whose powers stay within float32; HarMax is blind to the scale of distances."""
+    """Vectors whose powers stay within float32. HarMax does not depend on the scale of distances."""
     scale = forms.rescale(operator, x, w)
     return (x, w) if scale == 1 else (x * scale, w * scale)
 
@@ -143,8 +143,10 @@ def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
 
 
 def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
-    """The kernel's one call for the loss of these, and whether it wants numbers near 1; None where that is not all of
-    it, or something else is learned than features and centers."""
+    """The single kernel call for the loss of these pairs, and whether its numbers must be near 1.
+
+    Returns None if the loss needs more than one call, or if more than features and centers is learned.
+    """
     known = _known(pairs) if is_fused(pairs) else None
     if known is None:
         return None
@@ -157,7 +159,7 @@ def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
 
 
 def how(pairs: Pairs) -> str:
-    """How the loss of these is computed, for people to read."""
+    """Text that names how the loss of these pairs is computed."""
     chosen = pairs.chosen
     if not is_fused(pairs):
         return f"{chosen.form} ({chosen.reason})"
@@ -168,27 +170,24 @@ def how(pairs: Pairs) -> str:
 
 
 def _known(pairs: Pairs) -> Operator | None:
-    """The operator of one call, if the kernel knows what comes before it; not where torch's products are quicker."""
+    """The operator for a single kernel call, or None if there is none or torch's products are faster."""
     x, operator = pairs.x, pairs.operator
     if operator is None or x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
         return None
-    if pairs.chosen.form == "native":
-        return None if operator.name == "minkowski_learned" else operator  # a learned number wants a gradient
-    if pairs.chosen.form != "matmul":
+    one_call = operator.record.one_call
+    if pairs.chosen.form not in ("native", "matmul") or one_call == "never":
         return None
-    if operator.name in ("angular", "poincare"):  # of any size: torch would go over all distances a dozen times more
-        return operator
-    if x.numel() * pairs.centers.shape[0] > DIRECT[build.library().isa]:
+    # Of a kernel with a finish, any size: torch would pass over all distances a dozen times more.
+    is_direct = x.numel() * pairs.centers.shape[0] <= DIRECT[build.library().isa]
+    if pairs.chosen.form == "matmul" and one_call == "small" and not is_direct:
         return None
-    if operator.name == "mahalanobis":
-        return Operator("gemm", "euclidean")
-    return operator if operator.name in ("euclidean", "cosine") else None
+    return Operator(operator.kind, operator.record.step_as) if operator.record.step_as else operator
 
 
 def _factors(pairs: Pairs) -> Tensor | None:
     """Those of a map that only scales, where a matrix product follows that needs no scaled copies of the centers."""
     x, w, operator = pairs.x, pairs.centers, pairs.operator
-    if pairs.chosen.form != "matmul" or operator is None or operator.name != "mahalanobis":
+    if pairs.chosen.form != "matmul" or operator is None or not operator.record.step_as:
         return None
     if x.device.type != "cpu" or x.dtype != torch.float32 or not native.is_available():
         return None
@@ -206,7 +205,7 @@ def _apply(way: Way, x: Tensor, w: Tensor, n: float | Tensor, task: Task, learne
 
 
 class Gradients(NamedTuple):
-    """Where gradients are added: of x (B, N), of w (K, N), and of what else is learned, if anything."""
+    """Tensors to which gradients are added: by x (B, N), by w (K, N), and by the learned numbers, if there are any."""
 
     x: Tensor
     w: Tensor
@@ -214,7 +213,7 @@ class Gradients(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Loss of each row (R,), their sum times the rows' factors, and its gradient by n; both numbers as tensors ()."""
+    """Loss of each row (R,), their sum times the rows' factors, and its gradient by n. Both numbers are tensors ()."""
 
     losses: Tensor
     total: Tensor
@@ -222,7 +221,7 @@ class Block(NamedTuple):
 
 
 class Way(ABC):
-    """How a block of rows goes from vectors to losses and gradients.
+    """A way to compute losses and gradients of a block of rows from vectors.
 
     Attributes:
         arrays: numbers per pair that a block holds.
@@ -237,7 +236,7 @@ class Way(ABC):
     def block(
         self, x: Tensor, w: Tensor, rows: slice, n: float | Tensor, task: Task, factors: Any, to: Gradients | None
     ) -> Block:
-        """These rows of x (B, N); adds their gradients, unless there is nowhere to."""
+        """Losses of these rows of x (B, N). Adds their gradients to `to`, if given."""
 
     def end(self, w: Tensor, to: Gradients) -> None:  # noqa: B027 - nothing to do in one call
         """Add what the blocks left for the end."""
@@ -301,7 +300,7 @@ def _run(
     to = None
     if learn:
         to = Gradients(torch.zeros_like(x), torch.zeros_like(w), None if learned is None else torch.zeros_like(learned))
-    # A block keeps nothing but its losses: the next one's distances would stand beside its own.
+    # A block keeps nothing but its losses: else two blocks' distances would be in memory.
     rows = forms.row_blocks(x.shape[0], w.shape[0], x.device.type, way.arrays)
     blocks = [way.block(x, w, some, n, task, factors, to) for some in rows]
     if to is not None:
@@ -325,10 +324,10 @@ class _Harmonic(torch.autograd.Function):
         ctx.save_for_backward(x, w, learned)
         learn = task.factors is not None and any(ctx.needs_input_grad)
         factors = x.new_ones(len(x)) if task.factors is None else task.factors
-        found, to = _run(way, x, w, ctx.n, learned, task, factors, learn=learn)
+        block, to = _run(way, x, w, ctx.n, learned, task, factors, learn=learn)
         if to is not None:
-            ctx.done = found.by_n, to
-        return found.losses if task.factors is None else found.total
+            ctx.done = block.by_n, to
+        return block.losses if task.factors is None else block.total
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -343,8 +342,8 @@ def _gradients(x: Tensor, w: Tensor, learned: Tensor | None, upstream: Tensor, o
     if done is None:
         factors = upstream if task.factors is None else task.factors * upstream
         factors = factors.expand(len(x)).contiguous()
-        found, to = _run(owner.way, x, w, n, learned, task, factors, learn=True)
-        done = found.by_n, to
+        block, to = _run(owner.way, x, w, n, learned, task, factors, learn=True)
+        done = block.by_n, to
     elif upstream.device.type != "cpu" or float(upstream) != 1:
         for gradient in (done[0], *done[1]):
             if gradient is not None:

@@ -1,4 +1,4 @@
-"""The functions of cpp/native.cpp, for float32 CPU tensors; callers see to contiguity."""
+"""The functions of cpp/native.cpp, for float32 CPU tensors, which callers make contiguous."""
 
 from __future__ import annotations
 
@@ -10,26 +10,8 @@ from torch import Tensor
 from harmbench.nn.kernels import build
 from harmbench.nn.kernels.operators import Map, Operator
 
-CODES = {
-    "manhattan": 0,
-    "minkowski": 4,
-    "euclidean": 2,
-    "chebyshev": 5,
-    "smooth_chebyshev": 6,
-    "canberra": 7,
-    "canberra_robust": 8,
-    "canberra_weighted": 9,
-    "bray_curtis": 10,
-    "bray_curtis_signed": 11,
-    "mean_absolute": 12,
-    "minkowski_learned": 13,
-}
-_PRODUCTS = {"cosine": -1, "angular": -2, "poincare": -3}  # known to whole steps only
 _MAPS = {"scale": 1, "codes": 2, "hard_codes": 3, "profile": 4, "centered": 5}
-_ORDERS = {1.0: 0, 1.5: 1, 2.0: 2, 3.0: 3}  # orders with a kernel of their own
 ALONE = 1 << 20  # coordinates of all pairs
-_BACKWARD = {"minkowski_learned": "minkowski"}  # to the vectors it is a formula of another name
-_WITH_AUX = ("minkowski_learned", "chebyshev", "smooth_chebyshev", "canberra_weighted", "bray_curtis_signed")
 
 
 def is_available() -> bool:
@@ -39,7 +21,7 @@ def is_available() -> bool:
 
 def arrays(operator: Operator) -> int:
     """Numbers per pair that a block holds: the distance, its gradient, and what else the gradient wants."""
-    return 3 if operator.name in _WITH_AUX or operator.finish is not None else 2
+    return 3 if operator.record.native_has_aux or operator.finish is not None else 2
 
 
 def _functions() -> Any:
@@ -47,9 +29,9 @@ def _functions() -> Any:
 
 
 def _code(operator: Operator) -> int:
-    if operator.name == "minkowski":
-        return _ORDERS.get(operator.option, CODES["minkowski"])
-    return CODES[operator.name]
+    code = operator.kernels.native
+    assert code is not None, f"{operator} has no compiled kernel"
+    return code
 
 
 def _threads(coordinates: int) -> int:
@@ -61,13 +43,13 @@ def _threads(coordinates: int) -> int:
 
 
 def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators wants.
+    """Distances (B, K), and the second number per pair (B, K) that the gradient of some operators reads.
 
-    Chebyshev's is the place of its largest difference, an integer in a float's room.
+    Chebyshev's is the place of its largest difference, an integer with a float's size.
     """
     rows, columns = len(x), len(w)
     d = x.new_empty(rows, columns)
-    aux = torch.empty_like(d) if operator.name in _WITH_AUX else None
+    aux = torch.empty_like(d) if operator.record.native_has_aux else None
     _functions().hb_forward(
         _code(operator),
         operator.option,
@@ -86,8 +68,8 @@ def forward(operator: Operator, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | 
 def backward(
     operator: Operator, x: Tensor, w: Tensor, d: Tensor, aux: Tensor | None, g: Tensor, dx: Tensor, dw: Tensor
 ) -> None:
-    """Add the gradients to dx and dw; g = dl/dd and d are used up."""
-    operator = operator._replace(name=_BACKWARD.get(operator.name, operator.name))
+    """Add the gradients to dx and dw. Overwrites g = dl/dd and d."""
+    operator = operator._replace(name=operator.record.gradient_as or operator.name)
     _functions().hb_backward(
         _code(operator),
         operator.option,
@@ -122,7 +104,7 @@ def _row_stats(kind: int, v: Tensor) -> Tensor:
 
 
 def largest(v: Tensor) -> float:
-    """Largest |v|; NaN may be missed."""
+    """Largest |v|. NaN may be missed."""
     v = v.detach().contiguous()  # callers ask before they lay vectors out: those that are expanded lie elsewhere
     return float(_functions().hb_largest(v.data_ptr(), v.numel(), _threads(v.numel())))
 
@@ -130,7 +112,7 @@ def largest(v: Tensor) -> float:
 def expand(
     is_cosine: bool, x: Tensor, w: Tensor, x_stat: Tensor, w_stat: Tensor, dots: Tensor, factors: Tensor | None = None
 ) -> None:
-    """Dot products (B, K) become distances, in place; `factors` (N,) are in the products and stats already."""
+    """Dot products (B, K) become distances, in place. `factors` (N,) are in the products and stats already."""
     _functions().hb_expand(
         is_cosine,
         x.data_ptr(),
@@ -158,7 +140,7 @@ def expand_backward(
     dx: Tensor,
     dw: Tensor,
 ) -> Tensor:
-    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x; returns of_row, adds to the others."""
+    """g = dl/dd becomes c with dx = of_row x - c w and dw = of_column w - c^T x. Returns of_row."""
     of_row = x.new_empty(len(x))
     _functions().hb_expand_backward(
         is_cosine,
@@ -190,7 +172,7 @@ def harmonic(
     smoothing: float,
     floor: float,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of each row and its gradient by n, (R,) both; dl/dd times the row's factor goes to g."""
+    """Loss of each row and its gradient by n, (R,) both. Writes dl/dd times the row's factor to g."""
     losses, by_n = d.new_empty(len(d)), d.new_empty(len(d))
     _functions().hb_harmonic(
         d.data_ptr(),
@@ -211,7 +193,7 @@ def harmonic(
 
 
 class Step:
-    """Distances, harmonic loss and gradients of rows in one call; all that is the same for each call is looked up once.
+    """Distances, harmonic loss and gradients of rows in one call. The constant arguments are prepared once.
 
     Args:
         operator, vectors: the distance, and the map in front of it.
@@ -221,7 +203,7 @@ class Step:
         values = None if vectors is None else vectors.values
         self._operator, self._vectors, self._values = operator, vectors, values  # the values must live
         self._front = (
-            _PRODUCTS[operator.name] if operator.name in _PRODUCTS else _code(operator),
+            _code(operator) if operator.record.step is None else operator.record.step,
             operator.option,
             0 if vectors is None else _MAPS[vectors.name],
             0.0 if vectors is None else vectors.option,

@@ -1,4 +1,4 @@
-"""Distances that are still to be computed: what a distance hands to those who want the numbers, or a loss of them."""
+"""Distances that are not yet computed, for callers that read the numbers or only a loss of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Pairs(NamedTuple):
 
     Attributes:
         x, centers: the vectors as they are given.
-        chosen: the form that suits them.
+        chosen: the form that computes them.
         operator: the formula as the kernels know it, or None.
-        map: what is done to each vector before any pair is looked at, where the kernels know it.
+        map: the map of each vector before pairs are compared, if the kernels have it.
         mapped: the same, by torch.
         between: distances of mapped vectors, and of their learned option.
         formula: the distances by the formula itself.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
-    """Where autocast does not reach the device of this tensor."""
+    """A context without autocast on the device of this tensor."""
     kind = like.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -39,8 +39,9 @@ def full_float32() -> Iterator[None]:
     if torch.compiler.is_compiling():
         yield
         return
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
-    if not all(hasattr(backend, "fp32_precision") for backend in backends):  # torch before 2.9
+    # torch before 2.9 has no such setting, and torch 2.4 has no `mkldnn.matmul` at all.
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    if not all(hasattr(backend, "fp32_precision") for backend in backends):
         whole = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
@@ -49,7 +50,7 @@ def full_float32() -> Iterator[None]:
             torch.set_float32_matmul_precision(whole)
         return
     before = [backend.fp32_precision for backend in backends]
-    if set(before) <= {"ieee", "none"}:  # none: nothing was said, and float32 is float32
+    if set(before) <= {"ieee", "none"}:  # none: the session set nothing, and float32 is float32
         yield
         return
     for backend in backends:

@@ -45,9 +45,9 @@ def product(lower: Tensor, diagonal: Tensor, *vectors: Tensor) -> tuple[Tensor, 
 
 
 class _Matrix(NamedTuple):
-    """T + D over `unit`: its panels, each with its first row and column; and its size, the root of its squares' sum.
+    """T + D over `unit`, as panels with their first row and column, and its size, the root of its squares' sum.
 
-    The unit is 1, or the largest entry where squares would leave the range of the numbers.
+    The unit is 1, or the largest entry if squares would leave the range of the numbers.
     """
 
     panels: list[tuple[int, Tensor]]

@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
-    """Half-precision scores as float32; logarithms and exponentials of theirs have two or three digits."""
+    """Half-precision scores as float32. Their logarithms and exponentials have only two or three digits."""
     if scores.dtype is torch.float32:  # nothing to ask of torch
         return scores
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 class Loss(Component):
-    """Base of all losses; not itself a loss.
+    """Base class of all losses.
 
     Class attributes:
         reads: what the head must give: `logits` (large = likely) or `distances` (small = likely).
-        distances: names of the distances it is defined for; empty for any.
+        distances: names of the distances it is defined for. Empty means any.
     """
 
     reads: ClassVar[Literal["logits", "distances"]]
     distances: ClassVar[tuple[str, ...]] = ()
 
     def initial_parameters(self, in_features: int) -> dict[str, Tensor]:
-        """Learnable tensors at their start, by name; most losses have none."""
+        """Learnable tensors at their start, by name. Most losses have none."""
         return {}
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Loss(Component):
         """
 
     def log_probs(self, scores: Tensor, in_features: int, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Log-probabilities (B, K); the prediction is their argmax.
+        """Log-probabilities (B, K), whose argmax is the prediction.
 
         >>> import torch
         >>> from harmbench.nn.losses import LOSSES
@@ -63,9 +63,9 @@ class Loss(Component):
         return torch.nn.functional.cross_entropy(logits, targets)
 
     def of_pairs(self, pairs: Pairs, targets: Tensor, in_features: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        """`nll` of distances that are still to be computed; a loss that the kernels know never has them written."""
+        """`nll` of distances that are not yet computed. A loss with a kernel never stores them."""
         return self.nll(self.logits(pairs.distances(), in_features, parameters), targets)
 
     def how(self, pairs: Pairs) -> str:
-        """What `of_pairs` runs, for people to read."""
+        """Text that names what `of_pairs` runs."""
         return f"{pairs.chosen.form} ({pairs.chosen.reason}), then the loss by torch"

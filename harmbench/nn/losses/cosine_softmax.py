@@ -17,7 +17,7 @@ class CosineSoftmax(Loss):
     """Normalized softmax, p_k proportional to exp(cos(x, w_k) / temperature).
 
     The strongest simple rival of the cosine head, well known from face recognition and contrastive learning. The
-    released code files it under harmonic heads as `cosine_temp_scale`; it is none (arXiv 2603.10225).
+    released code files it under harmonic heads as `cosine_temp_scale`. It is not a harmonic loss (arXiv 2603.10225).
 
     >>> import torch
     >>> CosineSoftmax(temperature=1.0).log_probs(torch.tensor([[0.0, 1.0]]), in_features=2).exp()

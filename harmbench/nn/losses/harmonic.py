@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Harmonic(Loss):
     """Harmonic loss: cross-entropy under HarMax, p_k proportional to d_k^-n (arXiv 2502.01628, section 2).
 
-    n is the exponent on the distance itself: a number, `sqrt_d` (the root of the feature length N; the paper's
-    advice, and the default), `d` (N), or `learnable` (starts at `sqrt_d`). All is computed in logs, log-softmax of
+    n is the exponent on the distance itself: a number, `sqrt_d` (the root of the feature length N, the default and
+    the paper's advice), `d` (N), or `learnable` (starts at `sqrt_d`). All is computed in logs, log-softmax of
     -n log d, so nothing is divided by the minimum, no power overflows and no probability is clamped.
 
     >>> import torch

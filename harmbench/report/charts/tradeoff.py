@@ -27,7 +27,7 @@ class Mark(Record):
     """A head: means of cost and quality with the half-widths of their intervals, None for single values.
 
     Attributes:
-        unsound: why it cannot be on the front, whatever its means; empty where it can.
+        disqualified: why it cannot be on the front, whatever its means; empty where it can.
     """
 
     head: str
@@ -36,7 +36,7 @@ class Mark(Record):
     cost_half: float | None
     quality: float
     quality_half: float | None
-    unsound: str = ""
+    disqualified: str = ""
 
 
 class TradeoffPanel(Record):
@@ -51,7 +51,7 @@ class TradeoffPanel(Record):
 
         A head dominates another if it is at least as good in both means and better in one. Equal heads do not.
         """
-        ranked = sorted((m for m in self.marks if not m.unsound), key=lambda m: (m.cost, -m.quality))
+        ranked = sorted((m for m in self.marks if not m.disqualified), key=lambda m: (m.cost, -m.quality))
         front: list[Mark] = []
         for m in ranked:
             is_tie = bool(front) and (m.cost, m.quality) == (front[-1].cost, front[-1].quality)
@@ -93,7 +93,7 @@ class Tradeoff(Figure):
                 number(m.cost_half),
                 number(m.quality),
                 number(m.quality_half),
-                m.unsound or ("on it" if m in panel.front else ""),
+                m.disqualified or ("on it" if m in panel.front else ""),
             )
             for panel in self.panels
             for m in sorted(panel.marks, key=lambda m: m.cost)
@@ -115,7 +115,7 @@ class Tradeoff(Figure):
         panel.add(polylines([*_bars(shown), *_steps(shown)], panel.places, zorder=1.5))
         places = panel.places((m.cost, m.quality) for m in shown.marks)
         marks = [
-            Marker(*place, look(m.head, m.loss), 0.3 if m.unsound else 1.0)
+            Marker(*place, look(m.head, m.loss), 0.3 if m.disqualified else 1.0)
             for place, m in zip(places, shown.marks, strict=True)
         ]
         rings = [Marker(*place, RING) for place in panel.places((m.cost, m.quality) for m in shown.front)]

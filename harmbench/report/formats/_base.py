@@ -1,4 +1,4 @@
-"""What a report is, before it has a format."""
+"""Content of a report before it has a format, and the base class of formats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harmbench.registry import Component
-from harmbench.results.records import Record
+from harmbench.results._rows import Record
 
 
 class Column(Record):
@@ -20,7 +20,7 @@ class Column(Record):
 
 
 class Table(Record):
-    """A table for people: cells are texts, rounded as their spread allows; `strong` rows are marked."""
+    """A table for people. Its cells are texts, rounded according to their spread."""
 
     title: str
     caption: str = ""
@@ -29,7 +29,7 @@ class Table(Record):
 
 
 class Section(Record):
-    """A heading with its tables; one that `leads` stands before the figures, right after the summary."""
+    """A heading with its tables. A section that `leads` stands before the figures, right after the summary."""
 
     title: str
     tables: tuple[Table, ...]
@@ -37,11 +37,11 @@ class Section(Record):
 
 
 class Figure(Record):
-    """A plot before it is drawn: the data it shows, and what one sees in it. `report.charts` has the kinds.
+    """A plot before it is drawn: its data and its caption. `report.charts` has the kinds.
 
     Attributes:
-        name: of the file, without suffix.
-        caption: says what one sees.
+        name: name of the file, without suffix.
+        caption: description of the plot.
     """
 
     name: str
@@ -49,35 +49,35 @@ class Figure(Record):
 
     @abstractmethod
     def table(self) -> Table:
-        """The data behind the plot, every mark of it."""
+        """Return the data behind every mark of the plot."""
 
     @abstractmethod
     def paint(self) -> Any:
-        """The plot as a `matplotlib.figure.Figure`; `harmbench.report.figures.draw` writes it."""
+        """Return the plot as a `matplotlib.figure.Figure`. `harmbench.report.figures.draw` writes it."""
 
 
 class Report(Record):
-    """Everything a report says, in order: title, overview, summary, sections, notes; and the raw data beside it.
+    """Content of a report in its order: title, overview, summary, sections and notes, with the raw data.
 
     Attributes:
-        title: of the report.
+        title: title of the report.
         subtitle: the question that the suite asks.
-        overview: the first table: what holds, at what cost, how sure; None where there is nothing to tell.
-        summary: sentences that a busy person reads.
-        places: the overview as sentences, where there is no room for a table.
+        overview: the first table: verdicts, costs and minimum detectable effects. None without conditions.
+        summary: sentences on verdicts, costs and caveats.
+        conclusions: the overview as sentences, for terminals.
         figures: plots.
         sections: tables.
         notes: definitions and caveats.
         environment: pairs of label and text.
         measurements: tidy rows, one for each trial and measure, raw and unrounded.
-        drawings: the figures as SVG, by name, where they have been drawn; no part of the report's content.
+        drawings: the figures as SVG, by name, if they have been drawn. They are not part of the report's content.
     """
 
     title: str
     subtitle: str
     overview: Table | None = None
     summary: tuple[str, ...]
-    places: tuple[str, ...] = ()
+    conclusions: tuple[str, ...] = ()
     figures: tuple[Figure, ...]
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
@@ -97,13 +97,13 @@ class Report(Record):
 
 
 class Format(Component):
-    """Base of all formats; not itself a format.
+    """Base class of all formats.
 
     Class attributes:
-        suffix: of the file, with its dot.
-        raw: whether it shows the raw rows; where it does not, a report may come without them.
-        plots: suffix of the files beside it in which it expects the report's figures; empty where it expects none.
-        holds_drawings: whether it shows the report's `drawings` itself.
+        suffix: suffix of the file, with its dot.
+        raw: whether the format shows the raw rows. Reports for other formats may omit them.
+        plots: suffix of separate files with the report's figures. Empty if the format needs none.
+        holds_drawings: whether the format contains the report's `drawings`.
     """
 
     suffix: ClassVar[str]
@@ -113,4 +113,4 @@ class Format(Component):
 
     @abstractmethod
     def render(self, report: Report) -> str:
-        """The report as text of this format."""
+        """Return the report as text of this format."""

@@ -25,7 +25,7 @@ class Csv(Format):
 
 
 def table_text(table: Table) -> str:
-    """A table alone: a header with the units, and its cells."""
+    """Return a table as CSV: a header with units, and its cells."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{column.label} ({column.unit})" if column.unit else column.label for column in table.columns])

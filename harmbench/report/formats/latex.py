@@ -1,8 +1,8 @@
 """LaTeX: a document for pdflatex, with booktabs tables.
 
-Tables are `longtable`s, so that they break over pages; one too wide for a landscape page is split by its columns, with
-the columns that name a row repeated. A table can be copied into a paper from between its comment lines: it needs
-the packages booktabs, longtable and array.
+Tables are `longtable`s, which break over pages. A table that is too wide for a landscape page is split by its columns,
+and the columns that name a row are repeated. A table can be copied into a paper from between its comment lines. It
+needs the packages booktabs, longtable and array.
 """
 
 # ruff: noqa: RUF001, SIM905 - signs that look like others are the point here, and tables of them
@@ -40,7 +40,7 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 
 
 class Latex(Format):
-    """A document that pdflatex compiles as it is, with booktabs tables; figures are the pdf files beside it."""
+    """A document that pdflatex compiles, with booktabs tables. Figures are pdf files in the same folder."""
 
     name: ClassVar[str] = "latex"
     suffix: ClassVar[str] = ".tex"
@@ -93,17 +93,17 @@ def _figure(figure: Figure) -> Iterator[str]:
 # --- tables ----------------------------------------------------------------------------------------------------
 
 
-def table_lines(table: Table, place: str = "") -> Iterator[str]:
+def table_lines(table: Table, section: str = "") -> Iterator[str]:
     """A table as one `longtable` or, where it is too wide, several.
 
     Args:
-        table: with texts as they are; everything in them is escaped.
-        place: what the table is about, for its caption.
+        table: the table. Its texts are escaped here.
+        section: title of the section, for the caption.
     """
     widths = [_width(table, i) for i in range(len(table.columns))]
     parts = _parts(table, widths)
     for number, part in enumerate(parts, 1):
-        title = f"{table.title}, {place}" if place else table.title
+        title = f"{table.title}, {section}" if section else table.title
         title += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         yield from ("", f"% --- table: {_printable(title)}", r"\begingroup\footnotesize")
         yield from _longtable(table, part, widths, f"**{title}.** {table.caption if number == 1 else ''}".strip())
@@ -124,14 +124,14 @@ def _longtable(table: Table, part: Sequence[int], widths: Sequence[int], caption
 
 
 def _width(table: Table, index: int) -> int:
-    """Of a column, in characters."""
+    """Return the width of a column in characters."""
     column = table.columns[index]
     lines = [*textwrap.wrap(column.label, HEADER), column.unit and f"({column.unit})"]
     return max((len(re.sub(r"\*\*|`", "", text)) for text in [*lines, *(row[index] for row in table.rows)]), default=0)
 
 
 def _parts(table: Table, widths: Sequence[int]) -> list[list[int]]:
-    """The columns of each table that a table becomes: as few as the page allows, and as even as these allow."""
+    """Return the columns of each part of a table: as few parts as the page allows, and as even as possible."""
     keys: list[int] = []
     while len(keys) < min(2, len(widths) - 1) and not table.columns[len(keys)].numeric and widths[len(keys)] <= WRAP:
         keys.append(len(keys))
@@ -141,7 +141,7 @@ def _parts(table: Table, widths: Sequence[int]) -> list[list[int]]:
 
 
 def _packed(needed: Sequence[int], keys: list[int], line: int) -> list[list[int]]:
-    """Columns in order, each part as full as the line allows, each with the keys and at least one column more."""
+    """Return columns in order, in parts as full as the line allows. Each part has the keys and one column or more."""
     parts: list[list[int]] = []
     for i in range(len(keys), len(needed)):
         if parts and sum(needed[j] for j in [*parts[-1], i]) <= line:
@@ -152,7 +152,7 @@ def _packed(needed: Sequence[int], keys: list[int], line: int) -> list[list[int]
 
 
 def _specification(table: Table, part: Sequence[int], widths: Sequence[int]) -> Iterator[str]:
-    """Numbers to the right, short texts to the left, long ones in lines that share what is left."""
+    """Yield column specifications: numbers right, short texts left, long texts as paragraphs of the remaining width."""
     long = [i for i in part if widths[i] > WRAP]
     left = LINE - sum(GAP + widths[i] for i in part if i not in long) - GAP * len(long)
     for i in part:
@@ -198,7 +198,7 @@ _MARKED = re.compile(r"\*\*(?P<bold>[^*]+)\*\*|`(?P<code>[^`]+)`")
 
 
 def inline(text: str) -> str:
-    """A text as LaTeX: `**bold**` and code in backticks as such, all else as it stands; the longest words may break.
+    """Return a text as LaTeX. `**bold**` and code in backticks are formatted, and very long words may break.
 
     >>> print(inline("**better** by 50 % & `a_b` ± 1"))
     \\textbf{better} by 50 \\% \\& \\texttt{a\\_b} $\\pm$ 1
@@ -213,9 +213,9 @@ def inline(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """A text with nothing left that LaTeX would obey, on one line.
+    """Return a text on one line without any LaTeX commands.
 
-    Letters and signs that the T1 fonts have stay; of the rest, the code point is shown.
+    Characters of the T1 fonts stay. Others are shown by their code point.
 
     >>> print(escape(r"\\input{/etc/passwd} 100 % --- 中"))
     \\textbackslash{}input\\{/etc/passwd\\} 100 \\% -{}-{}- \\texttt{U+4E2D}
@@ -228,7 +228,7 @@ def escape(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    """A character that means itself, or its code point."""
+    """Return the character itself, a simpler form, or its code point."""
     if " " <= character <= "~" or (0xA1 <= ord(character) <= 0x17E and character not in _NOT_IN_T1):
         return character
     simpler = unicodedata.normalize("NFKD", character)

@@ -46,7 +46,7 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
 
 
 def table_lines(table: Table, captioned_after: bool = False) -> Iterator[str]:
-    """A table with its title and caption."""
+    """Yield the lines of a table with its title and caption."""
     yield from ("", f"### {table.title}", "")
     if table.caption and not captioned_after:
         yield from (table.caption, "")

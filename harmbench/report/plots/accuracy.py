@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import ClassVar
 
-from harmbench.analysis.cells import ACCURACY, Cell, primary_metric
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.primary import ACCURACY, primary_metric
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, half_width, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, half_width
 from harmbench.results.store import RunData
 
 MEASURE = "test_accuracy"
@@ -17,8 +18,8 @@ MEASURE = "test_accuracy"
 class Accuracy(Plot):
     """Test accuracy of every head: means with their intervals, each seed's value, the baseline as a line.
 
-    A panel for each backbone on each data set, a row for each head, in the order of their mean over the panels; those
-    that went wrong anywhere come last.
+    There is a panel for each condition and a row for each head, in the order of their mean over the panels. Heads that
+    are disqualified in any condition come last.
     """
 
     name: ClassVar[str] = "accuracy"
@@ -33,9 +34,11 @@ class Accuracy(Plot):
         return self._figures(measured_in(run, MEASURE))
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
-        """Of all but text, whose heads are ranked by the loss."""
+        """Return the figures without text, whose heads are ranked by the loss."""
         shown = measured_in(run, MEASURE)
-        return self._figures({place: cells for place, cells in shown.items() if primary_metric(cells) is ACCURACY})
+        return self._figures(
+            {condition: cells for condition, cells in shown.items() if primary_metric(cells) is ACCURACY}
+        )
 
     def _figures(self, shown: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         if not shown:
@@ -53,33 +56,35 @@ class Accuracy(Plot):
 
 
 def measured_in(run: RunData, measure: str) -> dict[str, list[Cell]]:
-    """The cells of each place that have a measure."""
-    measured = {place: [c for c in cells if c.by_seed(measure)] for place, cells in places_of(run).items()}
-    return {place: cells for place, cells in measured.items() if cells}
+    """Return the cells of each condition that have a measure."""
+    measured = {
+        condition: [c for c in cells if c.by_seed(measure)] for condition, cells in cells_by_condition(run).items()
+    }
+    return {condition: cells for condition, cells in measured.items() if cells}
 
 
 def panels_of(shown: dict[str, list[Cell]], measure: str, factor: float, sign: int) -> tuple[DotPanel, ...]:
-    """A panel for each place, with the same order of heads: the best mean first, those that went wrong anywhere last.
+    """Return a panel for each condition, with one order of heads: the best mean first, disqualified ones last.
 
     Args:
-        shown: cells with the measure, by place.
-        measure: its name.
-        factor: from the measure to what is drawn.
-        sign: 1 where more is better, -1 where less is.
+        shown: cells with the measure, by condition.
+        measure: name of the measure.
+        factor: factor from the measure to the drawn unit.
+        sign: 1 if more is better, -1 if less is better.
     """
     means: dict[str, list[float]] = defaultdict(list)
     cells = [cell for members in shown.values() for cell in members]
     for cell in cells:
         means[cell.head] += cell.values(measure)
-    unsound = {cell.head for cell in cells if cell.unsound}
-    rows = sorted(means, key=lambda head: (head in unsound, -sign * sum(means[head]) / len(means[head])))
-    return tuple(_panel(place, members, rows, measure, factor) for place, members in shown.items())
+    disqualified = {cell.head for cell in cells if cell.disqualified}
+    rows = sorted(means, key=lambda head: (head in disqualified, -sign * sum(means[head]) / len(means[head])))
+    return tuple(_panel(condition, members, rows, measure, factor) for condition, members in shown.items())
 
 
-def _panel(place: str, cells: list[Cell], rows: list[str], measure: str, factor: float) -> DotPanel:
+def _panel(condition: str, cells: list[Cell], rows: list[str], measure: str, factor: float) -> DotPanel:
     baseline = next((interval for c in cells if c.is_baseline and (interval := c.interval(measure))), None)
     return DotPanel(
-        title=place,
+        title=condition,
         dots=tuple(_dot(cell, measure, factor) for cell in sorted(cells, key=lambda cell: rows.index(cell.head))),
         reference=factor * baseline.mean if baseline else None,
     )

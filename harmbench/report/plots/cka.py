@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from harmbench.analysis.similarity import Similarity, similarities
+from harmbench.analysis.similarity import CellSimilarity, similarities
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, half_width, kept, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, half_width, kept, lacking, not_kept
 from harmbench.results.store import RunData
 
 KIND: Final = "features"
@@ -16,9 +16,9 @@ KIND: Final = "features"
 class Cka(Plot):
     """Linear CKA of every head's features with the baseline's at the same seed, and between seeds of one head.
 
-    Debiased (Kornblith et al. 2019; Song et al. 2012), of at most 512 held-out samples, the same for all. What two
-    seeds of one head have in common is the yardstick; the dashed line is that of the baseline. Needs
-    `artifacts: [features]` in the suite.
+    The estimator is debiased (Kornblith et al. 2019, Song et al. 2012) and uses at most 512 held-out samples, the same
+    for all. The dashed line is the similarity of two seeds of the baseline, for reference. The suite needs
+    `artifacts: [features]`.
     """
 
     name: ClassVar[str] = "cka"
@@ -33,8 +33,9 @@ class Cka(Plot):
         with_features = kept(run, KIND)
         return tuple(
             Dots(
-                name=file_name(self.name, place, found),
-                caption=f"Linear CKA, debiased, of the features of {place} on the same held-out samples. Left: of a "
+                name=file_name(self.name, condition, found),
+                caption=f"Linear CKA, debiased, of the features of {condition} on the same held-out samples. Left: "
+                "of a "
                 "head with the baseline at the same seed, from the same initial backbone; mean with its 95 % t "
                 "interval, a tick for each seed. Right: of every two seeds of one head. The dashed line is what two "
                 "seeds of the baseline have in common."
@@ -43,17 +44,17 @@ class Cka(Plot):
                 limits=(-0.05, 1.05),
                 panels=_panels(members),
             )
-            for place, members in found.items()
+            for condition, members in found.items()
         )
 
 
-def _found(run: RunData) -> dict[str, tuple[Similarity, ...]]:
+def _found(run: RunData) -> dict[str, tuple[CellSimilarity, ...]]:
     features = {trial: arrays[KIND] for trial, arrays in kept(run, KIND).items()}
-    found = {place: similarities(cells, features) for place, cells in places_of(run).items()}
-    return {place: members for place, members in found.items() if members}
+    found = {condition: similarities(cells, features) for condition, cells in cells_by_condition(run).items()}
+    return {condition: members for condition, members in found.items() if members}
 
 
-def _panels(members: tuple[Similarity, ...]) -> tuple[DotPanel, ...]:
+def _panels(members: tuple[CellSimilarity, ...]) -> tuple[DotPanel, ...]:
     yardstick = next((each.yardstick for each in members if each.cell.is_baseline), None)
     heads = tuple(
         Dot(

@@ -9,7 +9,7 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Images, Strip
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, percent, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, kept, label_of, lacking, not_kept, percent
 from harmbench.results.artifacts import Arrays
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
@@ -25,7 +25,7 @@ FACTS = {  # of a head, beside its images
 class ClassWeights(Plot):
     """Class weights, or centers, of heads right on the pixels, as images side by side: linear and every distance.
 
-    One seed of each head, the first that has kept its weights unless `seed` says which. Needs `artifacts:
+    The plot shows one seed of each head: `seed`, or the first with stored weights. Needs `artifacts:
     [class_weights]` and the backbone `pixels`, as in the suite of that name.
     """
 
@@ -43,26 +43,26 @@ class ClassWeights(Plot):
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         found, strips = kept(run, KIND), self._strips(run)
-        places = {place: cells for place, cells in places_of(run).items() if strips.get(place)}
+        conditions = {condition: cells for condition, cells in cells_by_condition(run).items() if strips.get(condition)}
         return tuple(
             Images(
-                name=file_name(self.name, place, places),
-                caption=f"Class weights of {place}, an image for each class, one seed of each head: blue above 0, "
+                name=file_name(self.name, condition, conditions),
+                caption=f"Class weights of {condition}, an image for each class, one seed of each head: blue above 0, "
                 "white at 0, red below (with three channels gray is 0), each head on a scale of its own. Of a distance "
                 "head they are the class centers. Test accuracy, and the share of weights near 0, of the whole image "
                 "and of its border, are means over seeds." + lacking(cells, found, "weights"),
-                names=tuple(f"class {number}" for number in range(len(strips[place][0].images))),
-                strips=strips[place],
+                names=tuple(f"class {number}" for number in range(len(strips[condition][0].images))),
+                strips=strips[condition],
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )
 
     def _strips(self, run: RunData) -> dict[str, tuple[Strip, ...]]:
         found = {trial: arrays for trial, arrays in kept(run, KIND).items() if "image_shape" in arrays}
         strips: dict[str, tuple[Strip, ...]] = {}
-        for place, cells in places_of(run).items():
+        for condition, cells in cells_by_condition(run).items():
             chosen = [(cell, self._trial(cell, found)) for cell in cells]
-            strips[place] = tuple(
+            strips[condition] = tuple(
                 _strip(label_of(cell, cells), cell, found[trial.id]) for cell, trial in chosen if trial
             )
         return strips

@@ -8,7 +8,7 @@ import numpy as np
 
 from harmbench.report.charts import Matrix, MatrixPanel
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, percent, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, kept, label_of, lacking, not_kept, percent
 from harmbench.results.store import RunData
 
 KIND: Final = "confusion"
@@ -27,15 +27,16 @@ class Confusion(Plot):
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         found = kept(run, KIND)
-        places = {
-            place: members
-            for place, cells in places_of(run).items()
+        conditions = {
+            condition: members
+            for condition, cells in cells_by_condition(run).items()
             if (members := [cell for cell in cells if any(trial.id in found for trial in cell.trials)])
         }
         return tuple(
             Matrix(
-                name=file_name(self.name, place, places),
-                caption=f"What {place} predicts (across) for each true class (down), in % of the class's test samples, "
+                name=file_name(self.name, condition, conditions),
+                caption=f"What {condition} predicts (across) for each true class (down), in % of the class's test "
+                "samples, "
                 "all seeds together; the darker the more, small shares lifted by a root."
                 + lacking(cells, found, "confusion matrices"),
                 rows="true class",
@@ -53,5 +54,5 @@ class Confusion(Plot):
                     for cell in cells
                 ),
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )

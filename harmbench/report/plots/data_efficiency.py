@@ -10,7 +10,7 @@ from typing import ClassVar
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, half_width, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, half_width
 from harmbench.results.store import RunData
 
 _FRACTION = re.compile(r",?train_fraction=([^,\]]+)")
@@ -31,7 +31,9 @@ class DataEfficiency(Plot):
         return "no data set with two values of train_fraction; `harmbench run data-efficiency` has some"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        panels = tuple(LinePanel(title=place, lines=tuple(_lines(cells))) for place, cells in _places(run).items())
+        panels = tuple(
+            LinePanel(title=condition, lines=tuple(_lines(cells))) for condition, cells in _places(run).items()
+        )
         return (
             Lines(
                 name=self.name,
@@ -59,9 +61,13 @@ def fraction(dataset: str) -> tuple[str, float]:
 
 def _places(run: RunData) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = defaultdict(list)
-    for cell in (cell for cells in places_of(run).values() for cell in cells if cell.interval("test_accuracy")):
-        found[cell.place.replace(cell.dataset, fraction(cell.dataset)[0])].append(cell)
-    return {place: cells for place, cells in found.items() if len({fraction(cell.dataset)[1] for cell in cells}) > 1}
+    for cell in (
+        cell for cells in cells_by_condition(run).values() for cell in cells if cell.interval("test_accuracy")
+    ):
+        found[cell.condition.replace(cell.dataset, fraction(cell.dataset)[0])].append(cell)
+    return {
+        condition: cells for condition, cells in found.items() if len({fraction(cell.dataset)[1] for cell in cells}) > 1
+    }
 
 
 def _lines(cells: list[Cell]) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Plane, PlanePanel, Spot
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, kept, label_of, lacking, not_kept
 from harmbench.results.artifacts import Arrays
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
@@ -21,10 +21,10 @@ KIND: Final = "embedding"
 class Embedding(Plot):
     """Token embeddings on two of their principal components, each token with its label: circles, lattices, trees.
 
-    One seed of each head, the first that has kept its embedding unless `seed` says which; `first` is the first of the
-    two components. Needs `artifacts: [embedding]` in the suite. Lines join neighbors on a lattice, and children with
-    their parents; colors follow the order of the tokens, in the equivalence task their class, in the family tree the
-    generation.
+    The plot shows one seed of each head: `seed`, or the first with a stored embedding. `first` is the first of the two
+    components. Needs `artifacts: [embedding]` in the suite. Lines join neighbors on a lattice, and children with their
+    parents. Colors follow the order of the tokens, their class in the equivalence task, and their generation in the
+    family tree.
     """
 
     name: ClassVar[str] = "embedding"
@@ -40,27 +40,28 @@ class Embedding(Plot):
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         found, panels = kept(run, KIND), self._panels(run)
-        places = {place: cells for place, cells in places_of(run).items() if panels.get(place)}
+        conditions = {condition: cells for condition, cells in cells_by_condition(run).items() if panels.get(condition)}
         return tuple(
             Plane(
-                name=file_name(self.name, place, places),
-                caption=f"Token embeddings of {place} on principal components {self.first} and {self.first + 1}, with "
+                name=file_name(self.name, condition, conditions),
+                caption=f"Token embeddings of {condition} on principal components {self.first} and "
+                f"{self.first + 1}, with "
                 "the share of the variance that both explain and the test accuracy, in the selected state of one seed "
                 "of each head. Panels have scales of their own; signs and directions mean nothing."
                 + lacking(cells, found, "embeddings"),
                 x=f"component {self.first}",
                 y=f"component {self.first + 1}",
-                panels=panels[place],
+                panels=panels[condition],
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )
 
     def _panels(self, run: RunData) -> dict[str, tuple[PlanePanel, ...]]:
         found = kept(run, KIND)
         panels: dict[str, tuple[PlanePanel, ...]] = {}
-        for place, cells in places_of(run).items():
+        for condition, cells in cells_by_condition(run).items():
             chosen = [(cell, self._trial(cell, found)) for cell in cells]
-            panels[place] = tuple(
+            panels[condition] = tuple(
                 self._panel(label_of(cell, cells), trial, found[trial.id]) for cell, trial in chosen if trial
             )
         return panels

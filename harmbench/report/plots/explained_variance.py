@@ -9,7 +9,7 @@ from pydantic import Field
 from harmbench.analysis.cells import Cell, cells_of
 from harmbench.report.charts import Dot, DotPanel, Dots
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, half_width, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, half_width
 from harmbench.results.store import RunData
 
 OF_TOKENS, OF_FEATURES = "embedding_variance_2", "pca_variance_2"
@@ -33,16 +33,16 @@ class ExplainedVariance(Plot):
         known = sum(len(cell.by_seed(measure)) for cell in cells)
         if not known:
             return f"no trial has {measure}; put the meter representation into the suite"
-        is_sound = any(cell.sound.by_seed(measure) for cell in cells)
+        is_sound = any(cell.without_collapsed.by_seed(measure) for cell in cells)
         return None if is_sound else f"all {known} trials that have {measure} collapsed"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         measure = self._measure(run)
         panels = []
-        for place, cells in places_of(run).items():
+        for condition, cells in cells_by_condition(run).items():
             dots = [dot for cell in cells if (dot := _dot(cell, measure))]
             if dots:
-                panels.append(DotPanel(title=place, dots=tuple(sorted(dots, key=lambda dot: -dot.mean))))
+                panels.append(DotPanel(title=condition, dots=tuple(sorted(dots, key=lambda dot: -dot.mean))))
         return (
             Dots(
                 name=self.name,
@@ -61,7 +61,7 @@ class ExplainedVariance(Plot):
 
 
 def _dot(cell: Cell, measure: str) -> Dot | None:
-    interval = cell.sound.interval(measure)
+    interval = cell.without_collapsed.interval(measure)
     if interval is None:
         return None
     return Dot(
@@ -69,5 +69,5 @@ def _dot(cell: Cell, measure: str) -> Dot | None:
         loss=cell.loss,
         mean=100 * interval.mean,
         half_width=half_width(interval, 100),
-        values=tuple(100 * value for value in cell.sound.values(measure)),
+        values=tuple(100 * value for value in cell.without_collapsed.values(measure)),
     )

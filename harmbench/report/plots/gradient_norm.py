@@ -10,7 +10,7 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
 from harmbench.report.charts.lines import Stroke
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, label_of, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, label_of
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
 
@@ -18,7 +18,7 @@ from harmbench.results.store import RunData
 class GradientNorm(Plot):
     """Global norm of the gradient, before clipping, over the steps: of everything, or of `part` head or backbone.
 
-    From the curves that the meter gradient_stability keeps; each point is a mean over successive looks.
+    The curves come from the meter gradient_stability. Each point is a mean over successive readings.
     """
 
     name: ClassVar[str] = "gradient_norm"
@@ -35,11 +35,11 @@ class GradientNorm(Plot):
         return f"no trial has a curve {self._curve}; put the meter gradient_stability into the suite"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        places = self._places(run)
+        conditions = self._places(run)
         return tuple(
             Lines(
-                name=file_name(self._curve, place, places),
-                caption=f"Norm of the gradient over the steps, {place}, "
+                name=file_name(self._curve, condition, conditions),
+                caption=f"Norm of the gradient over the steps, {condition}, "
                 f"{'all parameters' if self.part == 'all' else f'the {self.part} alone'}; a line for each seed, the "
                 "baseline in thin black. It falls with the loss itself, so a model that learns nothing may be the "
                 "calmest.",
@@ -48,15 +48,15 @@ class GradientNorm(Plot):
                 log="y",
                 panels=tuple(self._panel(cell, cells) for cell in cells),
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )
 
     def _places(self, run: RunData) -> dict[str, list[Cell]]:
         with_curve = {
-            place: [cell for cell in cells if any(self._has(trial) for trial in cell.trials)]
-            for place, cells in places_of(run).items()
+            condition: [cell for cell in cells if any(self._has(trial) for trial in cell.trials)]
+            for condition, cells in cells_by_condition(run).items()
         }
-        return {place: cells for place, cells in with_curve.items() if cells}
+        return {condition: cells for condition, cells in with_curve.items() if cells}
 
     def _has(self, trial: TrialRecord) -> bool:
         return any(curve.name == self._curve for curve in trial.curves)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines, limits_of_shares
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, label_of, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, label_of
 from harmbench.results.records import TrialRecord
 from harmbench.results.store import RunData
 
@@ -19,7 +19,7 @@ MOST_IN_REPORT = 12  # panels of a figure
 class LearningCurves(Plot):
     """Validation accuracy over the steps, and training accuracy where a meter keeps it: all seeds, a panel for a head.
 
-    Diverged trials are drawn as far as they came.
+    Diverged trials are drawn up to their last validation.
     """
 
     name: ClassVar[str] = "learning_curves"
@@ -31,13 +31,13 @@ class LearningCurves(Plot):
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         return self._figures(run, curves_in(run))
 
-    def _figures(self, run: RunData, places: dict[str, list[Cell]]) -> tuple[Figure, ...]:
+    def _figures(self, run: RunData, conditions: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         has_training = any(curve.name == TRAIN_CURVE for trial in run.trials for curve in trial.curves)
         dashed = "dotted: on the training part" if has_training else "the run keeps no training accuracy"
         return tuple(
             Lines(
-                name=file_name(self.name, place, places),
-                caption=f"Accuracy over the steps, {place}, a line for each seed; solid: on the validation part, "
+                name=file_name(self.name, condition, conditions),
+                caption=f"Accuracy over the steps, {condition}, a line for each seed; solid: on the validation part, "
                 f"{dashed}. The test part is read once, at the end. Steps where training is perfect and validation is "
                 "not are the grokking gap.",
                 x="step",
@@ -45,31 +45,31 @@ class LearningCurves(Plot):
                 limits=limits_of_shares(panels),
                 panels=panels,
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
             for panels in [tuple(LinePanel(title=label_of(c, cells), lines=tuple(_lines(c))) for c in cells)]
         )
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
-        """Of places with few heads, the rest would fill pages; of text there are losses instead."""
+        """Return the figures of conditions with few heads, without text, which has loss curves instead."""
         return self._figures(run, few_heads(curves_in(run), of_text=False))
 
 
-def few_heads(places: dict[str, list[Cell]], of_text: bool) -> dict[str, list[Cell]]:
-    """The places that a report shows curves of: text apart from all else, and with few heads."""
+def few_heads(conditions: dict[str, list[Cell]], of_text: bool) -> dict[str, list[Cell]]:
+    """Return the conditions with few heads, either of text or of other data."""
     return {
-        place: cells
-        for place, cells in places.items()
+        condition: cells
+        for condition, cells in conditions.items()
         if len(cells) <= MOST_IN_REPORT and any(cell.is_of_text for cell in cells) == of_text
     }
 
 
 def curves_in(run: RunData) -> dict[str, list[Cell]]:
-    """The cells of each place of which a trial has two validations."""
+    """Return the cells of each condition that have a trial with two validations."""
     drawn = {
-        place: [cell for cell in cells if any(len(trial.curve) > 1 for trial in cell.trials)]
-        for place, cells in places_of(run).items()
+        condition: [cell for cell in cells if any(len(trial.curve) > 1 for trial in cell.trials)]
+        for condition, cells in cells_by_condition(run).items()
     }
-    return {place: cells for place, cells in drawn.items() if cells}
+    return {condition: cells for condition, cells in drawn.items() if cells}
 
 
 def _lines(cell: Cell) -> Iterator[Line]:

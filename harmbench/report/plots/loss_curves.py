@@ -18,8 +18,8 @@ from harmbench.results.store import RunData
 class LossCurves(Plot):
     """Validation and training loss over the steps: all seeds, a panel for a head. In reports of text.
 
-    Both are the mean NLL in nat; the training loss is that of the batches since the validation before. Diverged trials
-    are drawn as far as they came.
+    Both are the mean NLL in nat. The training loss is that of the batches since the previous validation. Diverged
+    trials are drawn up to their last validation.
     """
 
     name: ClassVar[str] = "loss_curves"
@@ -32,14 +32,15 @@ class LossCurves(Plot):
         return self._figures(curves_in(run))
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
-        """Of text, in places with few heads: elsewhere there is the accuracy."""
+        """Return the figures of text with few heads. Other data have learning curves."""
         return self._figures(few_heads(curves_in(run), of_text=True))
 
-    def _figures(self, places: dict[str, list[Cell]]) -> tuple[Figure, ...]:
+    def _figures(self, conditions: dict[str, list[Cell]]) -> tuple[Figure, ...]:
         return tuple(
             Lines(
-                name=file_name(self.name, place, places),
-                caption=f"Loss over the steps, {place}, a line for each seed, the baseline's validation loss in thin "
+                name=file_name(self.name, condition, conditions),
+                caption=f"Loss over the steps, {condition}, a line for each seed, the baseline's validation loss in "
+                "thin "
                 "black; solid: mean NLL of the validation part, dotted: of the batches since the validation before.",
                 x="step",
                 y="loss (nat)",
@@ -47,7 +48,7 @@ class LossCurves(Plot):
                     LinePanel(title=label_of(cell, cells), lines=tuple(_lines(cell, cells))) for cell in cells
                 ),
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )
 
 

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harmbench.analysis.cells import Cell, find_measure
+from harmbench.analysis.cells import Cell
+from harmbench.analysis.measures import find_measure
 from harmbench.analysis.stats import Interval, mean_interval
 from harmbench.report.charts import Mark, Tradeoff, TradeoffPanel
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, ended_well, half_width, methods_of, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, ended_well, half_width, methods_of
 from harmbench.results.store import RunData
 
 QUALITY = "test_accuracy"
@@ -19,10 +20,10 @@ QUALITY = "test_accuracy"
 class Pareto(Plot):
     """Test accuracy against energy or time, with the front: heads that no other beats in both means.
 
-    `cost` is a measure where less is better, such as `joules` (processor and accelerator together), `peak_memory` or
-    `steps_to_target`; `seconds` is the time of the phase `train`. Unless given, it is joules where they were measured,
-    else seconds: joules from a model follow time. Heads of which a trial ended badly or collapsed are pale, and not on
-    the front.
+    `cost` is a measure where less is better, such as `joules` (processor plus accelerator), `peak_memory` or
+    `steps_to_target`, or `seconds`, the time of the phase `train`. The default is joules if they were measured, and
+    otherwise seconds, since modelled joules follow time. Heads with failed, diverged or collapsed trials are pale and
+    not on the front.
     """
 
     name: ClassVar[str] = "pareto"
@@ -32,21 +33,21 @@ class Pareto(Plot):
 
     def applies(self, run: RunData) -> str | None:
         cost = self._cost(run)
-        cells = (cell for cells in places_of(run).values() for cell in cells)
+        cells = (cell for cells in cells_by_condition(run).values() for cell in cells)
         if any(cell.interval(QUALITY) and _cost_of(cell, cost) for cell in cells):
             return None
         return f"no head has both {QUALITY} and {cost}; choose another, as pareto[cost=seconds]"
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         cost = self._cost(run)
-        panels = (_panel(place, cells, cost) for place, cells in places_of(run).items())
+        panels = (_panel(condition, cells, cost) for condition, cells in cells_by_condition(run).items())
         model = _modelled(run) if cost.startswith("joules") else ""
         return (
             Tradeoff(
                 name=self.name,
                 caption="Test accuracy against the cost of training: means over seeds with 95 % t intervals; up and "
                 "left is better. Gray steps join the ringed heads, which no other beats in both means; where bars "
-                "overlap, the order may be chance. Pale heads had trials that ended badly or collapsed." + model,
+                "overlap, the order may be chance. Pale heads had failed, diverged or collapsed trials." + model,
                 x=_label(run, cost),
                 y="test accuracy (%)",
                 bounds=(0, 100),
@@ -61,7 +62,7 @@ class Pareto(Plot):
         return "joules" if measured else "seconds"
 
 
-def _panel(place: str, cells: list[Cell], measure: str) -> TradeoffPanel:
+def _panel(condition: str, cells: list[Cell], measure: str) -> TradeoffPanel:
     marks = []
     for cell in cells:
         quality, cost = cell.interval(QUALITY), _cost_of(cell, measure)
@@ -74,10 +75,10 @@ def _panel(place: str, cells: list[Cell], measure: str) -> TradeoffPanel:
                     cost_half=half_width(cost),
                     quality=100 * quality.mean,
                     quality_half=half_width(quality, 100),
-                    unsound=cell.unsound,
+                    disqualified=cell.disqualified,
                 )
             )
-    return TradeoffPanel(title=place, marks=tuple(marks))
+    return TradeoffPanel(title=condition, marks=tuple(marks))
 
 
 def _cost_of(cell: Cell, measure: str) -> Interval | None:

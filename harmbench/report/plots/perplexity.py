@@ -16,8 +16,8 @@ PERPLEXITY, BITS = "test_perplexity", "test_bits_per_byte"
 class Perplexity(Plot):
     """Bits per byte of every head on the test part of a text, or its perplexity where the tokens' lengths are unknown.
 
-    Means with their intervals, each seed's value, the baseline as a line; a panel for each backbone on each data set, a
-    row for each head, in the order of their mean over the panels. Those that went wrong anywhere come last.
+    The plot shows means with their intervals, each seed's value, and the baseline as a line. There is a panel for each
+    condition and a row for each head, in the order of their mean over the panels. Disqualified heads come last.
     """
 
     name: ClassVar[str] = "perplexity"

@@ -9,12 +9,12 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Dot, DotPanel, Dots, RadarLine, RadarPanel, Spoke
 from harmbench.report.charts import Radar as RadarChart
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, half_width, methods_of, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, half_width, methods_of
 from harmbench.results.store import RunData
 
 ALWAYS = (("linear", "cross_entropy"), ("euclidean", "harmonic"), ("cosine", "harmonic"))
 MOST_LINES = 6
-MOST_PLACES_IN_REPORT = 2
+MOST_CONDITIONS_IN_REPORT = 2
 
 
 class Axis(NamedTuple):
@@ -38,44 +38,49 @@ AXES = (
 
 
 class Radar(Plot):
-    """Accuracy, F1, PCA, time and energy on a radar, as arXiv 2603.10225 shows them; and beside it the same in units.
+    """Accuracy, F1, PCA, time and energy on a radar, as arXiv 2603.10225 shows them, and the same values in units.
 
-    The radar's scores are relative: 0 is the worst sound head of the place and 10 the best, so the smallest difference
-    fills an axis. It shows the baseline, the Euclidean and the cosine distance, and the most accurate others, six in
-    all. The dots show every head, with intervals. Fewer and stronger components count as better, as in the paper; heads
-    of which a trial ended badly or collapsed are left out of the radar, since collapse scores best there.
+    The radar's scores are relative: 0 is the worst valid head of the condition and 10 the best, so the smallest
+    difference fills an axis. It shows the baseline, the Euclidean and the cosine distance, and the most accurate
+    others, six in all. The dots show every head, with intervals. Fewer and stronger components count as better, as in
+    the paper. Disqualified heads are left out of the radar, since collapse scores best there.
     """
 
     name: ClassVar[str] = "radar"
     place: ClassVar[int] = 8
 
     def applies(self, run: RunData) -> str | None:
-        if any(_can_be_drawn(cells) for cells in places_of(run).values()):
+        if any(_can_be_drawn(cells) for cells in cells_by_condition(run).values()):
             return None
-        return "it needs two sound heads with three or more of " + ", ".join(axis.measure for axis in AXES)
+        return "it needs two valid heads with three or more of " + ", ".join(axis.measure for axis in AXES)
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
-        drawn = {place: panel for place, cells in places_of(run).items() if (panel := _panel(place, cells))}
+        drawn = {
+            condition: panel
+            for condition, cells in cells_by_condition(run).items()
+            if (panel := _panel(condition, cells))
+        }
         chart = RadarChart(
             name=self.name,
-            caption="A radar as in arXiv 2603.10225: on each axis 0 is the worst and 10 the best sound head of the "
-            "place, means over seeds, without intervals; only the baseline, Euclidean, cosine and the most accurate "
+            caption="A radar as in arXiv 2603.10225: on each axis 0 is the worst and 10 the best valid head of the "
+            "condition, means over seeds, without intervals; only the baseline, Euclidean, cosine and the most "
+            "accurate "
             "others. Areas depend on the order of the axes, and the smallest difference fills an axis: decide by the "
             "dots in units." + _modelled(run),
             panels=tuple(drawn.values()),
         )
-        cells = {place: members for place, members in places_of(run).items() if place in drawn}
-        return (chart, *(self._in_units(run, place, members, cells) for place, members in cells.items()))
+        cells = {condition: members for condition, members in cells_by_condition(run).items() if condition in drawn}
+        return (chart, *(self._in_units(run, condition, members, cells) for condition, members in cells.items()))
 
     def reported(self, run: RunData) -> tuple[Figure, ...]:
-        """Of a run of few places: the rest would fill pages."""
-        return self.figures(run) if len(places_of(run)) <= MOST_PLACES_IN_REPORT else ()
+        """Return the figures of a run with few conditions. More would fill pages."""
+        return self.figures(run) if len(cells_by_condition(run)) <= MOST_CONDITIONS_IN_REPORT else ()
 
-    def _in_units(self, run: RunData, place: str, cells: list[Cell], places: dict[str, list[Cell]]) -> Figure:
+    def _in_units(self, run: RunData, condition: str, cells: list[Cell], conditions: dict[str, list[Cell]]) -> Figure:
         ranked = sorted(cells, key=_rank)
         return Dots(
-            name=file_name("radar_in_units", place, places),
-            caption=f"What the radar is about, in units, {place}: every head's mean over seeds with its 95 % t "
+            name=file_name("radar_in_units", condition, conditions),
+            caption=f"What the radar is about, in units, {condition}: every head's mean over seeds with its 95 % t "
             "interval, ticks for the seeds; the dashed line is the baseline. Numbers at the left edge are means "
             "below the axis." + _modelled(run),
             axis="",
@@ -84,39 +89,41 @@ class Radar(Plot):
 
 
 def _shared(cells: Sequence[Cell]) -> list[Axis]:
-    """The axes that any of the cells has a value on."""
+    """Return the axes with a value of any cell."""
     return [axis for axis in AXES if any(cell.interval(axis.measure) for cell in cells)]
 
 
 def _can_be_drawn(cells: Sequence[Cell]) -> bool:
-    sound = [cell for cell in cells if not cell.unsound]
-    return len(sound) >= 2 and len(_shared(sound)) >= 3
+    without_collapsed = [cell for cell in cells if not cell.disqualified]
+    return len(without_collapsed) >= 2 and len(_shared(without_collapsed)) >= 3
 
 
 def _rank(cell: Cell) -> tuple[bool, float]:
     accuracy = cell.interval("test_accuracy")
-    return bool(cell.unsound), -accuracy.mean if accuracy else 0.0
+    return bool(cell.disqualified), -accuracy.mean if accuracy else 0.0
 
 
-def _panel(place: str, cells: list[Cell]) -> RadarPanel | None:
+def _panel(condition: str, cells: list[Cell]) -> RadarPanel | None:
     if not _can_be_drawn(cells):
         return None
-    sound = [cell for cell in cells if not cell.unsound]
-    axes = _shared(sound)
-    ranked = sorted(sound, key=_rank)
+    without_collapsed = [cell for cell in cells if not cell.disqualified]
+    axes = _shared(without_collapsed)
+    ranked = sorted(without_collapsed, key=_rank)
     always = [cell for cell in ranked if (cell.head, cell.loss) in ALWAYS]
     chosen = [*always, *(cell for cell in ranked if cell not in always)][:MOST_LINES]
     return RadarPanel(
-        title=place,
+        title=condition,
         lines=tuple(
-            RadarLine(head=cell.head, loss=cell.loss, spokes=tuple(_spoke(axis, cell, sound) for axis in axes))
+            RadarLine(
+                head=cell.head, loss=cell.loss, spokes=tuple(_spoke(axis, cell, without_collapsed) for axis in axes)
+            )
             for cell in chosen
         ),
     )
 
 
-def _spoke(axis: Axis, cell: Cell, sound: Sequence[Cell]) -> Spoke:
-    intervals = [interval for other in sound if (interval := other.interval(axis.measure))]
+def _spoke(axis: Axis, cell: Cell, without_collapsed: Sequence[Cell]) -> Spoke:
+    intervals = [interval for other in without_collapsed if (interval := other.interval(axis.measure))]
     values = [axis.sign * interval.mean for interval in intervals]
     own = cell.interval(axis.measure)
     if own is None:

@@ -10,7 +10,7 @@ from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
 from harmbench.report.charts.lines import Stroke
 from harmbench.report.formats import Figure
-from harmbench.report.plots._base import Plot, file_name, kept, label_of, lacking, not_kept, places_of
+from harmbench.report.plots._base import Plot, cells_by_condition, file_name, kept, label_of, lacking, not_kept
 from harmbench.results.artifacts import Arrays
 from harmbench.results.store import RunData
 
@@ -31,15 +31,16 @@ class Spectrum(Plot):
 
     def figures(self, run: RunData) -> tuple[Figure, ...]:
         found = kept(run, KIND)
-        places = {
-            place: members
-            for place, cells in places_of(run).items()
+        conditions = {
+            condition: members
+            for condition, cells in cells_by_condition(run).items()
             if (members := [cell for cell in cells if any(trial.id in found for trial in cell.trials)])
         }
         return tuple(
             Lines(
-                name=file_name(self.name, place, places),
-                caption=f"Singular values of the centered held-out features of {place}, over the largest, by rank; a "
+                name=file_name(self.name, condition, conditions),
+                caption=f"Singular values of the centered held-out features of {condition}, over the largest, by "
+                "rank; a "
                 "line for each seed, the baseline in thin black. A steep fall means few directions; one of a model "
                 "that collapsed falls at once." + lacking(cells, found, "spectra"),
                 x="rank",
@@ -47,7 +48,7 @@ class Spectrum(Plot):
                 log="y",
                 panels=tuple(_panel(cell, cells, found) for cell in cells),
             )
-            for place, cells in places.items()
+            for condition, cells in conditions.items()
         )
 
 

@@ -1,13 +1,13 @@
 """HTML: one page in one file, from a template, a style sheet and a script beside this module.
 
-_page       the report as the template's variables; content security policy
-_verdicts   what is decided, counted and gathered from all tables
-_tables     cells as HTML with the numbers they are sorted by
-_plots   drawings as parts of the page
+_page       variables of the template, and the content security policy
+_verdicts   verdicts of all tables, counted and collected
+_tables     cells as HTML with their sort keys
+_plots      drawings as parts of the page
 
-page.html   the template: everything that it inserts is escaped
-page.css    light, dark, narrow and printed
-page.js     sorts and filters tables; without it the page only stands still
+page.html   the template, which escapes everything that it inserts
+page.css    styles: light, dark, narrow and printed
+page.js     sorts and filters tables (optional)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harmbench.report.formats.html._page import page
 
 
 class Html(Format):
-    """One self-contained page: verdicts first, tables that sort and filter, plots inside; needs no network."""
+    """One self-contained page with verdicts first, sortable tables, and plots. It needs no network."""
 
     name: ClassVar[str] = "html"
     suffix: ClassVar[str] = ".html"

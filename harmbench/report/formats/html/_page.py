@@ -16,10 +16,10 @@ from harmbench.report.formats.html._plots import inline
 from harmbench.report.formats.html._tables import View, rich, view
 from harmbench.report.formats.html._verdicts import compares, decided, decided_claims, states_verdicts, tally
 
-MANY_DECIDED = 12  # from which on their list is folded up, so that the summary stays one
+MANY_DECIDED = 12  # a longer list of decided heads is folded up
 
 
-class Part(NamedTuple):
+class PageSection(NamedTuple):
     """A section with its anchor."""
 
     anchor: str
@@ -57,7 +57,7 @@ def _resource(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing runs, styles or loads but what this very page holds."""
+    """Return a policy that allows only the page's own style and script."""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -88,8 +88,8 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
-def _part(section: Section, anchor: str) -> Part:
-    return Part(anchor, section.title, tuple(view(table) for table in section.tables))
+def _part(section: Section, anchor: str) -> PageSection:
+    return PageSection(anchor, section.title, tuple(view(table) for table in section.tables))
 
 
 def _drawn(report: Report, anchors: _Anchors) -> Iterator[Drawn]:
@@ -106,13 +106,13 @@ def _drawn(report: Report, anchors: _Anchors) -> Iterator[Drawn]:
 
 
 def _data(figure: Figure) -> Table | None:
-    """What is behind a plot, where its kind can tell."""
+    """Return the data behind a plot, if its kind has a table."""
     table = getattr(figure, "table", None)
     return table() if table else None
 
 
 class _Anchors:
-    """Ids from titles, each once; those derived from them have two hyphens, which no title gives."""
+    """Unique ids from titles. Ids derived from them have two hyphens, which no title gives."""
 
     def __init__(self) -> None:
         self._taken: set[str] = {"main", "summary", "figures", "reading", "environment", "filter", "fold"}

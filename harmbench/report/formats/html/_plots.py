@@ -1,4 +1,4 @@
-"""A drawing as a part of the page: SVG without styles of its own, in the page's ink and font, with unique ids."""
+"""Drawings as parts of the page: SVG without own styles, in the page's colors and font, with unique ids."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def inline(svg: str, prefix: str, label: str) -> Markup:
-    """An SVG file as an element to stand in a page.
+    """Return an SVG file as an element of a page.
 
-    Styles become attributes, since the page's security policy allows none but its own; what could load or run is left
-    out.
+    Styles become attributes, since the page's security policy forbids inline styles. Elements that could load or run
+    anything are removed.
 
     Args:
         svg: text of the file.
-        prefix: of its ids, unlike that of any other plot of the page.
-        label: id of the element that says what is seen.
+        prefix: prefix of its ids, unique on the page.
+        label: id of the element that describes the plot.
 
     Raises:
         xml.etree.ElementTree.ParseError: for text that is no XML.
@@ -49,7 +49,7 @@ def inline(svg: str, prefix: str, label: str) -> Markup:
 
 
 class _Ids:
-    """New names for ids, in the order in which they are met."""
+    """New names for ids, in order of appearance."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix, self._names = prefix, dict[str, str]()
@@ -80,7 +80,7 @@ def _declarations(style: str) -> list[tuple[str, str]]:
 
 
 def _attribute(name: str, value: str, ids: _Ids) -> list[tuple[str, str]]:
-    """An attribute as the page has it; none where it is not to be there."""
+    """Return an attribute as the page allows it, or nothing if it is forbidden."""
     if name == "id":
         return [("id", ids[value])]
     if name in (_LINK, "href"):
@@ -95,6 +95,6 @@ def _attribute(name: str, value: str, ids: _Ids) -> list[tuple[str, str]]:
 
 
 def _size(root: ElementTree.Element) -> str:
-    """Which of the page's sizes of plots fits, by the width in points."""
+    """Return the style sheet's class for this width in points."""
     width = float((root.get("viewBox") or "0 0 600 400").split()[2])
     return next((name for name, limit in (("small", 330), ("medium", 560), ("large", 800)) if width <= limit), "wide")

@@ -1,4 +1,4 @@
-"""A table for the template: columns that say something, cells as HTML, the numbers they are sorted by."""
+"""Tables for the template: columns with values, cells as HTML, and sort keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHIPS = {  # verdict -> how it looks
     "baseline": "mute",
     "n/a": "mute",
 }
-_SIGNS = {"good": "▲", "bad": "▼"}  # the same once more, for those who do not see the color
+_SIGNS = {"good": "▲", "bad": "▼"}  # a second sign besides the color
 _ORDER = ("good", "open", "bad", "mute")
 _NUMBER = re.compile(r"(?:[<>≤≥~]\s*)?([+\-]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?)(?![\w.])")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
@@ -30,12 +30,12 @@ _WIDEST = 12  # of what may follow a number, in characters; the style sheet has 
 
 
 class View(NamedTuple):
-    """What the template shows of a table.
+    """A table as the template shows it.
 
     Attributes:
-        table: whose title and caption are shown.
-        columns: those that have a value.
-        rows: cells, the first of each row its header.
+        table: the table with its title and caption.
+        columns: columns with any value.
+        rows: cells as HTML. The first cell of a row is its header.
         empty: names of the columns without any value.
     """
 
@@ -46,7 +46,7 @@ class View(NamedTuple):
 
 
 def view(table: Table) -> View:
-    """A table as the page shows it."""
+    """Return a table as the page shows it."""
     shown = [i for i in range(len(table.columns)) if _has_value(table, i)]
     columns = [table.columns[i] for i in shown]
     widths = [_tail_width([row[i] for row in table.rows]) if table.columns[i].numeric else 0 for i in shown]
@@ -71,7 +71,7 @@ def _row(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int])
 
 
 def _cells(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> Iterator[str]:
-    """Tags put together as plain text, for speed; what stands between them is escaped by those who make it."""
+    """Yield cells as HTML. Tags are joined as plain text for speed, and callers escape the contents."""
     for i, (text, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
         if column.label == "verdict":
             key, content = _key(verdict_key(text)), chip(text)
@@ -84,13 +84,13 @@ def _cells(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int
 
 
 def _numeric(text: str, width: int) -> str:
-    """A number, and what follows it in a lighter tone and, where the column is aligned, in a place of its width."""
+    """Return a number and its suffix, which is lighter and, in aligned columns, of fixed width."""
     is_strong = text.startswith("**") and text.endswith("**")
-    value, lead, tail = _split(text[2:-2] if is_strong else text)
-    width = width if lead else 0  # what is missing stands at the right
+    value, digits, tail = _split(text[2:-2] if is_strong else text)
+    width = width if digits else 0  # missing values stand at the right
     aligned = f" w{width}" if width else ""
-    lead, tail = str(escape(lead)), str(escape(tail))
-    content = f"<strong>{lead}</strong>" if is_strong else lead
+    digits, tail = str(escape(digits)), str(escape(tail))
+    content = f"<strong>{digits}</strong>" if is_strong else digits
     aside = f'<span class="u">{tail}</span>' if tail or width else ""
     return f'<td class="n{aligned}"{_key(value)}>{content}{aside}</td>'
 
@@ -104,11 +104,11 @@ def _key(value: float | None) -> str:
     return "" if value is None else f' data-v="{value:.12g}"'
 
 
-# --- what a cell says ------------------------------------------------------------------------------------------
+# --- contents of cells ------------------------------------------------------------------------------------------
 
 
 def number(text: str) -> float | None:
-    """The number that a cell begins with, by which its column is sorted; None for those that go last.
+    """Return the number at the start of a cell, by which its column is sorted. None sorts last.
 
     >>> number("43,104 ± 7,083"), number("**98.2 ± 1.1**"), number("- (0/3)"), number("n/a")
     (43104.0, 98.2, None, None)
@@ -117,7 +117,7 @@ def number(text: str) -> float | None:
 
 
 def _split(text: str) -> tuple[float | None, str, str]:
-    """A cell's number, as value and as text, and the text behind it; a dash is a missing number, as is n/a."""
+    """Return a cell's number as value and as text, and the rest. A dash and n/a are missing numbers."""
     if match := _NUMBER.match(text):
         return float(match[1].replace(",", "")), match[0], text[match.end() :]
     if text.startswith("- "):
@@ -126,7 +126,7 @@ def _split(text: str) -> tuple[float | None, str, str]:
 
 
 def verdict_key(text: str) -> float:
-    """Where a verdict stands: good, open, bad, none; of the open ones, those that need fewer seeds first."""
+    """Return a sort key of a verdict: good, not decided (fewest seeds first), bad, none."""
     look = CHIPS.get(_verdict(text), "mute")
     seeds = re.search(r"\((\d+) seeds", text)
     return _ORDER.index(look) + (1 - 1 / (1 + int(seeds[1])) if seeds else 0.0)
@@ -137,7 +137,7 @@ def _verdict(text: str) -> str:
 
 
 def chip(text: str) -> Markup:
-    """A verdict; what stands behind it in brackets stays beside it."""
+    """Return a verdict as a chip, followed by its text in brackets."""
     verdict = _verdict(text)
     look = CHIPS.get(verdict, "")
     if not look:
@@ -149,7 +149,7 @@ def chip(text: str) -> Markup:
 
 
 def rich(text: str) -> Markup:
-    """Text with the two marks that reports use: bold and code.
+    """Return text with the two marks of reports, bold and code, as HTML.
 
     >>> rich("**a** < `b`")
     Markup('<strong>a</strong> &lt; <code>b</code>')
@@ -161,6 +161,6 @@ def rich(text: str) -> Markup:
 
 
 def _tail_width(texts: Sequence[str]) -> int:
-    """Characters to keep free behind the numbers of a column, so that they stand below each other."""
+    """Return the width of suffixes in a column, in characters, which aligns its numbers."""
     tails = {len(_split(text.replace("**", ""))[2]) for text in texts if text not in MISSING}
     return min(max(tails), _WIDEST) if len(tails) > 1 else 0

@@ -1,4 +1,4 @@
-"""What is decided: verdicts counted by section, and the rows that are decided, gathered from all sections."""
+"""Counts of verdicts by section, and the decided rows of all sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_COMPARISON = {"baseline", ""}
 
 
 class Share(NamedTuple):
-    """So many of a verdict; `start` and `width` are its place in a bar of length 100."""
+    """Number of one verdict. `start` and `width` are its position in a bar of length 100."""
 
     verdict: str
     look: str
@@ -24,35 +24,35 @@ class Share(NamedTuple):
     width: float
 
 
-class Accumulator(NamedTuple):
-    """Verdicts of one or more tables, as many as there are of each."""
+class VerdictCounts(NamedTuple):
+    """Numbers of all verdicts of one or more tables."""
 
     total: int
     shares: tuple[Share, ...]
 
 
 def states_verdicts(table: Table) -> bool:
-    """Whether verdicts are what the table is about, as with claims: they come first."""
+    """Whether the table's first column holds verdicts, as with claims."""
     return bool(table.columns) and table.columns[0].label == "verdict"
 
 
 def compares(section: Section) -> Table | None:
-    """The first table of a section whose rows are compared with a baseline."""
-    return next((t for t in section.tables if not states_verdicts(t) and _place(t) is not None), None)
+    """Return the first table of a section that compares rows with a baseline."""
+    return next((t for t in section.tables if not states_verdicts(t) and _verdict_index(t) is not None), None)
 
 
-def tally(tables: Sequence[Table]) -> Accumulator:
-    """Verdicts counted; of claims, where they are what the tables state."""
+def tally(tables: Sequence[Table]) -> VerdictCounts:
+    """Return the numbers of verdicts in tables, which are of claims if the tables state verdicts."""
     counts: Counter[str] = Counter()
     for table in tables:
         counts.update(verdict for row in table.rows if (verdict := _verdict(table, row)) not in _NO_COMPARISON)
     total = sum(counts.values())
     family = ("supported", "refuted") if any(map(states_verdicts, tables)) else ("better", "worse")
-    return Accumulator(total, tuple(_shares(counts, total, family)))
+    return VerdictCounts(total, tuple(_shares(counts, total, family)))
 
 
 def _shares(counts: Counter[str], total: int, family: tuple[str, str]) -> Iterator[Share]:
-    """In the order of good, bad, open, none; those of the family are told even where there are none."""
+    """Yield shares in the order good, bad, not decided, none. Verdicts of the family appear even with a count of 0."""
     known = [v for v in CHIPS if v in counts or v in family]
     start = 0.0
     for verdict in known:
@@ -62,26 +62,28 @@ def _shares(counts: Counter[str], total: int, family: tuple[str, str]) -> Iterat
 
 
 def decided(sections: Sequence[Section]) -> tuple[Table, ...]:
-    """Every row that is decided, with its section and all that stands before the verdict; sections whose columns differ
-    make tables of their own."""
-    found: dict[tuple[Column, ...], list[tuple[str, ...]]] = defaultdict(list)
+    """Return the decided rows with their section and the columns before the verdict.
+
+    Sections with different columns give separate tables.
+    """
+    by_columns: dict[tuple[Column, ...], list[tuple[str, ...]]] = defaultdict(list)
     for section in sections:
         table = compares(section)
-        place = _place(table) if table else None
-        if table is None or place is None:
+        index = _verdict_index(table) if table else None
+        if table is None or index is None:
             continue
-        columns = (table.columns[place], *table.columns[:place], Column(label="where", numeric=False))
+        columns = (table.columns[index], *table.columns[:index], Column(label="condition", numeric=False))
         for row in table.rows:
             if CHIPS.get(_verdict(table, row)) in ("good", "bad"):
-                found[columns].append((row[place], *row[:place], section.title))
+                by_columns[columns].append((row[index], *row[:index], section.title))
     return tuple(
-        Table(title="Heads that are decided", columns=columns, rows=tuple(sorted(rows, key=lambda row: row[0])))
-        for columns, rows in found.items()
+        Table(title="Decided heads", columns=columns, rows=tuple(sorted(rows, key=lambda row: row[0])))
+        for columns, rows in by_columns.items()
     )
 
 
 class DecidedClaim(NamedTuple):
-    """A claim that is decided: its verdict, its text, and what was found."""
+    """A decided claim: its verdict, its text, and the result."""
 
     chip: Markup
     text: Markup
@@ -89,7 +91,7 @@ class DecidedClaim(NamedTuple):
 
 
 def decided_claims(tables: Sequence[Table]) -> Iterator[DecidedClaim]:
-    """The decided rows of tables that state verdicts."""
+    """Yield the decided rows of tables that state verdicts."""
     for table in tables:
         for verdict, *texts in table.rows:
             if CHIPS.get(verdict) in ("good", "bad"):
@@ -97,11 +99,11 @@ def decided_claims(tables: Sequence[Table]) -> Iterator[DecidedClaim]:
                 yield DecidedClaim(chip(verdict), rich(text), rich(found))
 
 
-def _place(table: Table) -> int | None:
-    """Which column holds verdicts."""
+def _verdict_index(table: Table) -> int | None:
+    """Return the index of the column with verdicts, or None."""
     return next((i for i, column in enumerate(table.columns) if column.label == "verdict"), None)
 
 
 def _verdict(table: Table, row: Sequence[str]) -> str:
-    place = _place(table)
-    return "" if place is None else row[place].partition(" (")[0]
+    index = _verdict_index(table)
+    return "" if index is None else row[index].partition(" (")[0]

@@ -1,0 +1,1 @@
+"""A template for plug-ins of harmbench: one component for each room, one file for each component."""
