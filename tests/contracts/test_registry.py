@@ -25,7 +25,7 @@ from harmbench.registry import Room, split_names
 from harmbench.report.formats import FORMATS
 from harmbench.results.records import TrialRecord
 from harmbench.runner import RunOptions, run
-from tests.contracts.test_distances import (
+from harmbench.testing.distances import (
     has_exactly_its_facts,
     is_float32_under_autocast,
     is_not_negative,

@@ -21,7 +21,7 @@ TIES: dict[str, tuple[list[Means], list[Means]]] = {
 }
 
 
-def panel(means: list[Means], unsound: tuple[int, ...] = ()) -> TradeoffPanel:
+def panel(means: list[Means], disqualified: tuple[int, ...] = ()) -> TradeoffPanel:
     marks = (
         Mark(
             head=f"minkowski[p={i}]",
@@ -30,7 +30,7 @@ def panel(means: list[Means], unsound: tuple[int, ...] = ()) -> TradeoffPanel:
             cost_half=None,
             quality=quality,
             quality_half=None,
-            unsound="1 collapsed" if i in unsound else "",
+            disqualified="1 collapsed" if i in disqualified else "",
         )
         for i, (cost, quality) in enumerate(means)
     )
@@ -61,5 +61,5 @@ def test_the_front_is_every_head_that_none_dominates(count: int) -> None:
 
 
 def test_a_disqualified_head_neither_lies_on_the_front_nor_dominates() -> None:
-    shown = panel([(1, 95), (2, 90), (2, 90)], unsound=(0,))
+    shown = panel([(1, 95), (2, 90), (2, 90)], disqualified=(0,))
     assert [m.head for m in shown.front] == ["minkowski[p=1]", "minkowski[p=2]"]
