@@ -45,7 +45,12 @@ from harmbench.results.records import EnergyReading
 
 
 class Local(Executor):
-    """On this machine: one trial at a time on each device, each in a fresh process."""
+    """On this machine: one trial at a time on each device, each in a fresh process.
+
+    A trial that crashes or is killed is recorded as failed, and the next one starts. Several devices work at the same
+    time and share the trials of a run. They also share processor and memory, so trials then count only the joules of
+    their GPU.
+    """
 
     name = "local"
 
