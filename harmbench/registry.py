@@ -151,12 +151,7 @@ class Room(Generic[C]):
         Raises:
             RegistryError: for a file or plugin that breaks the room's rules.
         """
-        package = importlib.import_module(self.package)
-        members: dict[str, type[C]] = {}
-        for info in pkgutil.iter_modules(package.__path__):
-            if not info.name.startswith("_"):
-                module = importlib.import_module(f"{package.__name__}.{info.name}")
-                self._admit(members, self._public_class(module), module.__name__)
+        members = dict(self.shipped)
         groups = [f"harmbench.{self.room}", *filter(None, [_OLD_GROUPS.get(self.room)])]
         for point in chain.from_iterable(entry_points(group=group) for group in groups):
             source = f"plugin {point.dist.name if point.dist else '?'} ({point.value})"
@@ -166,6 +161,21 @@ class Room(Generic[C]):
                 raise RegistryError(f"{source} does not load: {error}; upgrade or uninstall it") from error
             self._admit(members, loaded, source)
         return dict(sorted(members.items()))
+
+    @cached_property
+    def shipped(self) -> dict[str, type[C]]:
+        """Component classes that come with harmbench, by name. No plug-in is loaded.
+
+        Raises:
+            RegistryError: for a file that breaks the room's rules.
+        """
+        package = importlib.import_module(self.package)
+        members: dict[str, type[C]] = {}
+        for info in pkgutil.iter_modules(package.__path__):
+            if not info.name.startswith("_"):
+                module = importlib.import_module(f"{package.__name__}.{info.name}")
+                self._admit(members, self._public_class(module), module.__name__)
+        return members
 
     def _public_class(self, module: Any) -> type[C]:
         classes = [

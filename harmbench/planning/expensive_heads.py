@@ -22,7 +22,7 @@ def expensive_heads(plan: Plan, data_dir: Path) -> list[str]:
     """
     settings, device = plan.suite.settings, plan.trials[0].device_kind
     cells = [
-        head_cost.Cell(
+        head_cost.PlannedHead(
             backbone,
             dataset,
             head,

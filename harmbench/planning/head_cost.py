@@ -22,21 +22,14 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harmbench.nn.distances import DISTANCES, Distance
+from harmbench.nn.kernels import Operator
 
 EXPENSIVE = 2.0  # times the linear head's time
 NOTICEABLE = 1e8  # units beyond it: about 5 ms a step on two cores
 
 _LINEAR_START, _LINEAR_SOFTMAX = 4.5e6, 110.0
-_START, _MAPPED_START, _HARMAX = 5e6, 10e6, 44.0
+_START, _HARMAX = 5e6, 44.0
 _CHUNKED = 200.0  # the formula in torch, block by block
-_MAP = {
-    "hamming": 40.0,
-    "bray_curtis[variant=normalized]": 40.0,
-    "mahalanobis": 40.0,
-    "correlation": 40.0,
-    "hellinger": 345.0,
-}
-_MAPPED_BY_TORCH = ("hellinger",)  # the others' maps are in the kernel's call
 _WIDEST, _MOST_CLASSES = 4096, 1000  # assumed if not known: if even these cost little, there is no warning
 _BLOCK = 512  # rows of distances at a time
 _CHUNK_BYTES = 250e6  # temporaries of a block of the formula
@@ -45,7 +38,7 @@ Device = Literal["cpu", "cuda"]
 Form = Literal["native", "triton", "matmul", "chunked"]
 
 
-class Cost(NamedTuple):
+class HeadCost(NamedTuple):
     """A head's step of training, forward and backward, with its loss.
 
     Attributes:
@@ -63,7 +56,7 @@ class Cost(NamedTuple):
 
 def of_head(
     distance: Distance, rows: int, features: int, classes: int, device: Device = "cpu", has_kernels: bool = True
-) -> Cost | None:
+) -> HeadCost | None:
     """Predicted cost of a head, or None if its distance has a kernel that was never measured.
 
     Args:
@@ -76,25 +69,34 @@ def of_head(
     3.2
     """
     operator = distance.operator
-    is_matmul = operator is not None and operator.kind == "gemm"
-    kernel: Form = "native" if device == "cpu" else "triton"
-    form: Form = "matmul" if is_matmul else kernel if operator and has_kernels else "chunked"
-    pair = _CHUNKED if form == "chunked" or operator is None else operator.kernels.cost
+    form: Form = "chunked"
+    pair: float | None = _CHUNKED
+    if operator is not None and (operator.kind == "gemm" or has_kernels):
+        form, pair = _form_of(operator, device), operator.kernels.cost
     if pair is None:
         return None
     volume, pairs, vectors = rows * features * classes, rows * classes, (rows + classes) * features
     linear = _LINEAR_START + volume + _LINEAR_SOFTMAX * pairs
-    each = next((cost for name, cost in _MAP.items() if str(distance).startswith(name)), 0.0)
-    mapped = each * vectors + (_MAPPED_START if distance.name in _MAPPED_BY_TORCH else 0.0)
-    if str(distance) == "mahalanobis[variant=full]":
+    mapped = distance.map_cost * vectors
+    if distance.has_matrix:
         mapped += 0.8 * vectors * features + 200 * features**2
-    start, finish = operator.record.finish_cost if operator else (0.0, 0.0)
-    time = _START + pair * volume + _HARMAX * pairs + mapped + start + finish * pairs
-    memory = 4 * (3 * min(rows, _BLOCK) * classes + (2 * vectors if each else 0))
-    return Cost(form, time / linear, time - linear, (memory + (_CHUNK_BYTES if form == "chunked" else 0)) / 1e6)
+    per_step, per_pair = operator.record.extra_cost if operator else (0.0, 0.0)
+    time = _START + pair * volume + _HARMAX * pairs + mapped + per_step + per_pair * pairs
+    memory: float = 4 * 3 * min(rows, _BLOCK) * classes
+    if distance.map_cost:
+        memory += 4 * 2 * vectors
+    if form == "chunked":
+        memory += _CHUNK_BYTES
+    return HeadCost(form, time / linear, time - linear, memory / 1e6)
 
 
-class Cell(NamedTuple):
+def _form_of(operator: Operator, device: Device) -> Form:
+    if operator.kind == "gemm":
+        return "matmul"
+    return "native" if device == "cpu" else "triton"
+
+
+class PlannedHead(NamedTuple):
     """A head in its condition. Sizes are None if they are known only when a component is loaded."""
 
     backbone: str
@@ -105,13 +107,13 @@ class Cell(NamedTuple):
     classes: int | None
 
 
-def warnings(cells: Iterable[Cell], device: Device = "cpu", has_kernels: bool = True) -> list[str]:
+def warnings(cells: Iterable[PlannedHead], device: Device = "cpu", has_kernels: bool = True) -> list[str]:
     """One line for each condition with heads that take noticeably longer than a linear one, or were never measured.
 
-    >>> print(*warnings([Cell("timm:resnet50", "mine", "canberra", 64, 2048, 1000)]))
+    >>> print(*warnings([PlannedHead("timm:resnet50", "mine", "canberra", 64, 2048, 1000)]))
     timm:resnet50 on mine (2048 features, 1000 classes): head about 3 times the linear head's time: canberra
     """
-    conditions: dict[tuple[str, str], list[Cell]] = {}
+    conditions: dict[tuple[str, str], list[PlannedHead]] = {}
     for cell in cells:
         conditions.setdefault((cell.backbone, cell.dataset), []).append(cell)
     lines = [line for heads in conditions.values() for line in _of_condition(heads, device, has_kernels)]
@@ -120,7 +122,7 @@ def warnings(cells: Iterable[Cell], device: Device = "cpu", has_kernels: bool = 
     return lines
 
 
-def _of_condition(cells: Sequence[Cell], device: Device, has_kernels: bool) -> list[str]:
+def _of_condition(cells: Sequence[PlannedHead], device: Device, has_kernels: bool) -> list[str]:
     backbone, dataset, _, rows, features, classes = cells[0]
     if features is None or classes is None:
         largest = [cell._replace(features=features or _WIDEST, classes=classes or _MOST_CLASSES) for cell in cells]

@@ -440,7 +440,7 @@ def points() -> Any:
 @pytest.mark.parametrize("filling", ["full", "none", "left", "right", "top", "bottom"])
 def test_a_marker_of_many_looks_as_matplotlib_draws_it(filling: str) -> None:
     for marker in MARKERS:
-        drawn = Look(FAMILIES["angles"][0], marker, filling, "-")
+        drawn = Look(FAMILIES["angles"], marker, filling, "-")
         alone = Line2D([36], [36], linestyle="", transform=points(), **drawn.marker_options(40))
         of_many = pixels(markers([Marker(36, 36, drawn)], 40, transform=points()))
         assert (of_many < 255).any()

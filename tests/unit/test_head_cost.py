@@ -11,7 +11,7 @@ from harmbench.backbones.timm import _FEATURES
 from harmbench.nn.distances import DISTANCES
 from harmbench.nn.kernels.operators import OPERATORS
 from harmbench.planning import head_cost
-from harmbench.planning.head_cost import Cell
+from harmbench.planning.head_cost import PlannedHead
 from harmbench.runner.head_benchmark import Shape
 from tests.support.paths import DATA, ROOT
 
@@ -44,21 +44,23 @@ def test_an_unmeasured_kernel_is_said_and_not_guessed(monkeypatch):
     canberra = OPERATORS["canberra"]
     monkeypatch.setitem(OPERATORS, "canberra", replace(canberra, general=canberra.general._replace(cost=None)))
     assert head_cost.of_head(DISTANCES.parse("canberra"), 64, 2048, 1000) is None
-    (line,) = head_cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)])
+    (line,) = head_cost.warnings([PlannedHead("b", "d", "canberra", 64, 2048, 1000)])
     assert line == "b on d (2048 features, 1000 classes): cost not measured, so not predicted: canberra"
 
 
 def test_dear_heads_are_named_with_their_factor():
-    cells = [Cell("b", "d", head, 64, 2048, 1000) for head in ("manhattan", "canberra", "mahalanobis[variant=full]")]
+    cells = [
+        PlannedHead("b", "d", head, 64, 2048, 1000) for head in ("manhattan", "canberra", "mahalanobis[variant=full]")
+    ]
     canberra, mahalanobis = head_cost.warnings(cells)
     assert canberra == "b on d (2048 features, 1000 classes): head about 3 times the linear head's time: canberra"
     assert mahalanobis.endswith("head about 30 times the linear head's time: mahalanobis[variant=full]")
 
 
 SILENT = {
-    "few classes": Cell("mlp", "digits", "canberra", 64, 256, 10),
-    "a head as cheap as a linear one": Cell("b", "d", "euclidean", 64, 2048, 1000),
-    "unknown features, few classes": Cell("timm:rare", "digits", "canberra", 64, None, 10),
+    "few classes": PlannedHead("mlp", "digits", "canberra", 64, 256, 10),
+    "a head as cheap as a linear one": PlannedHead("b", "d", "euclidean", 64, 2048, 1000),
+    "unknown features, few classes": PlannedHead("timm:rare", "digits", "canberra", 64, None, 10),
 }
 
 
@@ -68,9 +70,9 @@ def test_nothing_is_said_of_heads_that_cost_little(cell):
 
 
 def test_what_is_not_known_is_said():
-    (line,) = head_cost.warnings([Cell("timm:rare", "d", "canberra", 64, None, 1000)])
+    (line,) = head_cost.warnings([PlannedHead("timm:rare", "d", "canberra", 64, None, 1000)])
     assert line.endswith("costs of heads not predicted: timm:rare tells its features only when it is loaded")
-    (line,) = head_cost.warnings([Cell("mlp", "mine", "canberra", 64, 4096, None)])
+    (line,) = head_cost.warnings([PlannedHead("mlp", "mine", "canberra", 64, 4096, None)])
     assert line.endswith("mine tells its classes only when it is loaded")
 
 
@@ -80,7 +82,7 @@ def test_without_kernels_the_formula_is_dear():
     assert kernels.form == "native"
     assert formula.form == "chunked"
     assert formula.ratio > 20 * kernels.ratio
-    *_, note = head_cost.warnings([Cell("b", "d", "canberra", 64, 2048, 1000)], "cuda")
+    *_, note = head_cost.warnings([PlannedHead("b", "d", "canberra", 64, 2048, 1000)], "cuda")
     assert "measured on a CPU" in note
 
 

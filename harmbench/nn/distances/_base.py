@@ -40,11 +40,13 @@ class Distance(Component):
 
     Class attributes:
         in_papers: whether its variants belong to the set `paper`.
+        family: distances of one family have one color in plots.
         read_by: the one variant that reads an option. Other variants refuse the option, which would have no effect
             there.
     """
 
     in_papers: ClassVar[bool] = False
+    family: ClassVar[str] = "others"
     read_by: ClassVar[Mapping[str, str]] = {}
 
     @field_validator("*")
@@ -92,6 +94,16 @@ class Distance(Component):
         Returns:
             Distances (B, K), at least 0.
         """
+
+    @property
+    def map_cost(self) -> float:
+        """Time that `mapped` takes for one coordinate of one vector, in the units of planning/head_cost.py."""
+        return 0.0
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether a learned (N, N) matrix multiplies every vector."""
+        return False
 
     @property
     def operator(self) -> Operator | None:

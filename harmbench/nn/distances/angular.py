@@ -31,6 +31,7 @@ class Angular(Distance):
     """
 
     name: ClassVar[str] = "angular"
+    family: ClassVar[str] = "angles"
 
     @property
     def facts(self) -> Facts:

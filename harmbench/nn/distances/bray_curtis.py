@@ -29,6 +29,7 @@ class BrayCurtis(Distance):
     """
 
     name: ClassVar[str] = "bray_curtis"
+    family: ClassVar[str] = "sums of absolute values"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "signed"}, {"variant": "normalized"})
     in_papers: ClassVar[bool] = True
 
@@ -53,6 +54,10 @@ class BrayCurtis(Distance):
             return upper_half(near, (shared - overlap(x, -centers)).sum(-1), total)
         total = x.abs().sum(-1)[:, None] + centers.abs().sum(-1)[None, :]
         return upper_half(ratio(gap, total), shared.sum(-1), total)
+
+    @property
+    def map_cost(self) -> float:
+        return 40.0 if self.variant == "normalized" else 0.0
 
     @property
     def operator(self) -> Operator:

@@ -31,6 +31,7 @@ class Canberra(Distance):
     """
 
     name: ClassVar[str] = "canberra"
+    family: ClassVar[str] = "sums of absolute values"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "robust"}, {"variant": "weighted"})
     in_papers: ClassVar[bool] = True
     read_by: ClassVar[Mapping[str, str]] = {"floor": "robust", "gamma": "weighted"}

@@ -33,6 +33,7 @@ class Chebyshev(Distance):
     """
 
     name: ClassVar[str] = "chebyshev"
+    family: ClassVar[str] = "largest coordinate"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variant": "smooth"})
     in_papers: ClassVar[bool] = True
     read_by: ClassVar[Mapping[str, str]] = {"alpha": "smooth"}

@@ -28,6 +28,7 @@ class Correlation(Distance):
     """
 
     name: ClassVar[str] = "correlation"
+    family: ClassVar[str] = "angles"
 
     @property
     def facts(self) -> Facts:
@@ -35,6 +36,10 @@ class Correlation(Distance):
 
     def pairwise(self, x: Tensor, centers: Tensor, parameters: Mapping[str, Tensor], training: bool) -> Tensor:
         return self.between(_centered(wide(x)), _centered(wide(centers))).to(x.dtype)
+
+    @property
+    def map_cost(self) -> float:
+        return 40.0
 
     @property
     def operator(self) -> Operator:

@@ -28,6 +28,7 @@ class Cosine(Distance):
     """
 
     name: ClassVar[str] = "cosine"
+    family: ClassVar[str] = "angles"
     in_papers: ClassVar[bool] = True
 
     @property

@@ -25,6 +25,7 @@ class Euclidean(Distance):
     """
 
     name: ClassVar[str] = "euclidean"
+    family: ClassVar[str] = "Euclidean and powers"
     in_papers: ClassVar[bool] = True
 
     @property

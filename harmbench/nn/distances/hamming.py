@@ -32,6 +32,7 @@ class Hamming(Distance):
     """
 
     name: ClassVar[str] = "hamming"
+    family: ClassVar[str] = "Hamming"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"variant": "soft"},
         {"variant": "gumbel"},
@@ -61,6 +62,10 @@ class Hamming(Distance):
 
     def _threshold(self, centers: Tensor, training: bool) -> float | Tensor:
         return self.threshold + (_logistic(centers) if self.variant == "gumbel" and training else 0.0)
+
+    @property
+    def map_cost(self) -> float:
+        return 40.0
 
     @property
     def operator(self) -> Operator:

@@ -37,6 +37,10 @@ class Hellinger(Distance):
         return self.between(_roots(wide(x)), _roots(wide(centers))).to(x.dtype)
 
     @property
+    def map_cost(self) -> float:
+        return 345.0
+
+    @property
     def operator(self) -> Operator:
         return Operator("gemm", "hellinger")
 

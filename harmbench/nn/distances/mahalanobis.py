@@ -30,6 +30,7 @@ class Mahalanobis(Distance):
     """
 
     name: ClassVar[str] = "mahalanobis"
+    family: ClassVar[str] = "Mahalanobis"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"variant": "full"}, {"variant": "diagonal"})
     in_papers: ClassVar[bool] = True
 
@@ -60,6 +61,14 @@ class Mahalanobis(Distance):
         # near a center, and is not even 0 at one.
         delta, factor = differences(x, centers), self.factor(parameters)
         return lp_norm(delta @ factor if self.variant == "full" else delta * factor, 2.0)
+
+    @property
+    def has_matrix(self) -> bool:
+        return self.variant == "full"
+
+    @property
+    def map_cost(self) -> float:
+        return 40.0
 
     @property
     def operator(self) -> Operator:

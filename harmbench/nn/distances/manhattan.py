@@ -25,6 +25,7 @@ class Manhattan(Distance):
     """
 
     name: ClassVar[str] = "manhattan"
+    family: ClassVar[str] = "sums of absolute values"
     in_papers: ClassVar[bool] = True
 
     @property

@@ -31,6 +31,7 @@ class Minkowski(Distance):
     """
 
     name: ClassVar[str] = "minkowski"
+    family: ClassVar[str] = "Euclidean and powers"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"p": 1.5}, {"p": 3.0}, {"p": "learnable"})
     in_papers: ClassVar[bool] = True
 

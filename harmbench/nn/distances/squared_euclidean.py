@@ -26,6 +26,7 @@ class SquaredEuclidean(Distance):
     """
 
     name: ClassVar[str] = "squared_euclidean"
+    family: ClassVar[str] = "Euclidean and powers"
 
     @property
     def facts(self) -> Facts:

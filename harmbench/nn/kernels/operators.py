@@ -83,7 +83,7 @@ class OperatorRecord:
         step_as: the operator that computes the step for vectors that are already mapped.
         one_call: when one C++ call computes distances, loss and gradients: for problems of any size, for small ones, or
             never. With a `native` kernel chosen, "small" problems are those the kernel was chosen for.
-        finish_cost: units of time for the `Finish`, once a step and once a pair.
+        extra_cost: units of time for a `Finish`, or for a map that torch does: once a step, and once a pair.
     """
 
     kinds: tuple[Kind, ...]
@@ -97,7 +97,7 @@ class OperatorRecord:
     step: int | None = None
     step_as: str | None = None
     one_call: OneCall = "never"
-    finish_cost: tuple[float, float] = (0.0, 0.0)
+    extra_cost: tuple[float, float] = (0.0, 0.0)
 
     def kernels(self, option: float) -> Kernels:
         """The kernels for this value of the option."""
@@ -128,11 +128,11 @@ _CANBERRA = TritonKernel("canberra_weighted", True, True, again="largest_size", 
 OPERATORS: dict[str, OperatorRecord] = {
     "euclidean": OperatorRecord(("gemm", "elementwise"), _EUCLIDEAN, flops=_PRODUCT_FLOPS, one_call="small"),
     "cosine": _product(1.4, "small", is_cosine=True, step=-1),
-    "angular": _product(1.4, "any size", is_finished=True, step=-2, finish_cost=(0.0, 140.0)),
-    "poincare": _product(1.4, "any size", is_finished=True, step=-3, finish_cost=(1.5e6, 550.0)),
+    "angular": _product(1.4, "any size", is_finished=True, step=-2, extra_cost=(0.0, 140.0)),
+    "poincare": _product(1.4, "any size", is_finished=True, step=-3, extra_cost=(1.5e6, 550.0)),
     "squared_euclidean": _product(1.3, is_finished=True),
     "mahalanobis": _product(1.4, "small", step_as="euclidean"),
-    "hellinger": _product(1.4),
+    "hellinger": _product(1.4, extra_cost=(10e6, 0.0)),  # torch maps the vectors
     "manhattan": _elementwise(_MANHATTAN, flops=3),  # subtract, absolute value, add
     "mean_absolute": _elementwise(Kernels(12, TritonKernel("mean_absolute"), 1.2), flops=3),
     "chebyshev": _elementwise(  # subtract, absolute value, maximum

@@ -11,33 +11,20 @@ from functools import cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from harmbench.nn.distances import DISTANCES
 from harmbench.report.charts._panel import Panel
 
 BLACK, GRAY, GRID = "#000000", "#7F7F7F", "#B0B0B0"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "8")
-FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # family: color, and heads in the order of their markers
-    "linear": (BLACK, ("linear",)),
-    "Euclidean and powers": (
-        "#0072B2",
-        ("euclidean", "squared_euclidean", "minkowski[p=1.5]", "minkowski[p=3]", "minkowski[p=learnable]"),
-    ),
-    "angles": ("#D55E00", ("cosine", "angular", "correlation")),
-    "sums of absolute values": (
-        "#009E73",
-        (
-            "manhattan",
-            "bray_curtis",
-            "bray_curtis[variant=normalized]",
-            "bray_curtis[variant=signed]",
-            "canberra",
-            "canberra[variant=robust]",
-            "canberra[variant=weighted]",
-        ),
-    ),
-    "largest coordinate": ("#56B4E9", ("chebyshev", "chebyshev[variant=smooth]")),
-    "Mahalanobis": ("#CC79A7", ("mahalanobis[variant=full]", "mahalanobis[variant=diagonal]")),
-    "Hamming": ("#E69F00", ("hamming[variant=soft]", "hamming[variant=gumbel]", "hamming[variant=hard]")),
-    "others": (GRAY, ("hellinger", "poincare")),
+FAMILIES = {  # colors; a distance names its family
+    "linear": BLACK,
+    "Euclidean and powers": "#0072B2",
+    "angles": "#D55E00",
+    "sums of absolute values": "#009E73",
+    "largest coordinate": "#56B4E9",
+    "Mahalanobis": "#CC79A7",
+    "Hamming": "#E69F00",
+    "others": GRAY,
 }
 _FILLINGS = {"cross_entropy": "full", "harmonic": "full", "distance_softmax": "none", "cosine_softmax": "left"}
 _LINES = {"full": "-", "none": "--", "left": "-.", "right": ":", "bottom": (0, (5, 1, 1, 1, 1, 1)), "top": (0, (1, 3))}
@@ -74,7 +61,7 @@ def look(head: str, loss: str) -> Look:
     (True, '#D55E00')
     """
     filling = _FILLINGS.get(loss) or _pick(("none", "right", "bottom", "top"), loss)
-    color, heads = FAMILIES[family(head)]
+    color, heads = FAMILIES[family(head)], _heads()[family(head)]
     marker = MARKERS[heads.index(head)] if head in heads else _pick(MARKERS[7:], head)
     return Look(color, marker, filling, _LINES[filling])
 
@@ -85,8 +72,20 @@ def family(head: str) -> str:
     >>> family("minkowski[p=3]"), family("hellinger")
     ('Euclidean and powers', 'others')
     """
-    bare = _bare(head)
-    return next((name for name, (_, heads) in FAMILIES.items() if bare in map(_bare, heads)), "others")
+    if head == "linear":
+        return head
+    distance = DISTANCES.shipped.get(_bare(head))
+    return "others" if distance is None else distance.family
+
+
+@cache
+def _heads() -> dict[str, list[str]]:
+    """The heads of each family that come with harmbench, in the order of their markers."""
+    heads: dict[str, list[str]] = {name: [] for name in FAMILIES}
+    heads["linear"].append("linear")
+    for cls in DISTANCES.shipped.values():
+        heads[cls.family] += [str(cls.from_options(variant)) for variant in cls.variants]
+    return heads
 
 
 def _bare(head: str) -> str:
