@@ -85,12 +85,15 @@ claims:
 """
 
 
+PACKAGES = "packages"  # a folder of its own, since the current one is no place to import from
+
+
 def harmbench(*arguments: object, folder: Path) -> str:
     """Runs the command, with the plugin; its output."""
     done = subprocess.run(
         [sys.executable, "-m", "harmbench", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / PACKAGES), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
@@ -103,9 +106,10 @@ def harmbench(*arguments: object, folder: Path) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plugin whose data set and backbone are spoiled, and a run of these."""
     path = tmp_path_factory.mktemp("wrong")
-    (path / "wrong.py").write_text(PLUGIN)
-    info = path / "wrong-1.0.dist-info"
-    info.mkdir()
+    packages = path / PACKAGES
+    info = packages / "wrong-1.0.dist-info"
+    info.mkdir(parents=True)
+    (packages / "wrong.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(POINTS)
     (path / "wrong.yaml").write_text(SUITE)

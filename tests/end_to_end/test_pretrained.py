@@ -216,7 +216,7 @@ def test_without_a_mask_masked_models_are_refused(tmp_path: Path) -> None:
     a_tokenizer(tmp_path / "t")
     splits = corpus(tmp_path, tokenizer=tmp_path / "t").splits(Path(), False)
     assert splits.mask_token is None
-    with pytest.raises(UsageError, match="no token that masks"):
+    with pytest.raises(UsageError, match="has no mask token"):
         make_targets(splits, "masked")
 
 

@@ -17,7 +17,7 @@ FACTORS = {  # from the unit of the record, to each unit that a heading may name
     "B": {"B": 1.0, "MB": 1e-6, "GB": 1e-9},
     "FLOP": {"MFLOP/step": 1e-6, "GFLOP/step": 1e-9},
     "J/token": {"J/token": 1.0, "mJ/token": 1e3},
-    "1": {"": 1.0, "%": 100.0, "% of step": 100.0, "% of looks": 100.0},
+    "1": {"": 1.0, "%": 100.0, "% of step": 100.0, "% of readings": 100.0},
     "nat": {"nat": 1.0},
 }
 COLUMNS = {  # measure: its unit, a value of three digits, a word of the heading
