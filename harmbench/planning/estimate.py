@@ -112,7 +112,7 @@ class Surroundings(NamedTuple):
     devices: int = 1
 
 
-class Part(Record):
+class GroupEstimate(Record):
     """The share of one group in the estimate.
 
     Attributes:
@@ -146,7 +146,7 @@ class Estimate(Record):
     joules: Range | None
     no_joules: str
     origins: dict[Component, EnergyOrigin]
-    parts: tuple[Part, ...]
+    parts: tuple[GroupEstimate, ...]
 
 
 def group_of(spec: TrialSpec, features: int | None, classes: int | None, has_kernels: bool = True) -> Group:
@@ -194,7 +194,7 @@ def estimate(
         step, validation, fixed = _costs(members)
         steps, validations = _work(specs[0], members[0].record)
         training, rest = step * steps, fixed + validation * validations
-        parts.append(Part(group=str(group), trials=len(specs), step=step, fixed=fixed, trial=training + rest))
+        parts.append(GroupEstimate(group=str(group), trials=len(specs), step=step, fixed=fixed, trial=training + rest))
         seconds += (training + rest) * len(specs)
         energy = _energy(members, training, rest, charged)
         if isinstance(energy, Range):

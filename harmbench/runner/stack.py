@@ -125,7 +125,7 @@ class ModelStack:
         return flat.view(targets.shape).mean(1)
 
     @cached_property
-    def one_call(self) -> tuple[native.Step, bool] | None:
+    def one_call(self) -> tuple[native.WholeStep, bool] | None:
         """The kernel that computes head and loss of all models in one call, and whether it wants numbers near 1.
 
         None where no such kernel exists.
@@ -205,7 +205,7 @@ class _OneCall(torch.autograd.Function):
         n: Tensor,
         stack: ModelStack,
         targets: Tensor,
-        step: native.Step,
+        step: native.WholeStep,
         is_scaled: bool,
     ) -> Tensor:
         x, w, targets = features.contiguous(), centers.contiguous(), targets.contiguous()

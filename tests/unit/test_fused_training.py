@@ -120,7 +120,7 @@ def test_what_the_call_maps_and_multiplies_itself(distance: str, isa: str, fresh
 
 
 def test_a_wrong_call_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Doubled(native.Step):
+    class Doubled(native.WholeStep):
         """Deliberately wrong: the centers' gradient counts twice."""
 
         def __call__(self, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,7 +128,7 @@ def test_a_wrong_call_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             arguments[-1][1].mul_(2)
             return found
 
-    monkeypatch.setattr("harmbench.nn.kernels.native.Step", Doubled)
+    monkeypatch.setattr("harmbench.nn.kernels.native.WholeStep", Doubled)
     model = classifier("manhattan")
     assert disagreements(model, *features("ordinary", model), monkeypatch).keys() == {"head.weight"}
 
@@ -184,8 +184,8 @@ HOW = {
 @pytest.mark.parametrize(("distance", "how"), HOW.items(), ids=HOW)
 def test_what_ran_is_told(distance: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    run = native.Step.__call__
-    monkeypatch.setattr(native.Step, "__call__", lambda *arguments: calls.append(1) or run(*arguments))
+    run = native.WholeStep.__call__
+    monkeypatch.setattr(native.WholeStep, "__call__", lambda *arguments: calls.append(1) or run(*arguments))
     model = classifier(distance)
     draws = torch.get_rng_state()
     assert model.how(B).startswith(how), model.how(B)

@@ -142,7 +142,7 @@ def is_fused(pairs: Pairs, *others: float | Tensor) -> bool:
     return pairs.chosen.form != "reference" and in_memory(*(v for v in others if isinstance(v, Tensor)))
 
 
-def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
+def one_call(pairs: Pairs) -> tuple[native.WholeStep, bool] | None:
     """The single kernel call for the loss of these pairs, and whether its numbers must be near 1.
 
     Returns None if the loss needs more than one call, or if more than features and centers is learned.
@@ -151,11 +151,11 @@ def one_call(pairs: Pairs) -> tuple[native.Step, bool] | None:
     if known is None:
         return None
     if (vectors := pairs.map()) is not None:
-        return (native.Step(known, vectors), False) if vectors.values is None else None
+        return (native.WholeStep(known, vectors), False) if vectors.values is None else None
     mapped = pairs.mapped()
     if mapped.x is not pairs.x or mapped.centers is not pairs.centers or mapped.difference is not None:
         return None
-    return native.Step(known, None), pairs.operator is not None and pairs.operator.degree is not None
+    return native.WholeStep(known, None), pairs.operator is not None and pairs.operator.degree is not None
 
 
 def how(pairs: Pairs) -> str:
@@ -246,7 +246,7 @@ class OneCall(Way):
     """The compiled kernel, from the vectors before their map to the gradients."""
 
     def __init__(self, operator: Operator, vectors: Map | None = None) -> None:
-        self._step = native.Step(operator, vectors)
+        self._step = native.WholeStep(operator, vectors)
         self.arrays = native.arrays(operator)
 
     def block(

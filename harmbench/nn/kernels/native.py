@@ -192,7 +192,7 @@ def harmonic(
     return losses, by_n
 
 
-class Step:
+class WholeStep:
     """Distances, harmonic loss and gradients of rows in one call. The constant arguments are prepared once.
 
     Args:
