@@ -75,8 +75,9 @@ class BatchedLearner(Learner):
         with precision(inputs, self.protocol):
             losses = self.stack.losses(inputs, targets)
         losses.sum().backward()  # type: ignore[no-untyped-call]
-        limit = self.protocol.grad_clip
-        norms = None if limit is None else clip_norms(self.stack.parameters.values(), limit)
+        norms = None
+        if self.protocol.grad_clip is not None:
+            norms = clip_norms(self.stack.parameters.values(), self.protocol.grad_clip)
         self.optimizer.step()
         return losses.detach(), norms
 

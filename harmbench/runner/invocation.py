@@ -72,19 +72,23 @@ class Invocation:
         if session.stopping.is_set():
             return
         idle = None
+        described: dict[str, Any] = {}
         if self._idle_seconds or self.spending:
             session.wait_until_loaded()  # the machine is not idle while torch loads, and no trial pays for that
         if self._idle_seconds:
             idle = measure_idle(source, self._idle_seconds, wait=session.stopping.wait)
         if idle and self.spending and moment == "start":
             self.spending.reserve(idle)
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if moment == "start":
+            described = describe_source(source, device)
         record = InvocationRecord(
             invocation=self.id,
             device=device,
             environment=self.environment,
             moment=moment,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            instruments=describe_source(source, device) if moment == "start" else {},
+            started=started,
+            instruments=described,
             idle=idle,
         )
         self._store.append_invocation(record)

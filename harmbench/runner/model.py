@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,13 +82,14 @@ def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Cl
     backbone = kind.build(input_shape)
     num_features = count_features(backbone, kind.blank(input_shape))
     torch.manual_seed(derived_seed(spec, "head"))
-    head = (
-        LinearHead(num_features, num_classes)
-        if spec.distance is None
-        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.center_std)
-    )
-    if (tied := kind.centers(backbone)) is not None:
-        head.weight = tied
+    head: LinearHead | DistanceHead
+    if spec.distance is None:
+        head = LinearHead(num_features, num_classes)
+    else:
+        head = DistanceHead(num_features, num_classes, spec.distance, spec.protocol.center_std)
+    centers = kind.centers(backbone)
+    if centers is not None:
+        head.weight = centers
     return Classifier(backbone, head, Objective(spec.loss, num_features))
 
 
@@ -117,7 +119,9 @@ def optimizer_of(
     """
     spared = [p for name, p in parameters.items() if name in free]
     decayed = [p for name, p in parameters.items() if name not in free]
-    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}] if decayed else []
+    groups: list[dict[str, Any]] = []
+    if decayed:
+        groups.append({"params": decayed, "weight_decay": protocol.weight_decay})
     if spared:  # most heads have none
         groups.append({"params": spared, "weight_decay": 0.0})
     if protocol.optimizer == "sgd":

@@ -118,7 +118,9 @@ class PhaseTimer:
 def _span(values: list[float | None]) -> tuple[float, float] | None:
     """Least and greatest of the available values, or None if none is available."""
     available = [value for value in values if value is not None]
-    return (min(available), max(available)) if available else None
+    if not available:
+        return None
+    return min(available), max(available)
 
 
 def share(phase: PhaseTotal, group_size: int) -> PhaseTotal:

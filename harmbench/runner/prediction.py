@@ -56,7 +56,9 @@ def evaluation(models: Sequence[nn.Module], inputs: Tensor, protocol: Protocol) 
 
 def blocks(inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut inputs and targets into blocks of at most `EVALUATION_BATCH` samples or tokens."""
-    size = EVALUATION_BATCH if targets.ndim == 1 else EVALUATION_BATCH // targets.shape[1] or 1
+    size = EVALUATION_BATCH
+    if targets.ndim == 2:
+        size = max(1, EVALUATION_BATCH // targets.shape[1])
     return zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
 
