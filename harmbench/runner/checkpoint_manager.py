@@ -27,7 +27,10 @@ class CheckpointManager:
     """
 
     def __init__(self, folder: Path, trial: str, seconds: float, environment: str) -> None:
-        self._folder, self._trial, self._seconds, self._environment = folder, trial, seconds, environment
+        self._folder = folder
+        self._trial = trial
+        self._seconds = seconds
+        self._environment = environment
         self._last = time.perf_counter()
         self._resumed: tuple[int, ...] = ()
         self._environments = {environment}

@@ -65,7 +65,9 @@ def _embedding(table: Tensor, dataset: Dataset) -> Arrays:
     shades: Sequence[float] = numbers
     links: Sequence[tuple[int, int]] = ()
     if isinstance(dataset, TokenTask):
-        labels, shades, links = dataset.labels(), dataset.shades(), dataset.links()
+        labels = dataset.labels()
+        shades = dataset.shades()
+        links = dataset.links()
     return {
         "embedding": table.float().cpu().numpy(),
         "token_labels": np.array(labels),

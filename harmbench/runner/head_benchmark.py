@@ -155,14 +155,16 @@ def measure(
 def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     x = torch.randn(shape.rows, shape.features, device=device, requires_grad=True)
-    w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
-    return x, w, torch.randint(0, shape.classes, (shape.rows,), device=device)
+    w = torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5
+    return x, w.requires_grad_(), torch.randint(0, shape.classes, (shape.rows,), device=device)
 
 
 def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.device) -> str | None:
     """Reason why a step takes too much memory or time, as predicted from a smaller one, or None if it does not."""
-    rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
-    probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
+    pairs = _PROBE // shape.features
+    rows = max(1, min(shape.rows, pairs // min(shape.classes, 64)))
+    classes = max(1, min(shape.classes, pairs // rows))
+    probe = shape._replace(rows=rows, classes=classes)
     share = shape.rows * shape.classes / (probe.rows * probe.classes)
     if form == "fast" or share <= 1:
         return None
@@ -338,7 +340,8 @@ def _peak_memory(step: Callable[[], None], device: torch.device) -> float | None
 
 
 def _kilobytes(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(field))
     return int(line.split()[1])
 
 

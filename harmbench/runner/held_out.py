@@ -41,7 +41,8 @@ def _sample(targets: Tensor, count: int) -> Tensor:
     """Indices of the samples to analyze. A text gives evenly spread windows with enough selected tokens."""
     if targets.ndim == 1:
         return spread_sample(targets, count)
-    windows = min(len(targets), math.ceil(count * len(targets) / int((targets != IGNORED).sum())))
+    selected = int((targets != IGNORED).sum())
+    windows = min(len(targets), math.ceil(count * len(targets) / selected))
     return torch.arange(windows, device=targets.device) * len(targets) // windows
 
 
@@ -49,8 +50,11 @@ def analyze(model: Classifier, splits: Splits, protocol: Protocol) -> HeldOut:
     """Features, predictions and weights for `analysis_samples` samples of the test part, in evaluation mode."""
     count = protocol.analysis_samples
     sample = _sample(splits.test_targets, count)
-    inputs, targets = splits.test_inputs[sample], splits.test_targets[sample]
-    feature_blocks, predicted, selected = [], [], []
+    inputs = splits.test_inputs[sample]
+    targets = splits.test_targets[sample]
+    feature_blocks = []
+    predicted = []
+    selected = []
     with evaluation([model], inputs, protocol):
         for block, block_targets in blocks(inputs, targets):
             rows, classes = select_targets(model.backbone(block), block_targets)
@@ -123,5 +127,6 @@ def distance_flops(head: DistanceHead, rows: int) -> int | None:
         return None
     classes, features = head.weight.shape
     # A full matrix maps every feature and every center once, before the pairs.
-    maps = sum(2 * (rows + classes) * features**2 for matrix in head.distance_parameters.values() if matrix.ndim == 2)
+    matrices = [matrix for matrix in head.distance_parameters.values() if matrix.ndim == 2]
+    maps = len(matrices) * 2 * (rows + classes) * features**2
     return PASSES * (operator.record.flops * rows * classes * features + maps)

@@ -52,8 +52,11 @@ class Invocation:
         spending: Spending | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
-        self.environment, self.spending = environment, spending
-        self._idle_seconds, self._store, self._source = idle_seconds, store, source
+        self.environment = environment
+        self.spending = spending
+        self._idle_seconds = idle_seconds
+        self._store = store
+        self._source = source
 
     @contextmanager
     def opened(self, device: str, session: Session[Any, Any]) -> Iterator[EnergySource]:

@@ -27,7 +27,9 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: nn.Module, objective: Objective) -> None:
         super().__init__()
-        self.backbone, self.head, self.objective = backbone, head, objective
+        self.backbone = backbone
+        self.head = head
+        self.objective = objective
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.objective.logits(self.head(self.backbone(inputs)))
@@ -161,7 +163,8 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
     >>> [round(learning_rate(protocol, step, 4), 3) for step in (1, 3, 5)]
     [0.1, 0.05, 0.0]
     """
-    taken, rise = step - 1, protocol.lr_warmup_steps
+    taken = step - 1
+    rise = protocol.lr_warmup_steps
     if taken < rise:
         return protocol.lr * ((taken + 1) / rise)
     if protocol.schedule == "constant":

@@ -72,7 +72,10 @@ def predict(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protoc
         protocol: gives the precision.
     """
     is_text = targets.ndim == 2
-    nlls, hits, selected, all_logits = [], [], [], []
+    nlls = []
+    hits = []
+    selected = []
+    all_logits = []
     with evaluation([model], inputs, protocol):
         for block, block_targets in blocks(inputs, targets):
             features, classes = select_targets(model.backbone(block), block_targets)

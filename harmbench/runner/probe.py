@@ -61,7 +61,8 @@ def run_probes(
     probing = _Probing(plan, options, members, limit)
     makers = probing.makers()
     session: Session[dict[str, Any], tuple[TrialRecord, ...]]
-    session = EXECUTORS.parse(options.executor).session(task, options.devices[:1], probing.opened, preload(plan))
+    executor = EXECUTORS.parse(options.executor)
+    session = executor.session(task, options.devices[:1], probing.opened, preload(plan))
     stop = threading.Timer(limit, session.stop)
     stop.daemon = True
     stop.start()
@@ -70,7 +71,8 @@ def run_probes(
             for event in events:
                 if isinstance(event, Started):
                     probing.started()
-                    progress(len(probing.probes), len(makers), str(trials_of(event.job)[0][1]))
+                    _, spec = trials_of(event.job)[0]
+                    progress(len(probing.probes), len(makers), str(spec))
                 elif isinstance(event, Finished):
                     probing.finished(event)
     finally:
@@ -103,7 +105,10 @@ class _Probing:
         self, plan: Plan, options: RunOptions, members: Mapping[Group, Sequence[TrialSpec]], limit: float
     ) -> None:
         self.probes: list[Probe] = []
-        self._plan, self._options, self._members, self._limit = plan, options, members, limit
+        self._plan = plan
+        self._options = options
+        self._members = members
+        self._limit = limit
         self._began = self._previous_end = time.perf_counter()
         self._start: float | None = None
         self._idle: IdleWindow | None = None
@@ -198,7 +203,8 @@ class _Probing:
         if not records or not records[0].curve:
             reason = event.failure or "".join(record.reason for record in records[:1])
             raise MeasurementError(f"the probe of {group} failed: {reason}; the run would fail there too")
-        self.probes.append(Probe(group, records[0], (now - self._previous_end) / len(records)))
+        seconds = (now - self._previous_end) / len(records)
+        self.probes.append(Probe(group, records[0], seconds))
         self._previous_end = now
         self._first_done[group].set()
 

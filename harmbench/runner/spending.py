@@ -33,8 +33,11 @@ class Spending:
         devices: Sequence[str],
         began: float,
     ) -> None:
-        self.budget, self._planned, self._todo = budget, planned, todo
-        self._began, self._started = began, datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.budget = budget
+        self._planned = planned
+        self._todo = todo
+        self._began = began
+        self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._components = charged(devices)
         self._joules: dict[str, dict[Component, float | None]] = {}  # by device
         self._methods: dict[Component, Method] = {}
@@ -45,7 +48,8 @@ class Spending:
     def read(self, device: str, source: EnergySource) -> float | None:
         """The amount spent until now, or None if that is unknown."""
         if self.budget.unit == "J":
-            joules, origins = source.read().joules, source.origins()
+            joules = source.read().joules
+            origins = source.origins()
             for component in self._components:
                 if component in origins and origins[component].method != "missing":
                     self._methods[component] = origins[component].method
@@ -65,7 +69,8 @@ class Spending:
         boards = [joules["gpu"] for joules in readings if "gpu" in joules]
         if not readings or None in processor or None in boards:
             return None
-        return max(joules for joules in processor if joules is not None) + sum(j for j in boards if j is not None)
+        board_joules = sum(joules for joules in boards if joules is not None)
+        return max(joules for joules in processor if joules is not None) + board_joules
 
     def reserve(self, idle: IdleWindow) -> None:
         """Reserve as much for the idle window at the end as the one at the start took."""
@@ -90,6 +95,7 @@ class Spending:
         stopped = ""
         if left:
             stopped = self._watch.stopped or "interrupted"
+        incomplete_seeds = incomplete(self._planned, left)
         return BudgetRecord(
             invocation=invocation,
             asked=self.budget.text,
@@ -101,7 +107,7 @@ class Spending:
             trials=len(ended),
             left=len(left),
             stopped=stopped,
-            incomplete={seed: count for seed, (count, _) in incomplete(self._planned, left).items()},
+            incomplete={seed: count for seed, (count, _) in incomplete_seeds.items()},
         )
 
     def predicted(self, ended: Collection[str]) -> float:

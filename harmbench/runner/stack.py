@@ -135,10 +135,12 @@ class ModelStack:
 
         None where no such kernel exists.
         """
-        head, objective = self.models[0].head, self.models[0].objective
+        head = self.models[0].head
+        objective = self.models[0].objective
         if not isinstance(head, DistanceHead) or type(objective.loss) is not Harmonic:
             return None
-        weight, parameters = head.weight.detach(), dict(head.distance_parameters.items())
+        weight = head.weight.detach()
+        parameters = dict(head.distance_parameters.items())
         # For one head the formula is as fast on small problems. For many heads it is not, so ask about a large problem.
         blank = weight.new_zeros(choice.SMALL // weight.numel() + 1, objective.in_features)
         # Evaluation mode, as a noisy distance would draw here.
@@ -213,7 +215,9 @@ class _OneCall(torch.autograd.Function):
         step: native.Step,
         is_scaled: bool,
     ) -> Tensor:
-        x, w, targets = features.contiguous(), centers.contiguous(), targets.contiguous()
+        x = features.contiguous()
+        w = centers.contiguous()
+        targets = targets.contiguous()
         floor = harmonic.floor_of(x.dtype)
         *results, needs_scaling = step.of_stack(x, w, n.contiguous(), targets, floor, is_scaled=is_scaled)
         for position in needs_scaling.nonzero().flatten().tolist():

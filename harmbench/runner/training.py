@@ -98,8 +98,11 @@ class Training:
         on_progress: Callable[[int, int], None],
         checkpoints: CheckpointManager | None = None,
     ) -> None:
-        self._learner, self._watchers, self._phases = learner, watchers, phases
-        self._on_progress, self._checkpoints = on_progress, checkpoints
+        self._learner = learner
+        self._watchers = watchers
+        self._phases = phases
+        self._on_progress = on_progress
+        self._checkpoints = checkpoints
         self._step_watchers = {position: overriding("on_step", group) for position, group in watchers.items()}
         self._validation_watchers = {
             position: overriding("on_validation", group) for position, group in watchers.items()
@@ -119,7 +122,8 @@ class Training:
         if self._active:
             steps, waits = self._seconds()
             for position in self._active:
-                self.trained[position].step_seconds, self.trained[position].batch_seconds = steps, waits
+                self.trained[position].step_seconds = steps
+                self.trained[position].batch_seconds = waits
         return self.trained
 
     def windows(self) -> Iterator[int]:
@@ -163,7 +167,8 @@ class Training:
 
         It holds everything that the remaining training depends on, and all results so far.
         """
-        learner, trained = self._learner, self.trained[0]
+        learner = self._learner
+        trained = self.trained[0]
         seconds, waits = self._seconds()
         best_state: dict[str, Tensor] = {}
         if learner.protocol.select == "best":  # the last state is still to come
@@ -192,7 +197,8 @@ class Training:
         Raises:
             KeyError, RuntimeError, TypeError, ValueError: for a state of another training.
         """
-        learner, trained = self._learner, self.trained[0]
+        learner = self._learner
+        trained = self.trained[0]
         learner.models[0].load_state_dict(state["model"])
         learner.optimizer.load_state_dict(state["optimizer"])
         self._losses = list(torch.tensor(state["losses"], dtype=torch.float32, device=learner.device))
@@ -292,15 +298,18 @@ class Training:
             self.trained[position].curve.append(point)
             self.trained[position].keep(point, learner.models[position], learner.protocol, by_loss)
             self._show_validation(position, point, train_accuracies)
-        self._losses, self._checked = [], 0
+        self._losses = []
+        self._checked = 0
         self._on_progress(step, learner.steps)
 
     def _show_validation(self, position: int, point: CurvePoint, train_accuracies: Callable[[], list[float]]) -> None:
         """Show a validation to the watchers of a model. The training part is predicted only if a watcher asks."""
-        watchers, learner = self._validation_watchers[position], self._learner
+        watchers = self._validation_watchers[position]
+        learner = self._learner
         if not watchers:
             return
-        embedding = BACKBONES.parse(learner.specs[0].backbone).embedding(learner.models[position].backbone)
+        backbone = BACKBONES.parse(learner.specs[0].backbone)
+        embedding = backbone.embedding(learner.models[position].backbone)
         validation = Validation(point, learner.parameters[position], embedding, lambda: train_accuracies()[position])
         for watcher in watchers:
             watcher.on_validation(validation)

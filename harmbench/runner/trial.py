@@ -171,7 +171,9 @@ class _Group:
     """
 
     def __init__(self, job: TrialJob, learner: Learner, phases: PhaseTimer) -> None:
-        self._job, self._learner, self._phases = job, learner, phases
+        self._job = job
+        self._learner = learner
+        self._phases = phases
         self._jobs = {learner.specs.index(trial.spec): trial for trial in job.split()}
         self.watchers = {
             position: [METERS.parse(meter).watcher() for meter in job.spec.meters] for position in self._jobs
@@ -358,7 +360,8 @@ def kernels_used(learner: Learner) -> dict[str, str]:
     Drops file paths from the status, and keeps the message when no library was built.
     """
     status = {name: message for name, message in kernels.status().items() if not Path(message).is_file()}
-    _, targets, _ = next(batch_parts(*learner.first_batch(0), learner.protocol))
+    inputs, targets = learner.first_batch(0)
+    _, targets, _ = next(batch_parts(inputs, targets, learner.protocol))
     rows = int((targets != IGNORED).sum())  # rows of features that the head sees at a time
     return {**status, "head and loss": learner.models[0].how(rows), **learner.kernels()}
 
@@ -366,11 +369,13 @@ def kernels_used(learner: Learner) -> dict[str, str]:
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
     """Numbers of samples, classes and parameters, and of a text's selected tokens."""
     parts = {"train": splits.train_targets, "validation": splits.validation_targets, "test": splits.test_targets}
-    tokens = {f"{part}_tokens": int((targets != IGNORED).sum()) for part, targets in parts.items() if targets.ndim == 2}
-    return tokens | {
-        "train": len(splits.train_targets),
-        "validation": len(splits.validation_targets),
-        "test": len(splits.test_targets),
+    numbers: dict[str, int] = {}
+    for part, targets in parts.items():
+        if targets.ndim == 2:
+            numbers[f"{part}_tokens"] = int((targets != IGNORED).sum())
+    for part, targets in parts.items():
+        numbers[part] = len(targets)
+    return numbers | {
         "classes": splits.num_classes,
         "parameters": sum(p.numel() for p in model.parameters()),
         "head_parameters": sum(p.numel() for p in model.head.parameters()),
