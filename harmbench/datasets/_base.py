@@ -42,7 +42,9 @@ class Splits(NamedTuple):
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of one image, or (T, V) of T tokens out of a vocabulary of V."""
         shape = tuple(self.train_inputs.shape[1:])
-        return shape if self.train_inputs.is_floating_point() else (*shape, self.num_classes)
+        if self.train_inputs.is_floating_point():
+            return shape
+        return *shape, self.num_classes
 
     def to(self, device: str | torch.device) -> Self:
         """The same splits on a device."""

@@ -39,7 +39,9 @@ class Bins(TokenWindows):
 
     def available(self, data_dir: Path) -> str | None:
         missing = [file for file in self._files() if not file.is_file()]
-        return f"data set '{self}' is not there: no file {missing[0]}" if missing else None
+        if not missing:
+            return None
+        return f"data set '{self}' is not there: no file {missing[0]}"
 
     def known_classes(self, data_dir: Path) -> int:
         return self.vocabulary

@@ -50,7 +50,10 @@ class LocalText(TextDataset):
                 text = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"data set '{self}': {path} cannot be read as UTF-8 text ({error})") from None
-            yield from pieces(text) if self._root().is_file() else [text]
+            if self._root().is_file():
+                yield from pieces(text)
+            else:
+                yield text
 
     def _root(self) -> Path:
         return Path(self.path).expanduser()
