@@ -155,7 +155,8 @@ def leaked_share(splits: Splits) -> float:
     1.0
     """
     training = {sample.numpy().tobytes() for sample in splits.train_inputs}
-    return sum(sample.numpy().tobytes() in training for sample in splits.test_inputs) / len(splits.test_inputs)
+    leaked = [sample.numpy().tobytes() in training for sample in splits.test_inputs]
+    return sum(leaked) / len(leaked)
 
 
 def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:

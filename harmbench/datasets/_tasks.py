@@ -68,7 +68,8 @@ class TokenTask(Dataset):
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         everything = self.items()
-        order = torch.randperm(len(everything.targets), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        generator = torch.Generator().manual_seed(SPLIT_SEED)
+        order = torch.randperm(len(everything.targets), generator=generator)
         tenth = round(len(order) / 10)
         train = order[2 * tenth :]
         validation = order[tenth : 2 * tenth]

@@ -62,7 +62,8 @@ class LocalText(TextDataset):
         root = self._root()
         if root.is_file():
             return [root]
-        return sorted(p for p in root.rglob("*") if p.is_file() and p.suffix in self.suffixes.split("-"))
+        suffixes = self.suffixes.split("-")
+        return sorted(path for path in root.rglob("*") if path.suffix in suffixes and path.is_file())
 
 
 def pieces(text: str, least: int = _PIECE) -> Iterator[str]:
