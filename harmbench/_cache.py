@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 
-def cache_folder(asked: str) -> Path:
-    """Where compiled libraries and tokenized texts live: in the folder asked for (by XDG_CACHE_HOME), or the platform's
-    cache folder."""
-    if asked:
-        base = Path(asked)
+def cache_folder(base_folder: str) -> Path:
+    """harmbench's folder for compiled libraries and tokenized texts.
+
+    Args:
+        base_folder: the cache folder of the user, from XDG_CACHE_HOME. If empty, the platform's default.
+    """
+    if base_folder:
+        base = Path(base_folder)
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":

@@ -55,9 +55,9 @@ def _instances(handle: Any) -> Iterator[str]:
         for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
             try:
                 yield _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)))
-            except pynvml.NVMLError_NotFound:  # fewer instances than it could hold
+            except pynvml.NVMLError_NotFound:  # the board has fewer instances than it could have
                 continue
-    except pynvml.NVMLError:  # no MIG here
+    except pynvml.NVMLError:  # the board does not support MIG
         return
 
 
@@ -70,10 +70,10 @@ def visible_boards(boards: Sequence[Board], visible: str | None) -> list[int]:
 
     Args:
         boards: all, in NVML's order.
-        visible: the value of CUDA_VISIBLE_DEVICES: None, or comma-separated indices, or UUID prefixes if the first
-            entry is one, or MIG instances if the first entry is one. As in CUDA, and in torch's reading of it, the
-            first entry that names no device, or several, ends the list, and a device named twice empties it. Of MIG
-            instances CUDA takes the first alone; it stands for its board.
+        visible: the value of CUDA_VISIBLE_DEVICES, or None. It has comma-separated indices, UUID prefixes or MIG
+            instances, as its first entry shows. The rules are those of CUDA and torch. The list ends at the first entry
+            that does not name exactly one device, and is empty if a device is named twice. CUDA uses only the first of
+            several MIG instances, which gives its board.
 
     >>> visible_boards([Board("GPU-aa"), Board("GPU-bb", ("MIG-cc",))], "GPU-bb,GPU-aa")
     [1, 0]
@@ -89,24 +89,32 @@ def visible_boards(boards: Sequence[Board], visible: str | None) -> list[int]:
     chosen: list[int] = []
     for entry in entries:
         number = re.match(r"\d+", entry)
-        if by_uuid:
-            matches = [i for i, board in enumerate(boards) if entry.startswith("GPU-") and board.uuid.startswith(entry)]
-        else:
-            matches = [i for i in range(len(boards)) if number and i == int(number[0])]
+        matches: list[int] = []
+        if by_uuid and entry.startswith("GPU-"):
+            matches = [i for i, board in enumerate(boards) if board.uuid.startswith(entry)]
+        elif number and not by_uuid and int(number[0]) < len(boards):
+            matches = [int(number[0])]
         if len(matches) != 1:
             break
         chosen += matches
-    return chosen if len(set(chosen)) == len(chosen) else []
+    if len(set(chosen)) < len(chosen):
+        return []
+    return chosen
 
 
 def _board_of_instance(boards: Sequence[Board], name: str) -> list[int]:
     """The board of a MIG instance, from its UUID or the old form MIG-GPU-<board>/<instance>/<compute instance>."""
     old = re.fullmatch(r"MIG-(GPU-[^/]+)/\d+/\d+", name)
-    if old:
-        matches = [i for i, board in enumerate(boards) if board.uuid == old[1]]
-    else:
-        matches = [i for i, board in enumerate(boards) if any(uuid.startswith(name) for uuid in board.instances)]
-    return matches if len(matches) == 1 else []
+    matches = []
+    for index, board in enumerate(boards):
+        is_match = any(uuid.startswith(name) for uuid in board.instances)
+        if old:
+            is_match = board.uuid == old[1]
+        if is_match:
+            matches.append(index)
+    if len(matches) != 1:
+        return []
+    return matches
 
 
 def resolve(names: list[str]) -> list[str]:
@@ -117,9 +125,10 @@ def resolve(names: list[str]) -> list[str]:
     Raises:
         DeviceError: for a device that this machine does not have.
     """
-    count = len(visible_boards(nvidia_boards(), os.environ.get("CUDA_VISIBLE_DEVICES")))
-    count = count if torch_has_cuda() else 0
-    every_cuda = [f"cuda:{i}" for i in range(count)]
+    every_cuda: list[str] = []
+    if torch_has_cuda():
+        boards = visible_boards(nvidia_boards(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        every_cuda = [f"cuda:{i}" for i in range(len(boards))]
     resolved: list[str] = []
     for name in names:
         if name == "auto":
@@ -153,7 +162,7 @@ class BoardInUse(NamedTuple):
 
 
 def board_of(device: str) -> BoardInUse | None:
-    """The board whose energy counter belongs to a torch device, or None for the CPU."""
+    """The board whose energy counter covers a torch device, or None for the CPU."""
     if device == "cpu":
         return None
     boards = nvidia_boards()

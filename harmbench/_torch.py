@@ -1,7 +1,7 @@
 """`torch`, imported on first use.
 
-Components (distances, losses, backbones, data sets) are listed, validated and planned without torch, which
-takes over a second to import. They write `from harmbench._torch import torch` and use it inside functions only.
+Distances, losses, backbones and data sets are listed, validated and planned without torch, which takes over a second to
+import. Their modules write `from harmbench._torch import torch` and use it only inside functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 
 class _LazyModule(ModuleType):
-    """Stands for a module until an attribute is asked for, then holds that module's own attributes."""
+    """A module that is imported when one of its attributes is read for the first time."""
 
     def __getattr__(self, attribute: str) -> Any:
         module = importlib.import_module(self.__name__)

@@ -1,9 +1,9 @@
 """torchvision, and with it timm, on machines where its C++ extension cannot be loaded.
 
-torchvision's wheels link CUDA libraries. Beside a CPU build of torch the extension does not load; torchvision
-passes over that in silence, but then describes two operators of the extension and stops with "operator
-torchvision::nms does not exist". Declaring the two by name is enough: harmbench detects no boxes and never calls
-them, and whoever does is told that they have no implementation.
+torchvision's wheels link CUDA libraries, so the extension does not load with a CPU build of torch. torchvision ignores
+that at first, but then registers two operators of the extension and fails with "operator torchvision::nms does not
+exist". It is enough to declare the two operators by name. harmbench does not detect boxes and never calls them. Other
+callers get torch's error that the operator has no implementation.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from pathlib import Path
 from types import ModuleType
 
 _SCHEMAS = {name: f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" for name in ("nms", "qnms")}
-_kept_alive: list[object] = []  # a Library takes its declarations along when it is collected
+_kept_alive: list[object] = []  # the declarations of a Library end when it is garbage-collected
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision module; call this before anything that imports torchvision, such as timm.
+    """Import torchvision. Call this before importing anything that imports torchvision, such as timm.
 
-    Where torchvision's extension loads, this is a plain import. Where it does not, the missing operators are
-    declared first.
+    This declares the missing operators first if torchvision's extension cannot be loaded.
 
     Raises:
-        ModuleNotFoundError: where torchvision is not installed.
+        ModuleNotFoundError: if torchvision is not installed.
 
     >>> import_torchvision().datasets.MNIST.__name__
     'MNIST'
@@ -36,8 +35,12 @@ def import_torchvision() -> ModuleType:
 
 def _extension_files() -> list[Path]:
     spec = importlib.util.find_spec("torchvision")
-    folders = (spec.submodule_search_locations if spec else None) or []
-    return [file for folder in folders for file in Path(folder).glob("_C*") if file.suffix in (".so", ".pyd")]
+    if spec is None:
+        return []
+    files: list[Path] = []
+    for folder in spec.submodule_search_locations or ():
+        files += Path(folder).glob("_C*")
+    return [file for file in files if file.suffix in (".so", ".pyd")]
 
 
 def _loads(extension: Path) -> bool:

@@ -1,20 +1,20 @@
-"""Every error harmbench raises on purpose.
+"""The errors that harmbench raises on purpose.
 
     HarmbenchError
-    |-- UsageError                  the user can mend it: exit code 2
-    |   |-- UnknownNameError        a name nobody registered
-    |   |-- OptionError             a known name with an option it does not take
+    |-- UsageError                  the user can fix it: exit code 2
+    |   |-- UnknownNameError        a name that is not registered
+    |   |-- OptionError             an option or value that is not accepted
     |   |-- SuiteError              one or more problems in a suite file
-    |   |-- DatasetUnavailableError data that is not on this machine
-    |   |-- DeviceError             a device that is not there
+    |   |-- DatasetUnavailableError data that are not on this machine
+    |   |-- DeviceError             a device that this machine does not have
     |   |-- IncomparableError       two runs that differ in more than what is compared
-    |   |-- RunFolderError          a run folder that cannot be written, or holds something else
+    |   |-- RunFolderError          a run folder that cannot be written, or has other contents
     |   `-- RegionError             a region without a known grid intensity
-    |-- RegistryError               a component (usually a plugin's) that breaks its room's rules
-    |-- ContractError               a component whose behavior breaks a contract of its room (`harmbench.testing`)
-    `-- MeasurementError            energy that cannot be measured, or not as asked
+    |-- RegistryError               a component, usually of a plugin, that breaks the rules of its registry
+    |-- ContractError               a component whose behavior breaks a contract (`harmbench.testing`)
+    `-- MeasurementError            energy that cannot be measured as requested
 
-The command line prints the message of any of them on one line; a traceback only with `--debug`.
+The command line prints the message of each of them on one line. With `--debug` it prints a traceback too.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from collections.abc import Iterable, Sequence
 
 
 class HarmbenchError(Exception):
-    """Root of the tree."""
+    """Base class of all errors of harmbench."""
 
 
 class UsageError(HarmbenchError):
-    """What was asked for cannot be done as asked; the message says what to do instead."""
+    """A request that cannot be carried out. The message says what to do instead."""
 
 
 class UnknownNameError(UsageError):
-    """A name that no component bears.
+    """A name that does not exist.
 
     Args:
-        kind: what was named.
-        asked: the name.
-        known: names that exist.
+        kind: of the component, for the message.
+        asked: the unknown name.
+        known: the names that exist.
         see: a command that lists them.
-        partial: whether `known` is a selection.
+        partial: whether `known` has only the nearest names.
 
     >>> print(UnknownNameError("metric", "euclidian", ["cosine", "euclidean"]))
     unknown metric 'euclidian'; did you mean 'euclidean'? Known: cosine, euclidean.
@@ -49,27 +49,28 @@ class UnknownNameError(UsageError):
         names = sorted(known)
         near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
         guess = f"; did you mean '{near[0]}'?" if near else "."
-        more = f" See `{see}`." if see else ""
-        lead = "Nearest" if partial else "Known"
-        super().__init__(f"unknown {kind} '{asked}'{guess} {lead}: {', '.join(names)}.{more}")
+        label = "Nearest" if partial else "Known"
+        message = f"unknown {kind} '{asked}'{guess} {label}: {', '.join(names)}."
+        if see:
+            message += f" See `{see}`."
+        super().__init__(message)
         self.asked, self.known = asked, names
 
 
 class OptionError(UsageError):
-    """A component was given an option that it does not take, or a value outside the option's range."""
+    """An option that a component or command does not have, or a value outside the option's range."""
 
 
 class SuiteError(UsageError):
-    """All problems of a suite at once, each with its path in the file."""
+    """All problems of a suite in one error, each with its path in the file."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source, self.problems = source, list(problems)
-        lead = f"{source}: "
-        super().__init__(lead + ("; ".join(self.problems)))
+        super().__init__(f"{source}: {'; '.join(self.problems)}")
 
 
 class DatasetUnavailableError(UsageError):
-    """The data are not on this machine; the message names the command that gets them."""
+    """Data that are not on this machine. The message names the command that gets them."""
 
 
 class DeviceError(UsageError):
@@ -77,11 +78,11 @@ class DeviceError(UsageError):
 
 
 class RunFolderError(UsageError):
-    """A run folder that cannot be used; nothing in it was touched."""
+    """A run folder that cannot be used. Nothing in it was changed."""
 
 
 class IncomparableError(UsageError):
-    """Two runs that differ in more than what is compared; the message names it."""
+    """Two runs that differ in more than what is compared. The message names the differences."""
 
 
 class RegionError(UsageError):
@@ -89,12 +90,12 @@ class RegionError(UsageError):
 
 
 class RegistryError(HarmbenchError):
-    """A component breaks the rules of its room; the message names the component and where it came from."""
+    """A component that breaks the rules of its registry. The message names the component and its module."""
 
 
 class ContractError(HarmbenchError, AssertionError):
-    """A component breaks a contract of its room; the message says which, with numbers."""
+    """A component that breaks a contract of its kind. The message names the contract and gives numbers."""
 
 
 class MeasurementError(HarmbenchError):
-    """Energy that cannot be measured here, or not as asked."""
+    """Energy that cannot be measured on this machine, or not as requested."""

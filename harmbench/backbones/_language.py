@@ -38,14 +38,17 @@ class TransformersBackbone(Backbone):
         return None
 
     def content(self) -> str:
-        return "" if self.unavailable() else f"transformers {version('transformers')}"
+        if self.unavailable():
+            return ""
+        return f"transformers {version('transformers')}"
 
     @abstractmethod
     def model(self, length: int, vocabulary: int) -> nn.Module:
         """The transformers model without its head."""
 
     def build(self, input_shape: tuple[int, ...]) -> nn.Module:
-        if problem := self.unavailable():
+        problem = self.unavailable()
+        if problem:
             raise UsageError(problem)
         from harmbench.backbones._hidden_states import HiddenStates
 

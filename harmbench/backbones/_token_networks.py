@@ -27,9 +27,11 @@ def embedding(vocabulary: int, width: int) -> nn.Embedding:
 def looked_up(tables: Tensor, tokens: Tensor) -> Tensor:
     """Rows (S, M, N) of S tables (S, V, N) for tokens (S, M)."""
     count, vocabulary, width = tables.shape
-    places = tokens + torch.arange(0, count * vocabulary, vocabulary, device=tokens.device)[:, None]
-    # Its gradient is a few times as fast as that of an embedding.
-    return tables.flatten(0, 1).index_select(0, places.flatten()).view(*tokens.shape, width)
+    offsets = torch.arange(0, count * vocabulary, vocabulary, device=tokens.device)
+    rows = tokens + offsets[:, None]
+    # The gradient of `index_select` is a few times as fast as that of an embedding.
+    selected = tables.flatten(0, 1).index_select(0, rows.flatten())
+    return selected.view(*tokens.shape, width)
 
 
 class TokenMlpNetwork(nn.Module):
@@ -47,11 +49,8 @@ class TokenMlpNetwork(nn.Module):
     def stacked(self, parameters: StackedParameters, tokens: Tensor) -> Tensor:
         """Features (S, B, N) of S such networks for tokens (S, B, T)."""
         x = looked_up(parameters["embedding.weight"], tokens.flatten(1)).view(*tokens.shape[:2], -1)
-        for layer in ("layers.0", "layers.2"):
-            x = F.silu(x) if layer == "layers.2" else x
-            weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
-            x = torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
-        return x
+        x = _affine(parameters["layers.0.weight"], parameters["layers.0.bias"], x)
+        return _affine(parameters["layers.2.weight"], parameters["layers.2.bias"], F.silu(x))
 
 
 class TokenTransformerNetwork(nn.Module):
@@ -69,7 +68,8 @@ class TokenTransformerNetwork(nn.Module):
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True) for _ in range(layers)
         )
-        self._sizes, self._dropout = (heads, feedforward), dropout
+        self._sizes = (heads, feedforward)
+        self._dropout = dropout
 
     def forward(self, tokens: Tensor) -> Tensor:
         x: Tensor = self.embedding(tokens) + self.positions
@@ -83,14 +83,17 @@ class TokenTransformerNetwork(nn.Module):
         The batch is the last axis, not the features. Vectors are shorter than a register, so softmax and norm over rows
         of three or sixteen numbers would take longer than the rest.
         """
-        table, positions = parameters["embedding.weight"], parameters["positions"]
+        table = parameters["embedding.weight"]
+        positions = parameters["positions"]
         (count, batch, length), width = tokens.shape, table.shape[-1]
         x = looked_up(table, tokens.transpose(1, 2).flatten(1)).view(count, length, batch, width)
         x = (x + positions[:, :, None]).permute(0, 3, 1, 2)  # (S, N, T, B)
-        is_noisy = self.training and self._dropout > 0
-        masks = self._masks(count, length, batch, width, x) if is_noisy else [None] * (4 * len(self.layers))
+        masks: Sequence[Tensor | None] = [None] * (4 * len(self.layers))
+        if self.training and self._dropout > 0:
+            masks = self._masks(count, length, batch, width, x)
         for index in range(len(self.layers)):
-            x = x + self._layer(_within(parameters, f"layers.{index}."), x, masks[4 * index : 4 * index + 4])
+            layer_parameters = _within(parameters, f"layers.{index}.")
+            x = x + self._layer(layer_parameters, x, masks[4 * index : 4 * index + 4])
         return x[:, :, -1].transpose(1, 2).contiguous()
 
     def _layer(self, p: StackedParameters, x: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
@@ -117,15 +120,22 @@ class TokenTransformerNetwork(nn.Module):
         shapes = [(count, rows, length, batch) for rows in (width, feedforward, width)]
         shapes = [(count, heads, length, length, batch), *shapes] * len(self.layers)  # type: ignore[list-item]
         sizes = [math.prod(shape) for shape in shapes]
-        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
-        bits = draws.view(torch.int16)[: sum(sizes)]
-        kept = (bits >= round(self._dropout * 2**16) - 2**15).to(like.dtype).div_(1 - self._dropout)
+        total = sum(sizes)
+        draws = torch.empty(math.ceil(total / 4), dtype=torch.int64, device=like.device)
+        bits = draws.random_(-(2**63), None).view(torch.int16)[:total]
+        threshold = round(self._dropout * 2**16) - 2**15
+        kept = (bits >= threshold).to(like.dtype).div_(1 - self._dropout)
         return [mask.view(shape) for mask, shape in zip(torch.split(kept, sizes), shapes, strict=True)]
 
 
 def _within(parameters: StackedParameters, prefix: str) -> StackedParameters:
     """The parameters of a submodule, by their names in it."""
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """Linear maps (S, M, N) with biases (S, M) of x (S, B, N)."""
+    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
 
 
 def _linear(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harmbench._hub import found_here
+from harmbench._hub import local_folder
 from harmbench._torch import torch
 from harmbench.backbones._language import TransformersBackbone
 from harmbench.errors import UsageError
@@ -52,14 +52,20 @@ class Hf(TransformersBackbone):
         config = self._folder() / "config.json"
         if not config.is_file():
             return None
-        config_fields = json.loads(config.read_bytes())
-        return next((int(config_fields[name]) for name in _WIDTHS if name in config_fields), None)
+        fields = json.loads(config.read_bytes())
+        for name in _WIDTHS:
+            if name in fields:
+                return int(fields[name])
+        return None
 
     def content(self) -> str:
         """The library's version, and names, sizes and times of local files."""
-        files = sorted(path for path in self._folder().glob("*") if path.suffix in (".json", ".safetensors", ".bin"))
-        stats = ((file.name, file.stat()) for file in files)
-        return fingerprint([super().content(), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+        files = []
+        for path in sorted(self._folder().glob("*")):
+            if path.suffix in (".json", ".safetensors", ".bin"):
+                stat = path.stat()
+                files.append((path.name, stat.st_size, stat.st_mtime_ns))
+        return fingerprint([super().content(), files])
 
     def model(self, length: int, vocabulary: int) -> nn.Module:
         model: nn.Module = self._pretrained(vocabulary) if self.pretrained else self._fresh(length, vocabulary)
@@ -75,11 +81,11 @@ class Hf(TransformersBackbone):
         """Return what the class `kind` of the library loads for this name."""
         from transformers.utils import logging
 
-        # Its progress bars and messages would disturb the display of the run.
+        # The library's progress bars and messages would disturb the display of the run.
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
-            return kind.from_pretrained(str(found_here(self.path)))
+            return kind.from_pretrained(str(local_folder(self.path)))
         except _FAILURES as error:
             raise UsageError(
                 f"backbone '{self}' cannot be loaded: {self.path} is no folder that save_pretrained wrote, nor in the "
@@ -90,7 +96,8 @@ class Hf(TransformersBackbone):
         from transformers import AutoConfig, AutoModel
 
         config = self._loaded(AutoConfig)
-        config.vocab_size, config.use_cache = vocabulary, False
+        config.vocab_size = vocabulary
+        config.use_cache = False
         config.bos_token_id = config.eos_token_id = config.pad_token_id = None  # numbers of another vocabulary
         for field in _LENGTHS:
             if 0 < (getattr(config, field, 0) or 0) < length:
@@ -121,8 +128,11 @@ class Hf(TransformersBackbone):
         """Size of the model's own vocabulary, or None if it has no tokenizer."""
         from tokenizers import Tokenizer
 
-        file = found_here(self.path) / "tokenizer.json"
-        return max(Tokenizer.from_file(str(file)).get_vocab().values()) + 1 if file.is_file() else None
+        file = local_folder(self.path) / "tokenizer.json"
+        if not file.is_file():
+            return None
+        numbers = Tokenizer.from_file(str(file)).get_vocab().values()
+        return int(max(numbers)) + 1
 
     def _try_out(self, model: Any, length: int, vocabulary: int) -> None:
         """Run the model on a window, and again with a changed second half.
@@ -131,22 +141,26 @@ class Hf(TransformersBackbone):
             UsageError: if it cannot run, or if features of the first half change in a model of next tokens.
         """
         generator = torch.Generator().manual_seed(0)
-        tokens, half = torch.randint(vocabulary, (1, length), generator=generator), length // 2
+        half = length // 2
+        tokens = torch.randint(vocabulary, (1, length), generator=generator)
         changed = torch.cat([tokens[:, :half], (tokens[:, half:] + 1) % vocabulary], dim=1)
+        model.eval()
         try:
             with torch.no_grad():
-                features, changed_features = (
-                    model.eval()(window).last_hidden_state[0, :half] for window in (tokens, changed)
-                )
+                features = model(tokens).last_hidden_state[0, :half]
+                changed_features = model(changed).last_hidden_state[0, :half]
         except _FAILURES as error:
             raise UsageError(
                 f"backbone '{self}' does not take windows of {length} tokens ({_one_line(error)}); if they are too "
                 "long for it, give the data set a shorter length"
             ) from error
-        if not self.masked and (features - changed_features).abs().max() > 1e-5 * features.abs().max():
+        if self.masked:
+            return
+        difference = (features - changed_features).abs().max()
+        if difference > 1e-5 * features.abs().max():
+            options = "pretrained=true,masked=true" if self.pretrained else "masked=true"
             raise UsageError(
-                f"backbone '{self}' looks ahead, so it cannot predict the next token; write "
-                f"hf:{self.path}[{'pretrained=true,' if self.pretrained else ''}masked=true]"
+                f"backbone '{self}' looks ahead, so it cannot predict the next token; write hf:{self.path}[{options}]"
             )
 
 

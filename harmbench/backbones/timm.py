@@ -97,10 +97,15 @@ class Timm(Backbone):
         channels, height, width = input_shape
         own_size, is_fixed = self._native()
         size = self._input_size((height, width), own_size, is_fixed)
-        network = self._network(channels, {"img_size": size} if is_fixed and size != own_size else {})
+        options = {}
+        if is_fixed and size != own_size:
+            options["img_size"] = size
+        network = self._network(channels, options)
         if max(size) <= _SMALL and not self.pretrained:
             _open_stem(network)
-        module = torch.nn.Sequential(_resize((height, width), size), network) if size != (height, width) else network
+        module = network
+        if size != (height, width):
+            module = torch.nn.Sequential(_resize((height, width), size), network)
         self._try_out(module, input_shape)
         return module
 
@@ -148,9 +153,13 @@ def known_models() -> tuple[str, ...]:
     True
     """
     spec = importlib.util.find_spec("timm")
-    folders = (spec.submodule_search_locations if spec else None) or []
-    files = [file for folder in folders for file in Path(folder, "models").rglob("*.py")]
-    return tuple(sorted({name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8"))}))
+    if spec is None:
+        return ()
+    names: set[str] = set()
+    for folder in spec.submodule_search_locations or ():
+        for file in Path(folder, "models").rglob("*.py"):
+            names.update(_REGISTERED.findall(file.read_text(encoding="utf-8")))
+    return tuple(sorted(names))
 
 
 def _import_timm() -> Any:

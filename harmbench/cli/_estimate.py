@@ -35,7 +35,8 @@ def show_estimate(
     from harmbench.runner import RunOptions
     from harmbench.runner.predict import predict
 
-    limit, grid = budget.parse(probe, "--probe"), carbon.grid(region, pue)
+    limit = budget.parse(probe, "--probe")
+    grid = carbon.grid(region, pue)
     if limit.unit != "s":
         raise OptionError(f"--probe '{probe}' is an energy; give a time, such as 2m")
     folder = Path("reports") / plan.folder_name
@@ -83,13 +84,16 @@ def _lines(estimate: Estimate, prediction: Prediction, grid: Grid) -> list[str]:
     if estimate.joules is None:
         lines.append(f"energy and CO2: not available ({estimate.no_joules})")
     else:
-        unit, joules = ("kWh", 3.6e6) if estimate.joules.middle >= 3600 else ("Wh", 3600.0)
+        unit, joules = "Wh", 3600.0
+        if estimate.joules.middle >= 3600:
+            unit, joules = "kWh", 3.6e6
         lines += [
             f"energy: {_range_text(estimate.joules, 1 / joules)} {unit}, {_origin_text(estimate)}",
             f"CO2: {_range_text(estimate.joules, grid.grams(1.0))} g CO2e, {_origin(estimate)}: {grid}",
         ]
     for part in estimate.parts:
-        step, fixed = _range_text(part.step, 1000), _range_text(part.fixed, 1)
+        step = _range_text(part.step, 1000)
+        fixed = _range_text(part.fixed, 1)
         lines.append(
             f"  {part.group}: {part.trials} trial(s) of {_range_text(part.trial, 1)} s; {step} ms a step and {fixed} s "
             "outside the steps"
@@ -111,7 +115,9 @@ def _charged(estimate: Estimate) -> dict[str, str]:
 
 
 def _origin(estimate: Estimate) -> str:
-    return "modelled" if any(text.startswith("model:") for text in _charged(estimate).values()) else "measured"
+    if any(text.startswith("model:") for text in _charged(estimate).values()):
+        return "modelled"
+    return "measured"
 
 
 def _origin_text(estimate: Estimate) -> str:
@@ -122,11 +128,16 @@ def _origin_text(estimate: Estimate) -> str:
 def _as_object(estimate: Estimate, prediction: Prediction, grid: Grid, stored: str) -> dict[str, Any]:
     """The estimate as an object: seconds, joules, kWh and grams, unrounded."""
     joules = estimate.joules
+    kwh, co2_grams, origin = None, None, "missing"
+    if joules:
+        kwh = (joules * (1 / 3.6e6)).model_dump()
+        co2_grams = (joules * grid.grams(1.0)).model_dump()
+        origin = _origin(estimate)
     return {
         **estimate.model_dump(mode="json"),
-        "kwh": (joules * (1 / 3.6e6)).model_dump() if joules else None,
-        "co2_grams": (joules * grid.grams(1.0)).model_dump() if joules else None,
-        "energy_origin": _origin(estimate) if joules else "missing",
+        "kwh": kwh,
+        "co2_grams": co2_grams,
+        "energy_origin": origin,
         "grid": grid.model_dump(),
         "probes": prediction.probes,
         "probe_seconds": prediction.probe_seconds,

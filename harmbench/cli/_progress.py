@@ -35,7 +35,8 @@ def progress_display() -> Iterator[Display]:
 
 def line_for(record: TrialRecord) -> str:
     """One line about a finished trial."""
-    perplexity, accuracy = record.value("test_perplexity"), record.value("test_accuracy")
+    perplexity = record.value("test_perplexity")
+    accuracy = record.value("test_accuracy")
     if perplexity is not None:
         result = f"test perplexity {perplexity:.4g}"
     elif accuracy is not None:
@@ -62,7 +63,8 @@ class PlainDisplay:
 
     def begin(self, summary: Summary) -> None:
         if not self._planned:
-            self._planned, self._done = summary.planned, summary.reused
+            self._planned = summary.planned
+            self._done = summary.reused
             print(f"{summary.planned} trials, {summary.reused} done before", flush=True)  # noqa: T201
 
     def happened(self, event: Any) -> None:

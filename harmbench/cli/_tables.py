@@ -29,8 +29,10 @@ def show(table: Table) -> None:
 
     drawn = RichTable(title=table.title, title_justify="left", pad_edge=False, box=None, padding=(0, 2, 0, 0))
     filled = [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
-    for column in (table.columns[i] for i in filled):
-        label = f"{column.label} ({column.unit})" if column.unit else column.label
+    for column in [table.columns[i] for i in filled]:
+        label = column.label
+        if column.unit:
+            label = f"{label} ({column.unit})"
         drawn.add_column(Text(label, "bold"), justify="right" if column.numeric else "left", overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(row[i], STYLES.get(row[i], "")) for i in filled))
@@ -48,5 +50,7 @@ def console(widest: int = 0) -> Console:
     from rich.console import Console
 
     default = Console(highlight=False, markup=False, emoji=False)
-    width = default.width if default.is_terminal or os.environ.get("COLUMNS") else PIPE
+    width = PIPE
+    if default.is_terminal or os.environ.get("COLUMNS"):
+        width = default.width
     return Console(highlight=False, markup=False, emoji=False, width=min(width, widest or width))

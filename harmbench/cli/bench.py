@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harmbench.errors import OptionError
+
+if TYPE_CHECKING:
+    from harmbench.nn.distances import Distance
 
 app = typer.Typer(help="Micro-benchmarks on this machine.", no_args_is_help=True)
 
@@ -37,33 +40,45 @@ def bench_heads(
         raise OptionError(f"--format {format}: write md or json")
     import torch
 
-    from harmbench.nn.distances import DISTANCES
-    from harmbench.planning.suite import expand_name
     from harmbench.registry import split_names
     from harmbench.runner import head_benchmark
 
     chosen_forms = split_names(forms or ["fast", "cdist"])
-    if unknown := [form for form in chosen_forms if form not in head_benchmark.FORMS]:
+    unknown = [form for form in chosen_forms if form not in head_benchmark.FORMS]
+    if unknown:
         raise OptionError(f"--forms {unknown[0]}: write {', '.join(head_benchmark.FORMS)}")
     if threads:
         torch.set_num_threads(threads)
-    addresses = [address for name in split_names(metrics or []) for address in expand_name("metrics", name)]
-    distances = (
-        [DISTANCES.parse(address) for address in dict.fromkeys(addresses)]
-        if metrics
-        else head_benchmark.every_distance()
-    )
-    sizes = [head_benchmark.Shape.parse(text) for text in split_names(shapes)] if shapes else head_benchmark.SHAPES
+    distances = _distances(metrics or [])
+    sizes = head_benchmark.SHAPES
+    if shapes:
+        sizes = tuple(head_benchmark.Shape.parse(text) for text in split_names(shapes))
     about = {**head_benchmark.machine(device), "command": shlex.join(["harmbench", *sys.argv[1:]])}
-    lines: list[head_benchmark.Cost | head_benchmark.Skipped] = []
+    lines: list[head_benchmark.Cost | head_benchmark.SkippedHead] = []
     for line in head_benchmark.measure(distances, sizes, chosen_forms, device=device, seconds=seconds):  # type: ignore[arg-type]
         lines.append(line)
-        result = line.reason if isinstance(line, head_benchmark.Skipped) else f"{line.ratio:.2f}"
+        result = line.reason if isinstance(line, head_benchmark.SkippedHead) else f"{line.ratio:.2f}"
         typer.echo(f"{line.shape} {line.distance} {line.form}: {result}", err=True)
         if out:  # after each line, so that an interrupted benchmark keeps its results
             out.parent.mkdir(parents=True, exist_ok=True)
             out.with_suffix(".md").write_text(head_benchmark.as_markdown(lines, about))
             out.with_suffix(".json").write_text(head_benchmark.as_json(lines, about))
-    typer.echo(
-        head_benchmark.as_markdown(lines, about) if format == "md" else head_benchmark.as_json(lines, about), nl=False
-    )
+    text = head_benchmark.as_markdown(lines, about)
+    if format == "json":
+        text = head_benchmark.as_json(lines, about)
+    typer.echo(text, nl=False)
+
+
+def _distances(metrics: list[str]) -> list[Distance]:
+    """The named distances, or every registered one if none is named."""
+    from harmbench.nn.distances import DISTANCES
+    from harmbench.planning.suite import expand_name
+    from harmbench.registry import split_names
+    from harmbench.runner import head_benchmark
+
+    if not metrics:
+        return head_benchmark.every_distance()
+    addresses: list[str] = []
+    for name in split_names(metrics):
+        addresses += expand_name("metrics", name)
+    return [DISTANCES.parse(address) for address in dict.fromkeys(addresses)]

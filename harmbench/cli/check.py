@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,16 +35,19 @@ def check(
     Example: harmbench check minkowski
     """
     word, components = _chosen(name, room)
-    results = [result for component in components for result in _judge(word, component, data_dir)]
+    results: list[Result] = []
+    for component in components:
+        results += _judge(word, component, data_dir)
     _show(results, show_all)
-    broken = sum(result.status == "failed" for result in results)
-    addresses = list(dict.fromkeys(result.component for result in results))
-    variants = f" ({len(addresses)} variants)" if len(addresses) > 1 else ""
-    counts = {status: sum(result.status == status for result in results) for status in ("passed", "skipped")}
+    counts = Counter(result.status for result in results)
+    addresses = {result.component for result in results}
+    subject = name
+    if len(addresses) > 1:
+        subject = f"{name} ({len(addresses)} variants)"
     typer.echo(
-        f"{name}{variants} in {word}: {counts['passed']} passed, {counts['skipped']} do not apply, {broken} failed"
+        f"{subject} in {word}: {counts['passed']} passed, {counts['skipped']} do not apply, {counts['failed']} failed"
     )
-    if broken:
+    if counts["failed"]:
         raise typer.Exit(1)
 
 
@@ -60,7 +64,9 @@ def _chosen(name: str, room: str | None) -> tuple[str, Sequence[Component]]:
     known: dict[str, Room[Any]] = rooms()
     if room is not None and room not in known:
         raise UnknownNameError("room", room, known)
-    searched = known if room is None else {room: known[room]}
+    searched = known
+    if room is not None:
+        searched = {room: known[room]}
     bare = name.strip().split("[")[0].split(":")[0]
     words = [word for word, members in searched.items() if bare in members.members]
     if not words:
@@ -107,11 +113,13 @@ def _show(results: Sequence[Result], show_all: bool) -> None:
     colors = {"passed": "green", "failed": "red", "skipped": "dim"}
     for contract in dict.fromkeys(result.contract for result in results):
         of_contract = [result for result in results if result.contract == contract]
-        shown = of_contract if show_all else [result for result in of_contract if result.status == "failed"]
+        shown = [result for result in of_contract if show_all or result.status == "failed"]
         for result in shown:
             table.add_row(contract, Text(result.status, colors[result.status]), result.component, result.reason)
-        if not shown:
-            status = "passed" if any(result.status == "passed" for result in of_contract) else "skipped"
-            reason = of_contract[0].reason if status == "skipped" else ""
-            table.add_row(contract, Text(status, colors[status]), "", reason)
+        if shown:
+            continue
+        if any(result.status == "passed" for result in of_contract):
+            table.add_row(contract, Text("passed", colors["passed"]), "", "")
+        else:
+            table.add_row(contract, Text("skipped", colors["skipped"]), "", of_contract[0].reason)
     console().print(table)

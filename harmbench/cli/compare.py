@@ -63,11 +63,16 @@ def _show(changes: Changes, show_all: bool, as_markdown: bool) -> None:
     if as_markdown:
         from harmbench.report.formats.md import table_lines
 
-        typer.echo("\n".join(table_lines(table)).strip() + "\n" if table.rows else "", nl=bool(table.rows))
-    elif table.rows:
+        if table.rows:
+            typer.echo("\n".join(table_lines(table)).strip() + "\n")
+        for note in changes.notes:
+            typer.echo(f"- {note}")
+        typer.echo(f"\n**{changes.summary}**")
+        return
+    if table.rows:
         from harmbench.cli._tables import show
 
         show(table)
     for note in changes.notes:
-        typer.echo(f"- {note}" if as_markdown else note)
-    typer.echo(f"\n**{changes.summary}**" if as_markdown else changes.summary)
+        typer.echo(note)
+    typer.echo(changes.summary)

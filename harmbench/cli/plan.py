@@ -58,13 +58,16 @@ def show_plan(plan: Plan, data_dir: Path) -> None:
 
     from harmbench.planning.expensive_heads import expensive_heads
 
-    varied = ("setting",) if plan.suite.vary else ()
-    columns = ("dataset", "backbone", *varied, "loss", "heads")
+    columns = ["dataset", "backbone", "loss", "heads"]
+    if plan.suite.vary:
+        columns.insert(2, "setting")
     table = Table(*columns, title=f"{plan.suite.name}: {len(plan.trials)} trials")
     heads: dict[tuple[str, ...], list[str]] = {}
     for dataset, backbone, head, loss, setting in plan.cells:
-        condition = (dataset, backbone, setting) if varied else (dataset, backbone)
-        heads.setdefault((*condition, loss), []).append(head)
+        row: tuple[str, ...] = (dataset, backbone, loss)
+        if plan.suite.vary:
+            row = (dataset, backbone, setting, loss)
+        heads.setdefault(row, []).append(head)
     for row, names in heads.items():
         table.add_row(*row, f"{len(names)}: {', '.join(names)}")
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 200)

@@ -65,7 +65,9 @@ def run(
     from harmbench.planning.make import make_plan
     from harmbench.runner import RunOptions
 
-    limit = parse(budget) if budget is not None else None
+    limit = None
+    if budget is not None:
+        limit = parse(budget)
     EXECUTORS.parse(executor)
     chosen = o.resolved_devices(devices)
     overrides = o.overrides(metrics, backbones, losses, datasets, seeds, epochs, steps)
@@ -79,12 +81,14 @@ def run(
         for warning in energy_budget_warnings(limit.text, chosen):
             typer.echo(warning, err=True)
     window = o.renamed_option("--idle", idle, "--idle-seconds", idle_seconds)
+    if window is None:
+        window = plan.suite.idle_seconds
     options = RunOptions(
         folder=out or Path("reports") / plan.folder_name,
         devices=tuple(chosen),
         data_dir=data_dir,
         download=download,
-        idle_seconds=plan.suite.idle_seconds if window is None else window,
+        idle_seconds=window,
         budget=limit,
         checkpoint_seconds=60 * checkpoint,
         executor=executor,
@@ -118,10 +122,12 @@ def _follow(plan: Plan, options: RunOptions) -> Summary:
 
 def _show_end(summary: Summary, folder: Path) -> None:
     """Print what ran and the next command. The exit code is 1 if trials failed, 3 if the budget left some."""
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
-    counts = counts or ("nothing was run" if summary.finished < summary.planned else "nothing to do")
-    reused = f", {summary.reused} done before" if summary.reused else ""
-    typer.echo(f"{folder}: {counts}{reused}. Next: harmbench report {folder}")
+    counts = [f"{count} {status}" for status, count in sorted(summary.statuses.items())]
+    if not counts:
+        counts = ["nothing was run" if summary.finished < summary.planned else "nothing to do"]
+    if summary.reused:
+        counts.append(f"{summary.reused} done before")
+    typer.echo(f"{folder}: {', '.join(counts)}. Next: harmbench report {folder}")
     for line in _budget_lines(summary):
         typer.echo(line, err=True)
     if summary.statuses["failed"]:
@@ -138,10 +144,14 @@ def _budget_lines(summary: Summary) -> list[str]:
     end = summary.budget
     if end is None:
         return []
-    spent = "an unknown amount spent" if end.spent is None else f"{amount_text(end.spent, end.unit)} spent"
+    spent = "an unknown amount spent"
+    if end.spent is not None:
+        spent = f"{amount_text(end.spent, end.unit)} spent"
     if not end.left:
         return [f"budget {end.asked}: {spent}, no trials are left"]
-    predicted = f", about {amount_text(summary.predicted, end.unit)}" if summary.predicted else ""
+    predicted = ""
+    if summary.predicted:
+        predicted = f", about {amount_text(summary.predicted, end.unit)}"
     return [
         f"budget {end.asked}: {spent}; stopped because {end.stopped}",
         f"{end.left} of {summary.planned} trials are left{predicted}; {_balance(summary)}",
@@ -152,7 +162,10 @@ def _budget_lines(summary: Summary) -> list[str]:
 def _balance(summary: Summary) -> str:
     """Whether the seeds that have begun are complete."""
     assert summary.budget
-    if not summary.budget.incomplete:
-        return "all seeds that have begun are complete" if summary.finished else "no trial has run yet"
-    partial = [f"seed {seed} is incomplete ({left} trials left)" for seed, left in summary.budget.incomplete.items()]
+    incomplete = summary.budget.incomplete
+    if not incomplete and not summary.finished:
+        return "no trial has run yet"
+    if not incomplete:
+        return "all seeds that have begun are complete"
+    partial = [f"seed {seed} is incomplete ({left} trials left)" for seed, left in incomplete.items()]
     return f"{' and '.join(partial)}, so tables of this run are not balanced"

@@ -42,7 +42,9 @@ class Splits(NamedTuple):
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of one image, or (T, V) of T tokens out of a vocabulary of V."""
         shape = tuple(self.train_inputs.shape[1:])
-        return shape if self.train_inputs.is_floating_point() else (*shape, self.num_classes)
+        if self.train_inputs.is_floating_point():
+            return shape
+        return *shape, self.num_classes
 
     def to(self, device: str | torch.device) -> Self:
         """The same splits on a device."""
@@ -153,7 +155,8 @@ def leaked_share(splits: Splits) -> float:
     1.0
     """
     training = {sample.numpy().tobytes() for sample in splits.train_inputs}
-    return sum(sample.numpy().tobytes() in training for sample in splits.test_inputs) / len(splits.test_inputs)
+    leaked = [sample.numpy().tobytes() in training for sample in splits.test_inputs]
+    return sum(leaked) / len(leaked)
 
 
 def stratified_share(targets: Tensor, share: float, seed: int) -> Tensor:

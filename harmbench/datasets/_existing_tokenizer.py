@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harmbench._hub import found_here
+from harmbench._hub import local_folder
 from harmbench.errors import DatasetUnavailableError, UsageError
 from harmbench.results.records import fingerprint
 
@@ -35,23 +36,35 @@ def load(source: str, download: bool) -> tuple[Any, int, int | None]:
     """
     from tokenizers import Tokenizer
 
-    path = Path(source).expanduser()
-    file = path if path.is_file() else _folder(source, download) / FILES[0]
+    file = Path(source).expanduser()
+    special: dict[str, str] = {}
     if not file.is_file():
-        raise UsageError(f"tokenizer {source}: {file.parent} holds no {FILES[0]}; name one of the tokenizers library")
-    tokenizer, special = Tokenizer.from_file(str(file)), _special(file.parent) if file != path else {}
+        folder = _folder(source, download)
+        file = folder / FILES[0]
+        if not file.is_file():
+            raise UsageError(f"tokenizer {source}: {folder} holds no {FILES[0]}; name one of the tokenizers library")
+        special = _special(folder)
+    tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     numbers = tokenizer.get_vocab()
-    ends, masks = (special.get("eos_token"), special.get("sep_token"), *_ENDS), (special.get("mask_token"), *_MASKS)
-    end = next((numbers[name] for name in ends if name in numbers), None)
+    end = _first_number(numbers, [special.get("eos_token"), special.get("sep_token"), *_ENDS])
     if end is None:
         raise UsageError(f"tokenizer {source}: no token for the end of a document (looked for {', '.join(_ENDS)})")
-    return tokenizer, end, next((numbers[name] for name in masks if name in numbers), None)
+    mask = _first_number(numbers, [special.get("mask_token"), *_MASKS])
+    return tokenizer, end, mask
+
+
+def _first_number(numbers: Mapping[str, int], names: Iterable[str | None]) -> int | None:
+    """Number of the first of these tokens that the vocabulary has, or None if it has none."""
+    for name in names:
+        if name is not None and name in numbers:
+            return numbers[name]
+    return None
 
 
 def _folder(source: str, download: bool) -> Path:
-    """The folder that a source names, on this machine in the end."""
+    """The folder on this machine that a source names, after a download if there may be one."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -60,7 +73,7 @@ def _folder(source: str, download: bool) -> Path:
             for name in FILES:
                 with contextlib.suppress(EntryNotFoundError):  # not all of them are always there
                     hf_hub_download(source, name)
-        return found_here(source)
+        return local_folder(source)
     except (OSError, ValueError) as error:
         raise DatasetUnavailableError(
             f"tokenizer {source} cannot be loaded: it is no folder with a tokenizer, nor in the hub's cache on this "
@@ -71,35 +84,44 @@ def _folder(source: str, download: bool) -> Path:
 def _special(folder: Path) -> dict[str, str]:
     """Names of the special tokens, from the files of a folder."""
     names: dict[str, str] = {}
-    for name in FILES[1:]:
-        settings = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
-        texts = {
-            key: token["content"] if isinstance(token, dict) else token
-            for key, token in settings.items()
-            if key in ("eos_token", "sep_token", "mask_token") and token
-        }
-        names |= texts
+    for file in FILES[1:]:
+        if not (folder / file).is_file():
+            continue
+        settings = json.loads((folder / file).read_bytes())
+        for key in ("eos_token", "sep_token", "mask_token"):
+            token = settings.get(key)
+            if isinstance(token, dict) and token:
+                names[key] = token["content"]
+            elif token:
+                names[key] = token
     return names
 
 
 def content(source: str) -> str:
     """Fingerprint of the names, sizes and times of local files, or "" for a name of the hub."""
     path = Path(source).expanduser()
-    files = [path] if path.is_file() else [path / name for name in FILES if (path / name).is_file()]
-    stats = ((file.name, file.stat()) for file in files)
-    return fingerprint([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]) if files else ""
+    candidates = [path, *(path / name for name in FILES)]
+    stats = [(file.name, file.stat()) for file in candidates if file.is_file()]
+    if not stats:
+        return ""
+    return fingerprint([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
 def known_size(source: str) -> int | None:
     """Number of tokens, or None if it is unknown before the tokenizer is loaded."""
-    path = Path(source).expanduser()
-    file = path / FILES[0] if path.is_dir() else path
+    file = Path(source).expanduser()
+    if file.is_dir():
+        file = file / FILES[0]
     if not file.is_file():
         return None
     try:
         settings = json.loads(file.read_bytes())
         vocabulary = settings["model"]["vocab"]
-        pieces = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-        return int(max([*pieces, *(token["id"] for token in settings.get("added_tokens", ()))])) + 1
+        numbers = [token["id"] for token in settings.get("added_tokens", ())]
+        if isinstance(vocabulary, dict):
+            numbers += vocabulary.values()
+        else:
+            numbers += range(len(vocabulary))
+        return int(max(numbers)) + 1
     except (ValueError, KeyError, TypeError):
         return None

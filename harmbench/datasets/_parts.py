@@ -76,7 +76,8 @@ def standardized(train: Part, validation: Part, test: Part, num_classes: int, so
         raise UsageError(f"{source}: channel {channel} has the same value in every pixel of every training image")
 
     def scaled(part: Part) -> tuple[Tensor, Tensor]:
-        return part.pixels.float().sub_(mean[:, None, None]).div_(deviation[:, None, None]), part.targets.long()
+        pixels = part.pixels.float().sub_(mean[:, None, None])
+        return pixels.div_(deviation[:, None, None]), part.targets.long()
 
     return Splits(*scaled(train), *scaled(validation), *scaled(test), num_classes)
 
@@ -103,7 +104,8 @@ def channel_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     >>> channel_statistics(torch.tensor([[[[0, 2]]], [[[4, 6]]]], dtype=torch.uint8))
     (tensor([3.]), tensor([2.2361]))
     """
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)]).double()
+    histograms = [torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)]
+    counts = torch.stack(histograms).double()
     values = torch.arange(256, dtype=torch.float64)
     shares = counts / counts.sum(1, keepdim=True)
     mean = shares @ values

@@ -68,9 +68,12 @@ class TokenTask(Dataset):
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         everything = self.items()
-        order = torch.randperm(len(everything.targets), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        generator = torch.Generator().manual_seed(SPLIT_SEED)
+        order = torch.randperm(len(everything.targets), generator=generator)
         tenth = round(len(order) / 10)
-        train, validation, test = order[2 * tenth :], order[tenth : 2 * tenth], order[:tenth]
+        train = order[2 * tenth :]
+        validation = order[tenth : 2 * tenth]
+        test = order[:tenth]
         return Splits(
             *everything.at(train), *everything.at(validation), *everything.at(test), num_classes=self.vocabulary
         )

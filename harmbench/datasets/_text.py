@@ -55,7 +55,9 @@ def asked_of(length: int, objective: ObjectiveKind) -> int:
     >>> asked_of(128, "next"), asked_of(128, "masked")
     (128, 19)
     """
-    return max(1, round(MASKED_SHARE * length)) if objective == "masked" else length
+    if objective == "masked":
+        return max(1, round(MASKED_SHARE * length))
+    return length
 
 
 class TextDataset(TokenWindows):
@@ -96,12 +98,16 @@ class TextDataset(TokenWindows):
     def _tokenizer_content(self) -> str:
         from harmbench.datasets import _existing_tokenizer
 
-        return _existing_tokenizer.content(self.tokenizer) if self.tokenizer else ""
+        if not self.tokenizer:
+            return ""
+        return _existing_tokenizer.content(self.tokenizer)
 
     def known_classes(self, data_dir: Path) -> int | None:
         from harmbench.datasets import _existing_tokenizer
 
-        return _existing_tokenizer.known_size(self.tokenizer) if self.tokenizer else self.vocabulary
+        if not self.tokenizer:
+            return self.vocabulary
+        return _existing_tokenizer.known_size(self.tokenizer)
 
     def available(self, data_dir: Path) -> str | None:
         from importlib.util import find_spec
@@ -114,11 +120,14 @@ class TextDataset(TokenWindows):
         from harmbench.datasets._tokenized import PARTS, spread, unseen, windows
 
         text = self.text(data_dir, download)
-        train, *held_out = (windows(torch.from_numpy(tokens.astype("int64")), self.length) for tokens in text[:3])
-        validation, test = (spread(unseen(part, train), self.held_out) for part in held_out)
-        counts = zip(PARTS, map(len, (train, validation, test)), strict=True)
-        if short := [name for name, count in counts if not count]:
-            raise UsageError(f"data set '{self}': no window of {self.length} tokens in its {' and '.join(short)} part")
+        streams = [torch.from_numpy(tokens.astype("int64")) for tokens in text[:3]]
+        train, validation, test = (windows(stream, self.length) for stream in streams)
+        validation = spread(unseen(validation, train), self.held_out)
+        test = spread(unseen(test, train), self.held_out)
+        parts = zip(PARTS, (train, validation, test), strict=True)
+        empty = [name for name, part in parts if not len(part)]
+        if empty:
+            raise UsageError(f"data set '{self}': no window of {self.length} tokens in its {' and '.join(empty)} part")
         lengths = torch.from_numpy(text.token_bytes.astype("int64"))
         train = train.contiguous()
         mask = None if text.mask < 0 else text.mask
@@ -138,7 +147,8 @@ class TextDataset(TokenWindows):
         """
         from harmbench.datasets._tokenized import cached
 
-        if (problem := self.available(data_dir)) and not (download and self.can_be_fetched):
+        problem = self.available(data_dir)
+        if problem and not (download and self.can_be_fetched):
             raise DatasetUnavailableError(problem)
         path = self.token_file(data_dir)
         try:
@@ -171,6 +181,10 @@ class TextDataset(TokenWindows):
         if self.tokenizer:
             tokenizer, end, mask = _existing_tokenizer.load(self.tokenizer, download)
         else:
-            tokenizer, end, mask = train_tokenizer(parts[0], self.vocabulary), END, MASK
+            tokenizer = train_tokenizer(parts[0], self.vocabulary)
+            end = END
+            mask = MASK
+        if mask is None:
+            mask = -1
         train, validation, test = (encode(tokenizer, part, end) for part in parts)
-        return Text(train, validation, test, token_bytes(tokenizer), tokenizer.to_str(), -1 if mask is None else mask)
+        return Text(train, validation, test, token_bytes(tokenizer), tokenizer.to_str(), mask)

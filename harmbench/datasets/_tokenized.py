@@ -60,8 +60,9 @@ def cached(path: Path, make: Callable[[], Text]) -> Text:
             _say(f"reading and tokenizing {path.stem}, once on this machine")
             _write(path, make())
     with np.load(path, allow_pickle=False) as arrays:
-        train, validation, test, lengths = (arrays[name] for name in (*PARTS, "token_bytes"))
-        return Text(train, validation, test, lengths, bytes(arrays["tokenizer"]).decode(), int(arrays["mask"]))
+        train, validation, test = (arrays[name] for name in PARTS)
+        tokenizer = bytes(arrays["tokenizer"]).decode()
+        return Text(train, validation, test, arrays["token_bytes"], tokenizer, int(arrays["mask"]))
 
 
 def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -71,9 +72,15 @@ def split(documents: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     [894, 51, 55]
     """
     parts: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for digest, document in sorted({hashlib.sha256(text.encode()).hexdigest(): text for text in documents}.items()):
-        place = int(digest[:8], 16) / 2**32
-        parts[0 if place >= 2 * _HELD_OUT else 1 if place >= _HELD_OUT else 2].append(document)
+    by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for text in documents}
+    for digest, document in sorted(by_digest.items()):
+        position = int(digest[:8], 16) / 2**32  # uniform in [0, 1)
+        if position < _HELD_OUT:
+            parts[2].append(document)
+        elif position < 2 * _HELD_OUT:
+            parts[1].append(document)
+        else:
+            parts[0].append(document)
     return parts
 
 
@@ -95,7 +102,8 @@ def unseen(inputs: Tensor, training: Tensor) -> Tensor:
     [[1, 2]]
     """
     training_rows = {row.tobytes() for row in training.numpy()}
-    return inputs[torch.tensor([row.tobytes() not in training_rows for row in inputs.numpy()], dtype=torch.bool)]
+    is_unseen = [row.tobytes() not in training_rows for row in inputs.numpy()]
+    return inputs[torch.tensor(is_unseen, dtype=torch.bool)]
 
 
 def spread(inputs: Tensor, count: int) -> Tensor:
@@ -104,7 +112,9 @@ def spread(inputs: Tensor, count: int) -> Tensor:
     >>> spread(torch.arange(10), 4).tolist()
     [0, 2, 5, 7]
     """
-    return inputs if len(inputs) <= count else inputs[torch.arange(count) * len(inputs) // count]
+    if len(inputs) <= count:
+        return inputs
+    return inputs[torch.arange(count) * len(inputs) // count]
 
 
 def train_tokenizer(documents: list[str], vocabulary: int) -> Any:
@@ -150,8 +160,11 @@ def token_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
         return lengths
     for token, number in numbers.items():
         lengths[number] = len(token)
-    for token in settings["added_tokens"]:  # these are written as they are
-        lengths[token["id"]] = 0 if token["special"] else len(token["content"].encode())
+    for token in settings["added_tokens"]:  # in UTF-8, not one letter a byte
+        length = len(token["content"].encode())
+        if token["special"]:
+            length = 0
+        lengths[token["id"]] = length
     return lengths
 
 

@@ -39,7 +39,9 @@ class Bins(TokenWindows):
 
     def available(self, data_dir: Path) -> str | None:
         missing = [file for file in self._files() if not file.is_file()]
-        return f"data set '{self}' is not there: no file {missing[0]}" if missing else None
+        if not missing:
+            return None
+        return f"data set '{self}' is not there: no file {missing[0]}"
 
     def known_classes(self, data_dir: Path) -> int:
         return self.vocabulary
@@ -47,23 +49,28 @@ class Bins(TokenWindows):
     def content(self, data_dir: Path) -> str:
         if self.available(data_dir):
             return ""  # a plan can be made without them; a run needs them
-        return fingerprint([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self._files()])
+        stats = [(file, file.stat()) for file in self._files()]
+        return fingerprint([(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats])
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         import numpy as np
 
         from harmbench.datasets._tokenized import spread, windows
 
-        if problem := self.available(data_dir):
+        problem = self.available(data_dir)
+        if problem:
             raise DatasetUnavailableError(problem)
-        train, held_out = (torch.from_numpy(np.memmap(file, dtype=np.uint16, mode="c")) for file in self._files())
+        streams = [np.memmap(file, dtype=np.uint16, mode="c") for file in self._files()]
+        train, held_out = (torch.from_numpy(stream) for stream in streams)
         validation, test = held_out.chunk(2)
-        most = (self.train_windows, self.held_out, self.held_out)
-        streams = zip((train, validation, test), most, strict=True)
-        train, validation, test = (spread(windows(part, self.length), count).long() for part, count in streams)
-        if not min(map(len, (train, validation, test))):
+        train = spread(windows(train, self.length), self.train_windows).long()
+        validation = spread(windows(validation, self.length), self.held_out).long()
+        test = spread(windows(test, self.length), self.held_out).long()
+        parts = (train, validation, test)
+        if not all(len(part) for part in parts):
             raise UsageError(f"data set '{self}': too few tokens for a window of {self.length} in each part")
-        if (largest := max(int(part.max()) for part in (train, validation, test))) >= self.vocabulary:
+        largest = max(int(part.max()) for part in parts)
+        if largest >= self.vocabulary:
             raise UsageError(f"data set '{self}': token {largest} is outside the vocabulary of {self.vocabulary}")
         unknown = torch.zeros(self.vocabulary, dtype=torch.long)
         return Splits(train, train, validation, validation, test, test, self.vocabulary, unknown, self.mask)

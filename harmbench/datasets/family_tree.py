@@ -49,7 +49,9 @@ class FamilyTree(SampledTask):
 
     def shades(self) -> tuple[int, ...]:
         """Colors by generation. The relations come after the last."""
-        return (*((person + 1).bit_length() - 1 for person in range(self.people)), *(self.generations,) * 3)
+        shades = [(person + 1).bit_length() - 1 for person in range(self.people)]
+        relation_shades = [self.generations] * 3
+        return tuple(shades + relation_shades)
 
     def links(self) -> tuple[tuple[int, int], ...]:
         """Children and their parents."""
@@ -62,7 +64,8 @@ class FamilyTree(SampledTask):
 
     def items(self) -> Items:
         # Counted from 1, the parent of i is i // 2 and its sibling differs in the last bit; tokens count from 0.
-        inputs, targets = relations(torch.arange(1, self.people + 1), first_relation=self.people + 1)
+        nodes = torch.arange(1, self.people + 1)
+        inputs, targets = relations(nodes, first_relation=self.people + 1)
         return Items(inputs - 1, targets - 1)
 
     def released_items(self) -> Items:
@@ -76,10 +79,17 @@ def relations(nodes: Tensor, first_relation: int) -> Items:
     >>> relations(torch.tensor([1, 2, 3, 4]), first_relation=9).targets.tolist()
     [1, 1, 2, 1, 3, 2, 5]
     """
-    asked = [
-        (PARENT, nodes[nodes > 1], nodes[nodes > 1] // 2),
-        (GRANDPARENT, nodes[nodes > 3], nodes[nodes > 3] // 4),
-        (SIBLING, nodes[nodes > 1], nodes[nodes > 1] ^ 1),
+    children = nodes[nodes > 1]
+    grandchildren = nodes[nodes > 3]
+    triples = [
+        (children, PARENT, children // 2),
+        (grandchildren, GRANDPARENT, grandchildren // 4),
+        (children, SIBLING, children ^ 1),
     ]
-    inputs = [torch.stack([who, torch.full_like(who, first_relation + which)], 1) for which, who, _ in asked]
-    return Items(torch.cat(inputs), torch.cat([targets for _, _, targets in asked]))
+    inputs = []
+    targets = []
+    for people, relation, relatives in triples:
+        relation_tokens = torch.full_like(people, first_relation + relation)
+        inputs.append(torch.stack([people, relation_tokens], 1))
+        targets.append(relatives)
+    return Items(torch.cat(inputs), torch.cat(targets))

@@ -62,13 +62,20 @@ class Folder(Dataset):
     def content(self, data_dir: Path) -> str:
         """Names, sizes and times of all files."""
         root = self._root()
-        files = ((path, path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
-        return fingerprint([(str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in files])
+        files = []
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                stat = path.stat()
+                files.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
+        return fingerprint(files)
 
     def known_classes(self, data_dir: Path) -> int | None:
-        root = self._root()
-        classes = root / "train" if _subfolders(root / "train") else root
-        return sum(entry.is_dir() for entry in classes.iterdir()) if classes.is_dir() else None
+        folder = self._root()
+        if _subfolders(folder / "train"):
+            folder = folder / "train"
+        if not folder.is_dir():
+            return None
+        return sum(entry.is_dir() for entry in folder.iterdir())
 
     def splits(self, data_dir: Path, download: bool) -> Splits:
         """The images in their fixed splits.
@@ -91,7 +98,9 @@ class Folder(Dataset):
         if "all" in parts:
             train, validation, test = in_three(parts["all"])
         elif "validation" in parts:
-            train, validation, test = parts["train"], parts["validation"], parts["test"]
+            train = parts["train"]
+            validation = parts["validation"]
+            test = parts["test"]
         else:
             (train, validation), test = carve(parts["train"], 0.1), parts["test"]
         return standardized(train, validation, test, len(next(iter(folders.values())).classes), str(self))
@@ -120,7 +129,10 @@ class Folder(Dataset):
             raise DatasetUnavailableError(f"data set '{self}': {folder}: {' '.join(str(error).split())}") from error
 
     def _check_classes(self, folders: dict[str, Any]) -> None:
-        needed = {"all": 5, "train": 1 if "validation" in folders else 2}  # else a split leaves a class without images
+        # With fewer images, a split leaves a class without images.
+        needed = {"all": 5, "train": 2, "test": 1, "validation": 1}
+        if "validation" in folders:
+            needed["train"] = 1
         classes = next(iter(folders.values())).classes
         if len(classes) < 2:
             raise UsageError(f"{self}: found one class only, '{classes[0]}'")
@@ -129,7 +141,7 @@ class Folder(Dataset):
                 odd = ", ".join(sorted(set(folder.classes) ^ set(classes)))
                 raise UsageError(f"{self}: {folder.root} has other classes than {self.path}/train (differing: {odd})")
             label, fewest = min(Counter(folder.targets).items(), key=lambda item: item[1])
-            if fewest < needed.get(part, 1):
+            if fewest < needed[part]:
                 raise UsageError(
                     f"{self}: class '{classes[label]}' has too few images in {folder.root}: "
                     f"{fewest}, and it takes at least {needed[part]}"
@@ -153,9 +165,10 @@ class Folder(Dataset):
         from PIL import Image
         from torchvision.transforms.functional import pil_to_tensor
 
+        mode = "L" if self.channels == 1 else "RGB"
         try:
             with Image.open(path) as image:
-                resized = image.convert("L" if self.channels == 1 else "RGB").resize((self.size, self.size))
+                resized = image.convert(mode).resize((self.size, self.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DatasetUnavailableError(f"data set '{self}': cannot read the image {path}: {error}") from error
         tensor: Tensor = pil_to_tensor(resized)

@@ -36,7 +36,8 @@ class Lattice(SampledTask):
 
     def links(self) -> tuple[tuple[int, int], ...]:
         """Neighbors on the grid."""
-        side, tokens = self.side, range(self.vocabulary)
+        side = self.side
+        tokens = range(self.vocabulary)
         across = tuple((token, token + 1) for token in tokens if (token + 1) % side)
         return across + tuple((token, token + side) for token in tokens if token + side < self.vocabulary)
 
@@ -46,7 +47,8 @@ class Lattice(SampledTask):
     def items(self) -> Items:
         points = torch.arange(self.vocabulary)
         inputs = torch.cartesian_prod(points, points, points)
-        rows, columns = inputs // self.side, inputs % self.side
+        rows = inputs // self.side
+        columns = inputs % self.side
         row, column = (axis[:, 1] + axis[:, 2] - axis[:, 0] for axis in (rows, columns))
         inside = (row >= 0) & (row < self.side) & (column >= 0) & (column < self.side)
         return Items(inputs[inside], (row * self.side + column)[inside])

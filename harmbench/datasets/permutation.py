@@ -43,7 +43,11 @@ class Permutation(TokenTask):
         elements = torch.tensor(list(itertools.permutations(range(self.points))))
         inputs = pairs(self.vocabulary)
         # (g after h) sends i to g[h[i]].
-        composed = elements[inputs[:, 0]].gather(1, elements[inputs[:, 1]])
+        outer = elements[inputs[:, 0]]
+        inner = elements[inputs[:, 1]]
+        composed = outer.gather(1, inner)
         # Digits to the base of `points` order permutations as they are listed.
-        places = self.points ** torch.arange(self.points - 1, -1, -1)
-        return Items(inputs, torch.searchsorted((elements * places).sum(1), (composed * places).sum(1)))
+        digits = self.points ** torch.arange(self.points - 1, -1, -1)
+        keys = (elements * digits).sum(1)
+        targets = torch.searchsorted(keys, (composed * digits).sum(1))
+        return Items(inputs, targets)

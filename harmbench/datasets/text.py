@@ -50,7 +50,10 @@ class LocalText(TextDataset):
                 text = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"data set '{self}': {path} cannot be read as UTF-8 text ({error})") from None
-            yield from pieces(text) if self._root().is_file() else [text]
+            if self._root().is_file():
+                yield from pieces(text)
+            else:
+                yield text
 
     def _root(self) -> Path:
         return Path(self.path).expanduser()
@@ -59,7 +62,8 @@ class LocalText(TextDataset):
         root = self._root()
         if root.is_file():
             return [root]
-        return sorted(p for p in root.rglob("*") if p.is_file() and p.suffix in self.suffixes.split("-"))
+        suffixes = self.suffixes.split("-")
+        return sorted(path for path in root.rglob("*") if path.suffix in suffixes and path.is_file())
 
 
 def pieces(text: str, least: int = _PIECE) -> Iterator[str]:

@@ -17,6 +17,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -67,17 +68,25 @@ def parse(text: str, option: str = "--budget") -> Budget:
     parts = list(_PART.finditer(stripped))
     if not parts or "".join(part[0] for part in parts) != stripped:
         raise OptionError(f"cannot read {option} '{text}'; write a time or an energy, such as 2h, 30m or 0.5kWh")
-    exact = {unit.lower(): unit for unit in _UNITS}
-    amounts = [(part["number"], exact.get(part["unit"].lower())) for part in parts]
-    kinds = {_UNITS[unit][1] for _, unit in amounts if unit}
-    if any(unit is None for _, unit in amounts):
-        guess = "".join(
-            number + (unit or _nearest(part["unit"])) for (number, unit), part in zip(amounts, parts, strict=True)
-        )
+    by_lower = {unit.lower(): unit for unit in _UNITS}
+    amounts: list[float] = []
+    kinds: set[Literal["s", "J"]] = set()
+    guess = ""
+    is_exact = True
+    for part in parts:
+        unit = by_lower.get(part["unit"].lower())
+        if unit is None:
+            is_exact = False
+            unit = _nearest(part["unit"])
+        factor, kind = _UNITS[unit]
+        amounts.append(float(part["number"]) * factor)
+        kinds.add(kind)
+        guess += part["number"] + unit
+    if not is_exact:
         raise OptionError(f"cannot read {option} '{text}'; did you mean '{guess}'? Units: {', '.join(_UNITS)}")
     if len(kinds) > 1:
         raise OptionError(f"{option} '{text}' is a time and an energy; give one of them, such as 2h or 0.5kWh")
-    limit = sum(float(number) * _UNITS[unit][0] for number, unit in amounts if unit)
+    limit = sum(amounts)
     if limit <= 0:
         raise OptionError(f"{option} must be above 0, got '{text}'")
     return Budget(stripped, limit, kinds.pop())
@@ -86,9 +95,11 @@ def parse(text: str, option: str = "--budget") -> Budget:
 def _nearest(word: str) -> str:
     """The unit that the user probably meant, such as `h` for `hours`, or `m` if there is no such unit."""
     stem = word.lower().removesuffix("s")
-    names = {**_OTHER_NAMES, **{unit.lower(): unit for unit in _UNITS}}
+    names = _OTHER_NAMES | {unit.lower(): unit for unit in _UNITS}
     near = difflib.get_close_matches(stem, names, n=1, cutoff=0.5)
-    return names[near[0]] if near else "m"
+    if not near:
+        return "m"
+    return names[near[0]]
 
 
 def amount_text(amount: float, unit: Literal["s", "J"]) -> str:
@@ -99,11 +110,17 @@ def amount_text(amount: float, unit: Literal["s", "J"]) -> str:
     """
     if unit == "J":
         kwh = amount / JOULES_PER_KWH
-        return f"{kwh:.3g} kWh" if kwh >= 0.001 else f"{1000 * kwh:.3g} Wh"
+        if kwh < 0.001:
+            return f"{1000 * kwh:.3g} Wh"
+        return f"{kwh:.3g} kWh"
+    if amount < 10:
+        return f"{amount:.2g} s"
     if amount < 90:
-        return f"{amount:.2g} s" if amount < 10 else f"{amount:.0f} s"
+        return f"{amount:.0f} s"
     minutes = amount / 60
-    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    if minutes < 90:
+        return f"{minutes:.1f} min"
+    return f"{minutes / 60:.1f} h"
 
 
 class Watch:
@@ -129,7 +146,9 @@ class Watch:
         costs: Mapping[tuple[str, ...], Sequence[float]] = {},
         devices: int = 1,
     ) -> None:
-        self.budget, self._todo, self._devices = budget, list(todo), devices
+        self.budget = budget
+        self._todo = list(todo)
+        self._devices = devices
         self._begun = set(begun)
         self._costs = {cell: list(amounts) for cell, amounts in costs.items()}
         self._running: dict[str, tuple[Sequence[TrialSpec], float]] = {}
@@ -167,31 +186,37 @@ class Watch:
         """Why a trial may not start, or an empty text."""
         if spent is None:
             return "what was spent is no longer known"
-        left, unit = self.budget.limit - spent - self.reserve, self.budget.unit
+        unit = self.budget.unit
+        left = self.budget.limit - spent - self.reserve
         if left <= 0:
             return "the budget is spent"
         seeds = sorted(spec.seed for spec in specs)
-        alone, names = len(specs) == 1, ", ".join(map(str, seeds))
+        trials_take = "the next trial takes"
+        seeds_take = f"seed {seeds[0]} takes"
+        if len(specs) > 1:
+            trials_take = f"the next {len(specs)} trials, trained together, take"
+            seeds_take = f"seeds {', '.join(map(str, seeds))} take"
         prediction = self.predict(specs[0])
-        group = None if prediction is None else prediction * len(specs)
-        if group is not None and group > left:
-            subject = "the next trial takes" if alone else f"the next {len(specs)} trials, trained together, take"
-            return f"{subject} about {amount_text(group, unit)}, and {amount_text(left, unit)} are left"
+        if prediction is not None and prediction * len(specs) > left:
+            amount = amount_text(prediction * len(specs), unit)
+            return f"{trials_take} about {amount}, and {amount_text(left, unit)} are left"
         whole_seeds = self.predict_all(spec for spec in self._todo if spec.seed in seeds)
         if self._started and not self._begun.issuperset(seeds) and whole_seeds > left:
-            subject = f"seed {names} takes" if alone else f"seeds {names} take"
-            return f"{subject} about {amount_text(whole_seeds, unit)}, and {amount_text(left, unit)} are left"
+            return f"{seeds_take} about {amount_text(whole_seeds, unit)}, and {amount_text(left, unit)} are left"
         return ""
 
     def predict(self, spec: TrialSpec) -> float | None:
         """The likely cost of a trial, or None before any trial has ended."""
-        if same_cell := self._costs.get(spec.cell):
+        same_cell = self._costs.get(spec.cell)
+        if same_cell:
             return median(same_cell)
-        dataset_and_backbone = spec.cell[:2]
-        near = [cost for cell, costs in self._costs.items() if cell[:2] == dataset_and_backbone for cost in costs]
-        if near:
-            return median(near)
-        return max((cost for costs in self._costs.values() for cost in costs), default=None)
+        similar: list[float] = []  # costs with the same data set and backbone
+        for cell, costs in self._costs.items():
+            if cell[:2] == spec.cell[:2]:
+                similar += costs
+        if similar:
+            return median(similar)
+        return max(chain.from_iterable(self._costs.values()), default=None)
 
     def predict_all(self, specs: Iterable[TrialSpec]) -> float:
         """The likely cost of trials if all devices share them."""
@@ -207,14 +232,26 @@ def costs_by_cell(records: Iterable[TrialRecord], unit: Literal["s", "J"]) -> di
     """
     costs: dict[tuple[str, ...], list[float]] = {}
     for record in records:
-        joules = [phase.joules.get(component) for phase in record.phases for component in CHARGED]
-        amount = record.wall_seconds if unit == "s" else sum(joule for joule in joules if joule is not None)
+        amount = record.wall_seconds
+        if unit == "J":
+            amount = _joules(record)
         if amount:
             costs.setdefault(record.spec.cell, []).append(amount)
     return costs
 
 
+def _joules(record: TrialRecord) -> float:
+    """Joules of processor and GPU in all phases, without those that are unknown."""
+    joules = [phase.joules.get(component) for phase in record.phases for component in CHARGED]
+    return sum(amount for amount in joules if amount is not None)
+
+
 def incomplete(planned: Iterable[TrialSpec], left: Iterable[TrialSpec]) -> dict[int, tuple[int, int]]:
     """Seeds of which only some trials are left, as seed -> (number left, number planned)."""
-    all_of, left_of = (Counter(spec.seed for spec in specs) for specs in (planned, left))
-    return {seed: (count, all_of[seed]) for seed, count in sorted(left_of.items()) if count < all_of[seed]}
+    planned_by_seed = Counter(spec.seed for spec in planned)
+    left_by_seed = Counter(spec.seed for spec in left)
+    seeds = {}
+    for seed, count in sorted(left_by_seed.items()):
+        if count < planned_by_seed[seed]:
+            seeds[seed] = count, planned_by_seed[seed]
+    return seeds

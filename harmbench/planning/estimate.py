@@ -188,12 +188,16 @@ def estimate(
     """
     charged = tuple(components)
     probes_of = {group: [probe for probe in probes if probe.group == group] for _, group in trials}
-    parts, seconds, joules, missing = [], NOTHING, NOTHING, ""
+    parts = []
+    seconds = NOTHING
+    joules = NOTHING
+    missing = ""
     for group, members in probes_of.items():
         specs = [spec for spec, its_group in trials if its_group == group]
         step, validation, fixed = _costs(members)
         steps, validations = _work(specs[0], members[0].record)
-        training, rest = step * steps, fixed + validation * validations
+        training = step * steps
+        rest = fixed + validation * validations
         parts.append(GroupEstimate(group=str(group), trials=len(specs), step=step, fixed=fixed, trial=training + rest))
         seconds += (training + rest) * len(specs)
         energy = _energy(members, training, rest, charged)
@@ -284,9 +288,13 @@ def _training_power(record: TrialRecord, parts: Sequence[Component]) -> tuple[fl
 
 def _power_outside_training(record: TrialRecord, parts: Sequence[Component]) -> float | None:
     """Watts of the phases other than training whose joules are known, or None if there are none."""
-    windows = [
-        (phase.seconds, sum(phase.joules[c] or 0.0 for c in parts))
-        for phase in record.phases
-        if phase.phase != "train" and all(phase.joules.get(c) is not None for c in parts)
-    ]
-    return sum(joules for _, joules in windows) / sum(seconds for seconds, _ in windows) if windows else None
+    seconds: list[float] = []
+    joules: list[float] = []
+    for phase in record.phases:
+        is_complete = all(phase.joules.get(component) is not None for component in parts)
+        if is_complete and phase.phase != "train":
+            seconds.append(phase.seconds)
+            joules.append(sum(phase.joules[component] or 0.0 for component in parts))
+    if not seconds:
+        return None
+    return sum(joules) / sum(seconds)

@@ -20,7 +20,8 @@ def expensive_heads(plan: Plan, data_dir: Path) -> list[str]:
         plan: with the heads.
         data_dir: folder of data sets, which says how many classes they have.
     """
-    settings, device = plan.suite.settings, plan.trials[0].device_kind
+    settings = plan.suite.settings
+    device = plan.trials[0].device_kind
     cells = [
         head_cost.PlannedHead(
             backbone,
@@ -44,6 +45,7 @@ def has_kernels(device: str) -> bool:
     """
     if device != "cpu":
         return importlib.util.find_spec("triton") is not None
-    chosen = os.environ.get("CXX", "")
-    compilers = [chosen] if chosen else ["g++", "c++", "clang++"]
+    compilers = ["g++", "c++", "clang++"]
+    if os.environ.get("CXX"):
+        compilers = [os.environ["CXX"]]
     return any(shutil.which(compiler) for compiler in compilers)

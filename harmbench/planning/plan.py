@@ -55,7 +55,8 @@ class Plan(Record):
     def cells(self) -> list[tuple[str, str, str, str, str]]:
         """Data set, backbone, head, loss and setting of each cell, in the order of the suite."""
         suite = self.suite
-        heads, settings = ("linear", *suite.metrics), tuple(suite.settings)
+        heads = ("linear", *suite.metrics)
+        settings = tuple(suite.settings)
         axes = (suite.datasets, suite.backbones, heads, suite.losses, settings)
 
         def position(cell: tuple[str, str, str, str, str]) -> tuple[int, ...]:

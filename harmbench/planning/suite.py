@@ -153,12 +153,13 @@ class Claim(Record):
     @field_validator("share")
     @classmethod
     def _share_of_cells(cls, share: float | None, info: ValidationInfo) -> float | None:
-        if "rule" in info.data and (share is None) == (info.data["rule"] == "share_of_cells"):
-            raise ValueError(
-                "belongs to the rule share_of_cells, which needs it"
-                if share is None
-                else "is of the rule share_of_cells only"
-            )
+        if "rule" not in info.data:
+            return share
+        takes_share = info.data["rule"] == "share_of_cells"
+        if takes_share and share is None:
+            raise ValueError("belongs to the rule share_of_cells, which needs it")
+        if share is not None and not takes_share:
+            raise ValueError("is of the rule share_of_cells only")
         return share
 
 
@@ -180,7 +181,9 @@ def _head(label: str) -> str:
     head, plus, loss = (part.strip() for part in label.partition("+"))
     if not (head and plus and loss):
         raise ValueError("write HEAD + LOSS, such as cosine + harmonic")
-    return f"{head if head == 'linear' else _canonical('metrics', head)} + {_canonical('losses', loss)}"
+    if head != "linear":
+        head = _canonical("metrics", head)
+    return f"{head} + {_canonical('losses', loss)}"
 
 
 def _canonical(field: str, name: str) -> str:
@@ -248,7 +251,9 @@ class SuiteSpec(Record):
     @field_validator("vary", mode="before")
     @classmethod
     def _old_names(cls, vary: Any) -> Any:
-        return renamed(vary, PROTOCOL_FIELDS) if isinstance(vary, dict) else vary
+        if not isinstance(vary, dict):
+            return vary
+        return renamed(vary, PROTOCOL_FIELDS)
 
     @field_validator("vary")
     @classmethod
@@ -256,10 +261,14 @@ class SuiteSpec(Record):
         for field, values in vary.items():
             if field not in Protocol.model_fields:
                 near = difflib.get_close_matches(field, Protocol.model_fields, n=1)
-                advice = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(Protocol.model_fields)}"
+                advice = f"there is: {', '.join(Protocol.model_fields)}"
+                if near:
+                    advice = f"did you mean '{near[0]}'?"
                 raise ValueError(f"the protocol has no field {field}; {advice}")
-            if "protocol" in info.data and len(settings_of(info.data["protocol"], {field: values})) < len(values):
-                raise ValueError(f"{field} has a value twice")
+            if "protocol" in info.data:
+                settings = settings_of(info.data["protocol"], {field: values})
+                if len(settings) < len(values):
+                    raise ValueError(f"{field} has a value twice")
             if not values:
                 raise ValueError(f"{field} has no values")
         return vary
@@ -273,8 +282,9 @@ class SuiteSpec(Record):
     @classmethod
     def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
         ids = [claim.id for claim in claims]
-        if twice := sorted({name for name in ids if ids.count(name) > 1}):
-            raise ValueError(f"the id {twice[0]} is there twice")
+        twice = [name for name in ids if ids.count(name) > 1]
+        if twice:
+            raise ValueError(f"the id {min(twice)} is there twice")
         return claims
 
 
@@ -289,18 +299,21 @@ def settings_of(protocol: Protocol, vary: Mapping[str, Sequence[Any]]) -> dict[s
     """
     settings = {}
     for values in product(*vary.values()):
+        changes = dict(zip(vary, values, strict=True))
         try:
-            changed = Protocol.model_validate({**protocol.model_dump(), **dict(zip(vary, values, strict=True))})
+            changed = Protocol.model_validate(protocol.model_dump() | changes)
         except ValidationError as error:
-            raise ValueError("; ".join(_problem(dict(entry)) for entry in error.errors())) from None
-        stored = {field: getattr(changed, field) for field in vary}
-        texts = [f"{field}={_number_text(value)}" for field, value in stored.items()]
+            problems = [_problem(dict(entry)) for entry in error.errors()]
+            raise ValueError("; ".join(problems)) from None
+        texts = [f"{field}={_number_text(getattr(changed, field))}" for field in vary]
         settings[" ".join(texts)] = changed
     return settings
 
 
 def _number_text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
 
 
 ROOMS: dict[str, Room[Any]] = {
@@ -315,8 +328,11 @@ ROOMS: dict[str, Room[Any]] = {
 def shipped() -> dict[str, Path]:
     """Paths of the suites that come with harmbench, by name."""
     package = Path(__file__).resolve().parent.parent
-    folder = package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
-    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.yaml"))}
+    folder = package / "suites"
+    if not folder.is_dir():
+        folder = package.parent / "suites"
+    paths = sorted(folder.rglob("*.yaml"))
+    return {str(path.relative_to(folder).with_suffix("")): path for path in paths}
 
 
 def find(name: str) -> Path:
@@ -365,18 +381,21 @@ def check(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
     Raises:
         SuiteError: with all problems.
     """
-    merged = {**content, **{key: value for key, value in overrides.items() if key != "protocol"}}
-    if "protocol" in overrides and isinstance(content.get("protocol"), Mapping):
-        merged["protocol"] = _override_protocol(content["protocol"], overrides["protocol"])
+    changes = dict(overrides)
+    protocol_changes = changes.pop("protocol", {})
+    merged = {**content, **changes}
+    if isinstance(content.get("protocol"), Mapping):
+        merged["protocol"] = _override_protocol(content["protocol"], protocol_changes)
     problems: list[str] = []
     merged = {field: _resolve(field, value, problems) for field, value in merged.items()}
     try:
         spec = SuiteSpec.model_validate(merged)
     except ValidationError as error:
-        named = {
-            problem.partition(":")[0] for problem in problems
-        }  # their lists are incomplete now, so further errors mislead
-        problems += [_problem(dict(entry)) for entry in error.errors() if entry["loc"][0] not in named]
+        # Further errors of these fields would mislead, because their lists are incomplete now.
+        incomplete = {problem.partition(":")[0] for problem in problems}
+        for entry in error.errors():
+            if entry["loc"][0] not in incomplete:
+                problems.append(_problem(dict(entry)))
         spec = None
     if problems or spec is None:
         raise SuiteError(source, problems)
@@ -392,13 +411,18 @@ def check_claims(claims: Any, source: str) -> tuple[Claim, ...]:
     try:
         return TypeAdapter(tuple[Claim, ...]).validate_python(tuple(claims))
     except ValidationError as error:
-        raise SuiteError(source, [_problem({**e, "loc": ("claims", *e["loc"])}) for e in error.errors()]) from None
+        problems = []
+        for entry in error.errors():
+            problems.append(_problem({**entry, "loc": ("claims", *entry["loc"])}))
+        raise SuiteError(source, problems) from None
 
 
 def _override_protocol(protocol: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol with the changes. A budget in steps replaces one in epochs, and the reverse."""
     budgets = {"steps", "epochs"}
-    kept = {k: v for k, v in protocol.items() if not (k in budgets and budgets & changes.keys())}
+    kept = dict(protocol)
+    if budgets & changes.keys():
+        kept = {field: value for field, value in protocol.items() if field not in budgets}
     return {**kept, **changes}
 
 
@@ -441,11 +465,18 @@ def _problem(error: dict[str, Any]) -> str:
         return f"{path}: is required"
     if error["type"] == "extra_forbidden":
         within: dict[Any, type[Record]] = {"protocol": Protocol, "exclude": Exclusion, "claims": Claim}
-        fields = within.get(error["loc"][0] if len(error["loc"]) > 1 else None, SuiteSpec).model_fields
-        near = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else f" (there is: {', '.join(fields)})"
-        return f"{path}: no such field{hint}"
+        *parents, field = error["loc"]
+        record: type[Record] = SuiteSpec
+        if parents:
+            record = within.get(parents[0], SuiteSpec)
+        near = difflib.get_close_matches(str(field), record.model_fields, n=1)
+        if near:
+            return f"{path}: no such field; did you mean '{near[0]}'?"
+        return f"{path}: no such field (there is: {', '.join(record.model_fields)})"
     message = error["msg"].removeprefix("Value error, ")
-    values = error["input"][:1] if isinstance(error["input"], list | tuple) else [error["input"]]
-    got = "" if any(isinstance(value, dict) for value in values) else f", got {error['input']!r}"
-    return f"{path}: {message[:1].lower()}{message[1:]}{got}"
+    message = message[:1].lower() + message[1:]
+    value = error["input"]
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    if isinstance(first, dict):  # a whole mapping would hide the problem
+        return f"{path}: {message}"
+    return f"{path}: {message}, got {value!r}"

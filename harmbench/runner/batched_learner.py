@@ -46,9 +46,12 @@ class BatchedLearner(Learner):
         self.stack = ModelStack(models)
         free = free_of_decay(models[0], self.protocol)
         self.optimizer = optimizer_of(self.stack.parameters, free, self.protocol)
-        first, positions = splits[0], torch.arange(len(models))[:, None]
+        first = splits[0]
+        positions = torch.arange(len(models))[:, None]
         if all(part.train_inputs is first.train_inputs for part in splits):
-            self._inputs, self._targets, self._offsets = first.train_inputs, first.train_targets, 0 * positions
+            self._inputs = first.train_inputs
+            self._targets = first.train_targets
+            self._offsets = 0 * positions
         else:  # each seed draws a share of its own
             self._inputs = torch.cat([part.train_inputs for part in splits])
             self._targets = torch.cat([part.train_targets for part in splits])
@@ -75,8 +78,9 @@ class BatchedLearner(Learner):
         with precision(inputs, self.protocol):
             losses = self.stack.losses(inputs, targets)
         losses.sum().backward()  # type: ignore[no-untyped-call]
-        limit = self.protocol.grad_clip
-        norms = None if limit is None else clip_norms(self.stack.parameters.values(), limit)
+        norms = None
+        if self.protocol.grad_clip is not None:
+            norms = clip_norms(self.stack.parameters.values(), self.protocol.grad_clip)
         self.optimizer.step()
         return losses.detach(), norms
 
@@ -96,10 +100,12 @@ class BatchedLearner(Learner):
         """
         count = len(self.models)
         if targets.ndim == 1:
-            inputs, targets = inputs.expand(count, *inputs.shape), targets.expand(count, -1)
+            inputs = inputs.expand(count, *inputs.shape)
+            targets = targets.expand(count, -1)
         hits, nlls = [], []
         with evaluation(self.models, inputs, self.protocol):
-            input_blocks, target_blocks = (torch.split(part, EVALUATION_BATCH, 1) for part in (inputs, targets))
+            input_blocks = torch.split(inputs, EVALUATION_BATCH, 1)
+            target_blocks = torch.split(targets, EVALUATION_BATCH, 1)
             for block, block_targets in zip(input_blocks, target_blocks, strict=True):
                 logits = self.stack.logits(block)
                 flat = nn.functional.cross_entropy(
@@ -107,7 +113,9 @@ class BatchedLearner(Learner):
                 )
                 nlls.append(flat.view(block_targets.shape))
                 hits.append(logits.argmax(-1) == block_targets)
-        return torch.cat(hits, 1).double().mean(1).tolist(), torch.cat(nlls, 1).mean(1).tolist()
+        accuracies = torch.cat(hits, 1).double().mean(1)
+        mean_nlls = torch.cat(nlls, 1).mean(1)
+        return accuracies.tolist(), mean_nlls.tolist()
 
     def training_part(self) -> tuple[Tensor, Tensor]:
         """The training parts (S, M, ...) and (S, M)."""

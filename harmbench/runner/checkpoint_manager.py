@@ -27,7 +27,10 @@ class CheckpointManager:
     """
 
     def __init__(self, folder: Path, trial: str, seconds: float, environment: str) -> None:
-        self._folder, self._trial, self._seconds, self._environment = folder, trial, seconds, environment
+        self._folder = folder
+        self._trial = trial
+        self._seconds = seconds
+        self._environment = environment
         self._last = time.perf_counter()
         self._resumed: tuple[int, ...] = ()
         self._environments = {environment}
@@ -77,8 +80,10 @@ class CheckpointManager:
 
 def generators(device: torch.device) -> dict[str, Any]:
     """States of torch's generators, the only ones that training draws from."""
-    on_gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    return {"cpu": torch.get_rng_state(), "cuda": on_gpu}
+    states: dict[str, Any] = {"cpu": torch.get_rng_state(), "cuda": None}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def restore_generators(state: dict[str, Any], device: torch.device) -> None:

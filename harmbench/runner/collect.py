@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -35,18 +35,21 @@ def collect(kinds: Collection[Artifact], dataset: Dataset, model: Classifier, ou
         arrays |= _class_weights(outcome.held_out())
     if "confusion" in kinds and outcome.test_logits is not None:
         arrays["confusion"] = _confusion(outcome.test_logits, outcome.test_targets)
-    if "embedding" in kinds and isinstance(table := getattr(model.backbone, "embedding", None), nn.Embedding):
+    table = getattr(model.backbone, "embedding", None)
+    if "embedding" in kinds and isinstance(table, nn.Embedding):
         arrays |= _embedding(table.weight.detach(), dataset)
-    if "features" in kinds and (features := outcome.held_out().features).isfinite().all():
-        arrays["features"] = features[spread(len(features), FEATURE_SAMPLES)].float().numpy()
+    if "features" in kinds:
+        arrays |= _features(outcome.held_out().features)
     if "spectrum" in kinds:
         arrays |= _spectrum(outcome.held_out().features)
     return arrays
 
 
 def _class_weights(held_out: HeldOut) -> Arrays:
-    shape = {} if held_out.image_shape is None else {"image_shape": np.array(held_out.image_shape)}
-    return {"class_weights": held_out.weights.float().numpy(), **shape}
+    arrays: Arrays = {"class_weights": held_out.weights.float().numpy()}
+    if held_out.image_shape is not None:
+        arrays["image_shape"] = np.array(held_out.image_shape)
+    return arrays
 
 
 def _confusion(logits: Tensor, targets: Tensor) -> NDArray[np.int32]:
@@ -57,13 +60,19 @@ def _confusion(logits: Tensor, targets: Tensor) -> NDArray[np.int32]:
 
 def _embedding(table: Tensor, dataset: Dataset) -> Arrays:
     """Embedding table, with the names of its tokens if the data set has them."""
-    task = dataset if isinstance(dataset, TokenTask) else None
     numbers = range(len(table))
+    labels: Sequence[str] = [str(number) for number in numbers]
+    shades: Sequence[float] = numbers
+    links: Sequence[tuple[int, int]] = ()
+    if isinstance(dataset, TokenTask):
+        labels = dataset.labels()
+        shades = dataset.shades()
+        links = dataset.links()
     return {
         "embedding": table.float().cpu().numpy(),
-        "token_labels": np.array(task.labels() if task else [str(number) for number in numbers]),
-        "token_shades": np.array(task.shades() if task else numbers, dtype=np.float32),
-        "token_links": np.array(task.links() if task else (), dtype=np.int32).reshape(-1, 2),
+        "token_labels": np.array(labels),
+        "token_shades": np.array(shades, dtype=np.float32),
+        "token_links": np.array(links, dtype=np.int32).reshape(-1, 2),
     }
 
 
@@ -75,6 +84,13 @@ def spread(count: int, most: int) -> Tensor:
     """
     kept = min(count, most)
     return torch.arange(kept) * count // kept
+
+
+def _features(features: Tensor) -> Arrays:
+    if not features.isfinite().all():
+        return {}
+    kept = spread(len(features), FEATURE_SAMPLES)
+    return {"features": features[kept].float().numpy()}
 
 
 def _spectrum(features: Tensor) -> Arrays:

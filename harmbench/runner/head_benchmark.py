@@ -100,7 +100,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedHead:
     """A line that was not measured, and the reason."""
 
     shape: str
@@ -116,7 +116,7 @@ def measure(
     *,
     device: str = "cpu",
     seconds: float = 3.0,
-) -> Iterator[Cost | Skipped]:
+) -> Iterator[Cost | SkippedHead]:
     """Measure costs and yield each as soon as it is measured.
 
     Leaves out the form `cdist` of distances that `torch.cdist` does not have.
@@ -140,40 +140,55 @@ def measure(
         for distance in chosen:
             for form in forms:
                 reason = _beyond_reach(distance, form, shape, x.device)
-                loss = None if reason else _loss(distance, form, x, w, y)
                 if reason:
-                    yield Skipped(str(shape), str(distance), form, reason)
-                elif loss is not None:
-                    how = _how(distance, x, w) if form == "fast" else form
-                    yield _cost(shape, distance, form, how, loss, linear, x.device, seconds)
+                    yield SkippedHead(str(shape), str(distance), form, reason)
+                    continue
+                step = _loss(distance, form, x, w, y)
+                if step is None:
+                    continue
+                how: str = form
+                if form == "fast":
+                    how = _how(distance, x, w)
+                yield _cost(shape, distance, form, how, step, linear, x.device, seconds)
 
 
 def _problem(shape: Shape, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     x = torch.randn(shape.rows, shape.features, device=device, requires_grad=True)
-    w = (torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5).requires_grad_()
-    return x, w, torch.randint(0, shape.classes, (shape.rows,), device=device)
+    w = torch.randn(shape.classes, shape.features, device=device) / shape.features**0.5
+    return x, w.requires_grad_(), torch.randint(0, shape.classes, (shape.rows,), device=device)
 
 
 def _beyond_reach(distance: Distance, form: Form, shape: Shape, device: torch.device) -> str | None:
     """Reason why a step takes too much memory or time, as predicted from a smaller one, or None if it does not."""
-    rows = max(1, min(shape.rows, _PROBE // (shape.features * min(shape.classes, 64))))
-    probe = shape._replace(rows=rows, classes=max(1, min(shape.classes, _PROBE // (shape.features * rows))))
+    pairs = _PROBE // shape.features
+    rows = max(1, min(shape.rows, pairs // min(shape.classes, 64)))
+    classes = max(1, min(shape.classes, pairs // rows))
+    probe = shape._replace(rows=rows, classes=classes)
     share = shape.rows * shape.classes / (probe.rows * probe.classes)
-    step = None if form == "fast" or share <= 1 else _loss(distance, form, *_problem(probe, device))
+    if form == "fast" or share <= 1:
+        return None
+    step = _loss(distance, form, *_problem(probe, device))
     if step is None:
         return None
     step()
-    megabytes, seconds = _peak_memory(step, device), _seconds(step, 1, device) * share
+    megabytes = _peak_memory(step, device)
+    seconds = _seconds(step, 1, device) * share
     if megabytes is not None and megabytes * share * 1e6 >= _free_memory(device):
         gigabytes = megabytes * share / 1e3
-        return f"would need {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
-    return f"would take about {float(f'{seconds:.1g}'):.0f} s" if seconds > _PATIENCE else None
+        decimals = int(gigabytes < 10)
+        return f"would need {gigabytes:.{decimals}f} GB"
+    if seconds > _PATIENCE:
+        return f"would take about {float(f'{seconds:.1g}'):.0f} s"
+    return None
 
 
 def _free_memory(device: torch.device) -> float:
     """Bytes that a step may take: nine tenths of the free memory."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available
     return 0.9 * float(free)
 
 
@@ -203,7 +218,9 @@ def _loss(distance: Distance, form: Form, x: Tensor, w: Tensor, y: Tensor) -> Ca
 
     if form == "cdist":
         p = _order(distance)
-        return None if p is None else _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
+        if p is None:
+            return None
+        return _step(lambda: nll(torch.cdist(x, w, p=p)), leaves)
     return _step(lambda: nll(distance.pairwise(x, w, parameters, True)), leaves)
 
 
@@ -211,8 +228,11 @@ def _order(distance: Distance) -> float | None:
     """p of a distance that is a p-norm of `torch.cdist`, or None for another one."""
     if distance.name == "minkowski":
         p = dict(distance)["p"]
-        return None if p == "learnable" else float(p)
-    return {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": float("inf")}.get(str(distance))
+        if p == "learnable":
+            return None
+        return float(p)
+    orders = {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": float("inf")}
+    return orders.get(str(distance))
 
 
 def _how(distance: Distance, x: Tensor, w: Tensor) -> str:
@@ -231,21 +251,55 @@ def _cost(
 ) -> Cost:
     start = time.perf_counter()
     extra = _peak_memory(step, device)
-    once = time.perf_counter() - start if extra is not None else _seconds(step, 1, device)
+    once = time.perf_counter() - start
+    if extra is None:
+        once = _seconds(step, 1, device)
     is_slow = once > max(seconds, 1.0)
-    times: list[tuple[float, float]] = []
     if is_slow and form != "fast":
-        times.append((_seconds(linear, 1, device), once))
-    else:  # the first call is not timed, because it may compile or set up
-        once = once if is_slow else _seconds(step, 1, device)
-        of_linear, of_step = (max(1, int(_TURN / max(t, 1e-6))) for t in (_seconds(linear, 1, device), once))
-        end = time.perf_counter() + seconds
-        while len(times) < (3 if is_slow else 5) or (time.perf_counter() < end and len(times) < 200):
-            times.append((_seconds(linear, of_linear, device), _seconds(step, of_step, device)))
+        times = [(_seconds(linear, 1, device), once)]
+    else:
+        times = _paired_times(step, linear, device, seconds, once if is_slow else None)
     ratios = [step_time / linear_time for linear_time, step_time in times]
-    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low = ratio = high = ratios[0]
+    if len(ratios) > 1:
+        low, ratio, high = statistics.quantiles(ratios, n=4)
     linear_ms, step_ms = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
     return Cost(str(shape), str(distance), form, how, ratio, low, high, step_ms, linear_ms, extra, len(times))
+
+
+def _paired_times(
+    step: Callable[[], None],
+    linear: Callable[[], None],
+    device: torch.device,
+    seconds: float,
+    once: float | None,
+) -> list[tuple[float, float]]:
+    """Seconds of the linear layer's step and of the step, measured alternately.
+
+    Args:
+        step, linear: the two steps.
+        device: that runs them.
+        seconds: for all pairs.
+        once: seconds of a slow step, or None for a fast one. A fast step is timed again, because its first call may
+            have compiled or set up something.
+    """
+    least_pairs = 3
+    if once is None:
+        least_pairs = 5
+        once = _seconds(step, 1, device)
+    linear_repeats = _repeats(_seconds(linear, 1, device))
+    step_repeats = _repeats(once)
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + seconds
+    while len(times) < least_pairs or (time.perf_counter() < end and len(times) < 200):
+        linear_time = _seconds(linear, linear_repeats, device)
+        times.append((linear_time, _seconds(step, step_repeats, device)))
+    return times
+
+
+def _repeats(seconds: float) -> int:
+    """Repeats of a step that fill a turn."""
+    return max(1, int(_TURN / max(seconds, 1e-6)))
 
 
 def _seconds(step: Callable[[], None], repeats: int, device: torch.device) -> float:
@@ -286,16 +340,16 @@ def _peak_memory(step: Callable[[], None], device: torch.device) -> float | None
 
 
 def _kilobytes(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(field))
     return int(line.split()[1])
 
 
 def machine(device: str = "cpu") -> dict[str, str]:
     """Describe the device and the software of the measurement."""
     status = kernels.status()
-    processor = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
     return {
-        "device": processor,
+        "device": _device_name(device),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "instruction set": status["instruction set"],
@@ -304,20 +358,25 @@ def machine(device: str = "cpu") -> dict[str, str]:
     }
 
 
-def _processor() -> str:
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor()
 
 
-def as_json(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
+def as_json(lines: Sequence[Cost | SkippedHead], about: dict[str, str]) -> str:
     """All lines as JSON, unrounded."""
     costs = [asdict(line) for line in lines if isinstance(line, Cost)]
-    skipped = [asdict(line) for line in lines if isinstance(line, Skipped)]
+    skipped = [asdict(line) for line in lines if isinstance(line, SkippedHead)]
     return json.dumps({"about": about, "costs": costs, "skipped": skipped}, indent=1) + "\n"
 
 
-def as_markdown(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
+def as_markdown(lines: Sequence[Cost | SkippedHead], about: dict[str, str]) -> str:
     """Table of heads by shapes, with median ratio, quartiles and extra memory, or the reason why they are missing.
 
     >>> cost = Cost("8x4x3", "cosine", "fast", "matmul", 1.234, 1.1, 1.4, 2.0, 1.6, 12.3, 9)
@@ -343,22 +402,24 @@ def as_markdown(lines: Sequence[Cost | Skipped], about: dict[str, str]) -> str:
         "",
         f"| head | form | {' | '.join(shapes)} |",
         "|" + "---|" * (len(shapes) + 2),
-        *(
-            f"| {distance} | {form} | {' | '.join(cells.get(shape, '') for shape in shapes)} |"
-            for (distance, form), cells in rows.items()
-        ),
-        "",
-        *(f"- {name}: {value}" for name, value in about.items()),
     ]
+    for (distance, form), cells in rows.items():
+        row = " | ".join(cells.get(shape, "") for shape in shapes)
+        text.append(f"| {distance} | {form} | {row} |")
+    text.append("")
+    text += [f"- {name}: {value}" for name, value in about.items()]
     return "\n".join(text) + "\n"
 
 
-def _cell(line: Cost | Skipped) -> str:
-    if isinstance(line, Skipped):
+def _cell(line: Cost | SkippedHead) -> str:
+    if isinstance(line, SkippedHead):
         return line.reason
-    spread = f" [{line.low:.2f}, {line.high:.2f}]" if line.rounds > 1 else ""
-    memory = "" if line.extra_mb is None else f" {line.extra_mb:.0f} MB"
-    return f"{line.ratio:.2f}{spread}{memory}"
+    text = f"{line.ratio:.2f}"
+    if line.rounds > 1:
+        text += f" [{line.low:.2f}, {line.high:.2f}]"
+    if line.extra_mb is not None:
+        text += f" {line.extra_mb:.0f} MB"
+    return text
 
 
 def every_distance() -> list[Distance]:

@@ -41,7 +41,8 @@ def _sample(targets: Tensor, count: int) -> Tensor:
     """Indices of the samples to analyze. A text gives evenly spread windows with enough selected tokens."""
     if targets.ndim == 1:
         return spread_sample(targets, count)
-    windows = min(len(targets), math.ceil(count * len(targets) / int((targets != IGNORED).sum())))
+    selected = int((targets != IGNORED).sum())
+    windows = min(len(targets), math.ceil(count * len(targets) / selected))
     return torch.arange(windows, device=targets.device) * len(targets) // windows
 
 
@@ -49,8 +50,11 @@ def analyze(model: Classifier, splits: Splits, protocol: Protocol) -> HeldOut:
     """Features, predictions and weights for `analysis_samples` samples of the test part, in evaluation mode."""
     count = protocol.analysis_samples
     sample = _sample(splits.test_targets, count)
-    inputs, targets = splits.test_inputs[sample], splits.test_targets[sample]
-    feature_blocks, predicted, selected = [], [], []
+    inputs = splits.test_inputs[sample]
+    targets = splits.test_targets[sample]
+    feature_blocks = []
+    predicted = []
+    selected = []
     with evaluation([model], inputs, protocol):
         for block, block_targets in blocks(inputs, targets):
             rows, classes = select_targets(model.backbone(block), block_targets)
@@ -59,14 +63,16 @@ def analyze(model: Classifier, splits: Splits, protocol: Protocol) -> HeldOut:
             predicted.append(model.objective.logits(model.head(rows)).argmax(-1))
     features = torch.cat(feature_blocks)
     weights: Tensor = model.head.weight  # type: ignore[assignment]
-    reads_pixels = inputs.is_floating_point() and torch.equal(features, inputs.flatten(1))
+    image_shape = None
+    if inputs.is_floating_point() and torch.equal(features, inputs.flatten(1)):  # the features are the pixels
+        image_shape = tuple(inputs.shape[1:])
     return HeldOut(
         features=features[:count].double().cpu(),
         targets=torch.cat(selected)[:count].cpu(),
         predicted=torch.cat(predicted)[:count].cpu(),
         weights=weights.detach().double().cpu(),
         has_centers=isinstance(model.head, DistanceHead),
-        image_shape=tuple(inputs.shape[1:]) if reads_pixels else None,
+        image_shape=image_shape,
         is_text=targets.ndim == 2,
     )
 
@@ -78,18 +84,20 @@ def count_flops(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Pr
     distance heads, so a formula counts them: (B, N) x (K, N) pairs at the operator's `flops` a coordinate.
     """
     model = copy.deepcopy(model).train()
-    backbones, heads = [], []
+    backbone: int = 0
+    head: int | None = 0
     with precision(inputs, protocol):
         for part_inputs, part_targets, _ in batch_parts(inputs, targets, protocol):
             features, operations = _counted(model.backbone, part_inputs)
             features, _ = select_targets(features, part_targets)
-            backbones.append(operations)
-            heads.append(_head_flops(model.head, features))
-    head = None if None in heads else sum(operations or 0 for operations in heads)
+            backbone += operations
+            part = _head_flops(model.head, features)
+            head = None if head is None or part is None else head + part
     if not isinstance(model.head, DistanceHead):
-        return Flops(sum(backbones), head, "matrix products and convolutions, counted", True)
-    how = f"no formula for {model.head.distance}" if head is None else "by formula"
-    return Flops(sum(backbones), head, f"backbone counted, head {how}", False)
+        return Flops(backbone, head, "matrix products and convolutions, counted", True)
+    if head is None:
+        return Flops(backbone, None, f"backbone counted, head no formula for {model.head.distance}", False)
+    return Flops(backbone, head, "backbone counted, head by formula", False)
 
 
 def _head_flops(head: nn.Module, features: Tensor) -> int | None:
@@ -115,10 +123,10 @@ def distance_flops(head: DistanceHead, rows: int) -> int | None:
     1474560
     """
     operator = head.distance.operator
-    per_coordinate = None if operator is None else operator.record.flops
-    if per_coordinate is None:
+    if operator is None or operator.record.flops is None:
         return None
     classes, features = head.weight.shape
     # A full matrix maps every feature and every center once, before the pairs.
-    maps = sum(2 * (rows + classes) * features**2 for matrix in head.distance_parameters.values() if matrix.ndim == 2)
-    return PASSES * (per_coordinate * rows * classes * features + maps)
+    matrices = [matrix for matrix in head.distance_parameters.values() if matrix.ndim == 2]
+    maps = len(matrices) * 2 * (rows + classes) * features**2
+    return PASSES * (operator.record.flops * rows * classes * features + maps)

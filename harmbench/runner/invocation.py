@@ -52,8 +52,11 @@ class Invocation:
         spending: Spending | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
-        self.environment, self.spending = environment, spending
-        self._idle_seconds, self._store, self._source = idle_seconds, store, source
+        self.environment = environment
+        self.spending = spending
+        self._idle_seconds = idle_seconds
+        self._store = store
+        self._source = source
 
     @contextmanager
     def opened(self, device: str, session: Session[Any, Any]) -> Iterator[EnergySource]:
@@ -72,19 +75,23 @@ class Invocation:
         if session.stopping.is_set():
             return
         idle = None
+        described: dict[str, Any] = {}
         if self._idle_seconds or self.spending:
             session.wait_until_loaded()  # the machine is not idle while torch loads, and no trial pays for that
         if self._idle_seconds:
             idle = measure_idle(source, self._idle_seconds, wait=session.stopping.wait)
         if idle and self.spending and moment == "start":
             self.spending.reserve(idle)
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if moment == "start":
+            described = describe_source(source, device)
         record = InvocationRecord(
             invocation=self.id,
             device=device,
             environment=self.environment,
             moment=moment,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            instruments=describe_source(source, device) if moment == "start" else {},
+            started=started,
+            instruments=described,
             idle=idle,
         )
         self._store.append_invocation(record)

@@ -30,8 +30,9 @@ def group_seeds(trials: Sequence[Planned]) -> list[tuple[Planned, ...]]:
     """
     groups: dict[tuple[str, int], list[Planned]] = {}
     for index, spec in trials:
+        cell = spec.but(seed=0).id
         batch = spec.seed // spec.protocol.batched_seeds
-        groups.setdefault((spec.but(seed=0).id, batch), []).append((index, spec))
+        groups.setdefault((cell, batch), []).append((index, spec))
     return [tuple(group) for group in groups.values()]
 
 
@@ -59,7 +60,8 @@ def plain_job(
 
 def trials_of(job: dict[str, Any]) -> tuple[Planned, ...]:
     """The planned trials of a job."""
-    return tuple((entry["order"], TrialSpec.from_plain(entry["spec"])) for entry in (job, *job["siblings"]))
+    entries = [job, *job["siblings"]]
+    return tuple((entry["order"], TrialSpec.from_plain(entry["spec"])) for entry in entries)
 
 
 def make_job(
@@ -71,7 +73,8 @@ def make_job(
     source: EnergySource,
 ) -> dict[str, Any] | None:
     """The job of a group of trials, or None if the budget does not allow it."""
-    if invocation.spending and not invocation.spending.allows([spec for _, spec in group], device, source):
+    specs = [spec for _, spec in group]
+    if invocation.spending and not invocation.spending.allows(specs, device, source):
         return None
     origins = source.origins()
     if len(options.devices) > 1:  # as `Session.reading` leaves these joules out

@@ -43,8 +43,11 @@ class Learner(ABC):
 
     def __init__(self, specs: Sequence[TrialSpec], models: Sequence[Classifier], splits: Sequence[Splits]) -> None:
         first = splits[0]
-        self.specs, self.models, self.splits = specs, models, splits
-        self.protocol, self.device = specs[0].protocol, first.train_inputs.device
+        self.specs = specs
+        self.models = models
+        self.splits = splits
+        self.protocol = specs[0].protocol
+        self.device = first.train_inputs.device
         self.train_size = len(first.train_targets)
         self.batch_size = min(self.protocol.batch_size, self.train_size)
         self.steps = self.protocol.budget(self.train_size)
@@ -110,5 +113,6 @@ class Learner(ABC):
 
     def first_batch(self, position: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of the first training samples, as many as a batch has."""
-        splits, size = self.splits[position], self.batch_size
+        splits = self.splits[position]
+        size = self.batch_size
         return self.make_targets(splits.train_inputs[:size], splits.train_targets[:size], 0)

@@ -32,7 +32,9 @@ class MachineWatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        self._start, self._busy, self._own = time.perf_counter(), _busy_seconds(), _own_seconds()
+        self._start = time.perf_counter()
+        self._busy = _busy_seconds()
+        self._own = _own_seconds()
         self._before = 0.0
 
     def before(self) -> None:
@@ -55,8 +57,10 @@ class MachineWatch:
 
 def calibrate(device: torch.device) -> float:
     """Seconds of a fixed workload of matrix products and passes over a vector, the median of a few repeats."""
-    size, length = SIZE.get(device.type, 256), LENGTH.get(device.type, 1 << 18)
-    matrix, vector = torch.ones(size, size, device=device), torch.ones(length, device=device)
+    size = SIZE.get(device.type, 256)
+    length = LENGTH.get(device.type, 1 << 18)
+    matrix = torch.ones(size, size, device=device)
+    vector = torch.ones(length, device=device)
     seconds = []
     for _ in range(REPEATS + 1):  # the first one wakes threads and caches
         synchronize(device)
@@ -72,7 +76,8 @@ def calibrate(device: torch.device) -> float:
 def _busy_seconds() -> float:
     """Processor seconds of the whole machine, summed over cores."""
     times = psutil.cpu_times()._asdict()
-    return float(sum(times.get(kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal")))
+    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+    return float(sum(times.get(kind, 0.0) for kind in kinds))
 
 
 def _own_seconds() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,9 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: nn.Module, objective: Objective) -> None:
         super().__init__()
-        self.backbone, self.head, self.objective = backbone, head, objective
+        self.backbone = backbone
+        self.head = head
+        self.objective = objective
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.objective.logits(self.head(self.backbone(inputs)))
@@ -81,13 +84,14 @@ def build(spec: TrialSpec, input_shape: tuple[int, ...], num_classes: int) -> Cl
     backbone = kind.build(input_shape)
     num_features = count_features(backbone, kind.blank(input_shape))
     torch.manual_seed(derived_seed(spec, "head"))
-    head = (
-        LinearHead(num_features, num_classes)
-        if spec.distance is None
-        else DistanceHead(num_features, num_classes, spec.distance, spec.protocol.center_std)
-    )
-    if (tied := kind.centers(backbone)) is not None:
-        head.weight = tied
+    head: LinearHead | DistanceHead
+    if spec.distance is None:
+        head = LinearHead(num_features, num_classes)
+    else:
+        head = DistanceHead(num_features, num_classes, spec.distance, spec.protocol.center_std)
+    centers = kind.centers(backbone)
+    if centers is not None:
+        head.weight = centers
     return Classifier(backbone, head, Objective(spec.loss, num_features))
 
 
@@ -117,7 +121,9 @@ def optimizer_of(
     """
     spared = [p for name, p in parameters.items() if name in free]
     decayed = [p for name, p in parameters.items() if name not in free]
-    groups = [{"params": decayed, "weight_decay": protocol.weight_decay}] if decayed else []
+    groups: list[dict[str, Any]] = []
+    if decayed:
+        groups.append({"params": decayed, "weight_decay": protocol.weight_decay})
     if spared:  # most heads have none
         groups.append({"params": spared, "weight_decay": 0.0})
     if protocol.optimizer == "sgd":
@@ -157,7 +163,8 @@ def learning_rate(protocol: Protocol, step: int, steps: int) -> float:
     >>> [round(learning_rate(protocol, step, 4), 3) for step in (1, 3, 5)]
     [0.1, 0.05, 0.0]
     """
-    taken, rise = step - 1, protocol.lr_warmup_steps
+    taken = step - 1
+    rise = protocol.lr_warmup_steps
     if taken < rise:
         return protocol.lr * ((taken + 1) / rise)
     if protocol.schedule == "constant":

@@ -39,7 +39,9 @@ class PhaseTimer:
     def __init__(
         self, clock: Callable[[], float], read_energy: Callable[[], EnergyReading], synchronize: Callable[[], None]
     ) -> None:
-        self._clock, self._read_energy, self._synchronize = clock, read_energy, synchronize
+        self._clock = clock
+        self._read_energy = read_energy
+        self._synchronize = synchronize
         self._accumulators: dict[Phase, Accumulator] = {}
         self._boards: list[BoardState] = []
         self._phase: Phase | None = None
@@ -60,10 +62,13 @@ class PhaseTimer:
         reading = self._read_energy()
         now = self._clock()
         if self._phase is not None:
-            self._accumulators.setdefault(self._phase, Accumulator()).add(self._reading, reading, now - self._seconds)
+            accumulator = self._accumulators.setdefault(self._phase, Accumulator())
+            accumulator.add(self._reading, reading, now - self._seconds)
         if reading.board is not None:
             self._boards.append(reading.board)
-        self._phase, self._seconds, self._reading = phase, now, reading
+        self._phase = phase
+        self._seconds = now
+        self._reading = reading
 
     def state(self) -> dict[str, Any]:
         """All closed windows as plain values, for `merge`."""
@@ -76,7 +81,8 @@ class PhaseTimer:
         for phase, accumulator in state["accumulators"].items():
             self._accumulators.setdefault(phase, Accumulator()).merge(accumulator)
             self.carried_seconds += accumulator["seconds"]
-        self._boards = [*(BoardState.model_validate(board) for board in state["boards"]), *self._boards]
+        earlier = [BoardState.model_validate(board) for board in state["boards"]]
+        self._boards = earlier + self._boards
 
     def totals(self) -> tuple[PhaseTotal, ...]:
         """Totals of all phases that had a window, in the order of time."""
@@ -118,7 +124,9 @@ class PhaseTimer:
 def _span(values: list[float | None]) -> tuple[float, float] | None:
     """Least and greatest of the available values, or None if none is available."""
     available = [value for value in values if value is not None]
-    return (min(available), max(available)) if available else None
+    if not available:
+        return None
+    return min(available), max(available)
 
 
 def share(phase: PhaseTotal, group_size: int) -> PhaseTotal:

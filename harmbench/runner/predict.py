@@ -72,9 +72,15 @@ def _stored_seconds(folder: Path) -> dict[str, float]:
 def _groups(todo: Sequence[TrialSpec], data_dir: Path) -> list[tuple[TrialSpec, Group]]:
     """Trials with their groups."""
     kernels = has_kernels(todo[0].device_kind)
-    classes = {name: DATASETS.parse(name).known_classes(data_dir) for name in {spec.dataset for spec in todo}}
-    features = {name: BACKBONES.parse(name).known_features() for name in {spec.backbone for spec in todo}}
-    return [(spec, group_of(spec, features[spec.backbone], classes[spec.dataset], kernels)) for spec in todo]
+    datasets = {spec.dataset for spec in todo}
+    backbones = {spec.backbone for spec in todo}
+    classes = {name: DATASETS.parse(name).known_classes(data_dir) for name in datasets}
+    features = {name: BACKBONES.parse(name).known_features() for name in backbones}
+    groups = []
+    for spec in todo:
+        group = group_of(spec, features[spec.backbone], classes[spec.dataset], kernels)
+        groups.append((spec, group))
+    return groups
 
 
 def _members(groups: Sequence[tuple[TrialSpec, Group]]) -> dict[Group, list[TrialSpec]]:

@@ -48,15 +48,19 @@ def evaluation(models: Sequence[nn.Module], inputs: Tensor, protocol: Protocol) 
     was_training = [model.training for model in models]
     for model in models:
         model.eval()
-    with torch.no_grad(), precision(inputs, protocol):
-        yield
-    for model, mode in zip(models, was_training, strict=True):
-        model.train(mode)
+    try:
+        with torch.no_grad(), precision(inputs, protocol):
+            yield
+    finally:
+        for model, mode in zip(models, was_training, strict=True):
+            model.train(mode)
 
 
 def blocks(inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut inputs and targets into blocks of at most `EVALUATION_BATCH` samples or tokens."""
-    size = EVALUATION_BATCH if targets.ndim == 1 else EVALUATION_BATCH // targets.shape[1] or 1
+    size = EVALUATION_BATCH
+    if targets.ndim == 2:
+        size = max(1, EVALUATION_BATCH // targets.shape[1])
     return zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
 
@@ -70,7 +74,10 @@ def predict(model: Classifier, inputs: Tensor, targets: Tensor, protocol: Protoc
         protocol: gives the precision.
     """
     is_text = targets.ndim == 2
-    nlls, hits, selected, all_logits = [], [], [], []
+    nlls = []
+    hits = []
+    selected = []
+    all_logits = []
     with evaluation([model], inputs, protocol):
         for block, block_targets in blocks(inputs, targets):
             features, classes = select_targets(model.backbone(block), block_targets)

@@ -61,7 +61,8 @@ def run_probes(
     probing = _Probing(plan, options, members, limit)
     makers = probing.makers()
     session: Session[dict[str, Any], tuple[TrialRecord, ...]]
-    session = EXECUTORS.parse(options.executor).session(task, options.devices[:1], probing.opened, preload(plan))
+    executor = EXECUTORS.parse(options.executor)
+    session = executor.session(task, options.devices[:1], probing.opened, preload(plan))
     stop = threading.Timer(limit, session.stop)
     stop.daemon = True
     stop.start()
@@ -70,15 +71,17 @@ def run_probes(
             for event in events:
                 if isinstance(event, Started):
                     probing.started()
-                    progress(len(probing.probes), len(makers), str(trials_of(event.job)[0][1]))
+                    _, spec = trials_of(event.job)[0]
+                    progress(len(probing.probes), len(makers), str(spec))
                 elif isinstance(event, Finished):
                     probing.finished(event)
     finally:
         stop.cancel()
-    if missing := len(members) - len({probe.group for probe in probing.probes}):
+    missing = members.keys() - {probe.group for probe in probing.probes}
+    if missing:
         raise MeasurementError(
-            f"{missing} of {len(members)} groups have no probe within {limit:.0f} s; give the probes more time, such "
-            f"as --probe {max(2, math.ceil(limit / 30))}m, or plan fewer cells"
+            f"{len(missing)} of {len(members)} groups have no probe within {limit:.0f} s; give the probes more time, "
+            f"such as --probe {max(2, math.ceil(limit / 30))}m, or plan fewer cells"
         )
     return probing.probes, probing.surroundings()
 
@@ -102,7 +105,10 @@ class _Probing:
         self, plan: Plan, options: RunOptions, members: Mapping[Group, Sequence[TrialSpec]], limit: float
     ) -> None:
         self.probes: list[Probe] = []
-        self._plan, self._options, self._members, self._limit = plan, options, members, limit
+        self._plan = plan
+        self._options = options
+        self._members = members
+        self._limit = limit
         self._began = self._previous_end = time.perf_counter()
         self._start: float | None = None
         self._idle: IdleWindow | None = None
@@ -122,16 +128,18 @@ class _Probing:
 
     def makers(self) -> list[ProbeMaker]:
         """The makers of all probes, round by round."""
-        return [
-            self._maker(group, turn)
-            for turn in range(ROUNDS)
-            for group, members in self._members.items()
-            if turn < _rounds(members)
-        ]
+        makers = []
+        for turn in range(ROUNDS):
+            for group, members in self._members.items():
+                if turn < _rounds(members):
+                    makers.append(self._maker(group, turn))
+        return makers
 
     def _maker(self, group: Group, turn: int) -> ProbeMaker:
         def make(device: str, source: EnergySource) -> dict[str, Any] | None:
-            steps, stretches = (FIRST_STEPS, FIRST_STRETCHES) if turn == 0 else self._length(group, source)
+            steps, stretches = FIRST_STEPS, FIRST_STRETCHES
+            if turn > 0:
+                steps, stretches = self._length(group, source)
             if not steps:
                 return None
             members = self._members[group]
@@ -146,8 +154,9 @@ class _Probing:
 
     def _same_process(self, spec: TrialSpec) -> list[TrialSpec]:
         """The planned trials that share a process with a trial, including itself."""
-        groups = group_seeds([(0, trial) for trial in self._plan.trials if trial.cell == spec.cell])
-        return next([trial for _, trial in group] for group in groups if (0, spec) in group)
+        cell = [(0, trial) for trial in self._plan.trials if trial.cell == spec.cell]
+        group = next(group for group in group_seeds(cell) if (0, spec) in group)
+        return [trial for _, trial in group]
 
     def _length(self, group: Group, source: EnergySource) -> tuple[int, int]:
         """Steps and validations of a later probe of a group. Both are 0 if no time is left."""
@@ -161,14 +170,20 @@ class _Probing:
         share = (self._limit - (time.perf_counter() - self._began)) / remaining
         affordable = (share - first.record.group_size * first.seconds) / step_seconds
         total = self._members[group][0].protocol.budget(first.record.sizes["train"])
-        origins = source.origins()
-        periods = [origins[c].period_s or 0.0 for c in charged(self._options.devices) if c in origins]
-        steady = max(STEADY_SECONDS, STEADY_PERIODS * max(periods, default=0.0))
+        steady = max(STEADY_SECONDS, STEADY_PERIODS * self._longest_period(source))
         steps = min(max(LEAST_STRETCHES * STRETCH, steady / step_seconds), total, affordable)
+        if steps < FIRST_STEPS and share <= 0:
+            return 0, 0
         if steps < FIRST_STEPS:
-            return (0, 0) if share <= 0 else (FIRST_STEPS, FIRST_STRETCHES)
+            return FIRST_STEPS, FIRST_STRETCHES
         stretches = min(max(FIRST_STRETCHES, int(steps / STRETCH)), MOST_STRETCHES)
         return int(steps), stretches
+
+    def _longest_period(self, source: EnergySource) -> float:
+        """Seconds of the longest period of a charged component's counter, or 0 if no period is known."""
+        origins = source.origins()
+        components = [component for component in charged(self._options.devices) if component in origins]
+        return max((origins[component].period_s or 0.0 for component in components), default=0.0)
 
     def started(self) -> None:
         """Note that a process has started. The time before the first one is the start of a run."""
@@ -182,22 +197,34 @@ class _Probing:
         Raises:
             MeasurementError: if the probe failed.
         """
-        group, records, now = self._groups[len(self.probes)], event.result or (), time.perf_counter()
-        record = next(iter(records), None)
-        if record is None or not record.curve:
-            reason = event.failure or (record.reason if record else "")
+        now = time.perf_counter()
+        group = self._groups[len(self.probes)]
+        records = event.result or ()
+        if not records or not records[0].curve:
+            reason = event.failure or "".join(record.reason for record in records[:1])
             raise MeasurementError(f"the probe of {group} failed: {reason}; the run would fail there too")
-        self.probes.append(Probe(group, record, (now - self._previous_end) / len(records)))
+        seconds = (now - self._previous_end) / len(records)
+        self.probes.append(Probe(group, records[0], seconds))
         self._previous_end = now
         self._first_done[group].set()
 
     def surroundings(self) -> Surroundings:
         """The time and power of the run outside its trials."""
-        watts = [self._idle.watts(component) if self._idle else None for component in charged(self._options.devices)]
-        known_watts = [power for power in watts if power is not None]
         return Surroundings(
             start=self._start or 0.0,
             idle_seconds=self._options.idle_seconds,
-            idle_watts=sum(known_watts) if len(known_watts) == len(watts) else None,
+            idle_watts=self._idle_watts(),
             devices=len(self._options.devices),
         )
+
+    def _idle_watts(self) -> float | None:
+        """Idle power of all charged components, or None if that of one is unknown."""
+        if self._idle is None:
+            return None
+        known_watts: list[float] = []
+        for component in charged(self._options.devices):
+            watts = self._idle.watts(component)
+            if watts is None:
+                return None
+            known_watts.append(watts)
+        return sum(known_watts)

@@ -109,7 +109,8 @@ def run(
     prepare(plan, options)
     with RunStore.open(options.folder, plan.key, header(plan)) as store:
         todo = [(index, spec) for index, spec in enumerate(plan.trials) if spec.id not in store.done]
-        summary = Summary(planned=len(plan.trials), reused=len(plan.trials) - len(todo))
+        planned = len(plan.trials)
+        summary = Summary(planned=planned, reused=planned - len(todo))
         here = environment.capture(codecarbon_settings_from_outside=settings_from_outside())
         yield summary
         if todo:
@@ -126,7 +127,8 @@ def _spending(plan: Plan, options: RunOptions, todo: Sequence[Planned], began: f
     if options.budget is None:
         return None
     costs = costs_by_cell(read(options.folder).trials, options.budget.unit)
-    return Spending(options.budget, plan.trials, [spec for _, spec in todo], costs, options.devices, began)
+    specs = [spec for _, spec in todo]
+    return Spending(options.budget, plan.trials, specs, costs, options.devices, began)
 
 
 def _run_session(

@@ -34,7 +34,8 @@ class SingleLearner(Learner):
 
     def batch(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Inputs (B, ...) and targets (B,) or (B, T)."""
-        rows, splits = rows.to(self.device), self._splits
+        rows = rows.to(self.device)
+        splits = self._splits
         return self.make_targets(
             splits.train_inputs.index_select(0, rows), splits.train_targets.index_select(0, rows), step
         )
@@ -50,7 +51,9 @@ class SingleLearner(Learner):
     def evaluate(self, inputs: Tensor, targets: Tensor) -> tuple[list[float], list[float]]:
         """Accuracy and mean NLL of the one model."""
         predicted = predict(self._model, inputs, targets, self.protocol)
-        return [predicted.hits.double().mean().item()], [predicted.nll.mean().item()]
+        accuracy = predicted.hits.double().mean()
+        nll = predicted.nll.mean()
+        return [accuracy.item()], [nll.item()]
 
     def training_part(self) -> tuple[Tensor, Tensor]:
         """The training part, with the masks of step 0 where there are masks."""

@@ -33,8 +33,11 @@ class Spending:
         devices: Sequence[str],
         began: float,
     ) -> None:
-        self.budget, self._planned, self._todo = budget, planned, todo
-        self._began, self._started = began, datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.budget = budget
+        self._planned = planned
+        self._todo = todo
+        self._began = began
+        self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._components = charged(devices)
         self._joules: dict[str, dict[Component, float | None]] = {}  # by device
         self._methods: dict[Component, Method] = {}
@@ -44,12 +47,19 @@ class Spending:
 
     def read(self, device: str, source: EnergySource) -> float | None:
         """The amount spent until now, or None if that is unknown."""
+        if self.budget.unit == "J":
+            joules = source.read().joules
+            origins = source.origins()
+            for component in self._components:
+                if component in origins and origins[component].method != "missing":
+                    self._methods[component] = origins[component].method
+            self._joules[device] = {component: joules.get(component) for component in self._components}
+        return self._spent()
+
+    def _spent(self) -> float | None:
+        """Seconds or joules spent until the last reading, or None if that is unknown."""
         if self.budget.unit == "s":
             return time.perf_counter() - self._began
-        reading, origins = source.read(), source.origins()
-        counted = [c for c in self._components if c in origins and origins[c].method != "missing"]
-        self._methods |= {component: origins[component].method for component in counted}
-        self._joules[device] = {component: reading.joules.get(component) for component in self._components}
         return self._spent_joules()
 
     def _spent_joules(self) -> float | None:
@@ -59,12 +69,16 @@ class Spending:
         boards = [joules["gpu"] for joules in readings if "gpu" in joules]
         if not readings or None in processor or None in boards:
             return None
-        return max(joules for joules in processor if joules is not None) + sum(j for j in boards if j is not None)
+        board_joules = sum(joules for joules in boards if joules is not None)
+        return max(joules for joules in processor if joules is not None) + board_joules
 
     def reserve(self, idle: IdleWindow) -> None:
         """Reserve as much for the idle window at the end as the one at the start took."""
-        joules = sum(idle.joules.get(component) or 0.0 for component in self._components)
-        self._watch.reserve = max(self._watch.reserve, idle.seconds if self.budget.unit == "s" else joules)
+        if self.budget.unit == "s":
+            amount = idle.seconds
+        else:
+            amount = sum(idle.joules.get(component) or 0.0 for component in self._components)
+        self._watch.reserve = max(self._watch.reserve, amount)
 
     def allows(self, specs: Sequence[TrialSpec], device: str, source: EnergySource) -> bool:
         """Whether the trials of a process may start on a device now."""
@@ -78,19 +92,22 @@ class Spending:
             ended: ids of the trials that ended in it.
         """
         left = self._left(ended)
-        stopped = (self._watch.stopped or "interrupted") if left else ""
+        stopped = ""
+        if left:
+            stopped = self._watch.stopped or "interrupted"
+        incomplete_seeds = incomplete(self._planned, left)
         return BudgetRecord(
             invocation=invocation,
             asked=self.budget.text,
             unit=self.budget.unit,
             limit=self.budget.limit,
-            spent=time.perf_counter() - self._began if self.budget.unit == "s" else self._spent_joules(),
+            spent=self._spent(),
             methods=self._methods,
             started=self._started,
             trials=len(ended),
             left=len(left),
             stopped=stopped,
-            incomplete={seed: count for seed, (count, _) in incomplete(self._planned, left).items()},
+            incomplete={seed: count for seed, (count, _) in incomplete_seeds.items()},
         )
 
     def predicted(self, ended: Collection[str]) -> float:

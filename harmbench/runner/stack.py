@@ -12,7 +12,7 @@ therefore never depends on its siblings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -65,7 +65,9 @@ class ModelStack:
     def assign_gradients(self) -> None:
         """Set `.grad` of each model to its slice of the stacked gradients."""
         for name, stacked in self.parameters.items():
-            rows = [None] * len(self.models) if stacked.grad is None else stacked.grad
+            rows: Iterable[Tensor | None] = [None] * len(self.models)
+            if stacked.grad is not None:
+                rows = stacked.grad
             for model, row in zip(self.models, rows, strict=True):
                 model.get_parameter(name).grad = row
 
@@ -97,19 +99,22 @@ class ModelStack:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits (S, B, K) of inputs (S, B, ...), float32, one head at a time."""
-        return torch.stack(
-            [
-                model.objective.logits(model.head(features)).float()
-                for model, features in zip(self.models, self.features(inputs), strict=True)
-            ]
-        )
+        logits = []
+        for model, features in zip(self.models, self.features(inputs), strict=True):
+            logits.append(model.objective.logits(model.head(features)).float())
+        return torch.stack(logits)
 
     def how(self) -> str:
         """Describe what computes backbones and heads."""
-        backbones = "their own form" if hasattr(self.models[0].backbone, "stacked") else "torch.func.vmap"
-        heads = "one call for all" if self.one_call else "one by one"
+        backbones = "torch.func.vmap"
+        if hasattr(self.models[0].backbone, "stacked"):
+            backbones = "their own form"
         if self.has_products:
             heads = "batched products"
+        elif self.one_call:
+            heads = "one call for all"
+        else:
+            heads = "one by one"
         return f"{len(self.models)} models; backbones by {backbones}, heads {heads}"
 
     @cached_property
@@ -130,10 +135,12 @@ class ModelStack:
 
         None where no such kernel exists.
         """
-        head, objective = self.models[0].head, self.models[0].objective
+        head = self.models[0].head
+        objective = self.models[0].objective
         if not isinstance(head, DistanceHead) or type(objective.loss) is not Harmonic:
             return None
-        weight, parameters = head.weight.detach(), dict(head.distance_parameters.items())
+        weight = head.weight.detach()
+        parameters = dict(head.distance_parameters.items())
         # For one head the formula is as fast on small problems. For many heads it is not, so ask about a large problem.
         blank = weight.new_zeros(choice.SMALL // weight.numel() + 1, objective.in_features)
         # Evaluation mode, as a noisy distance would draw here.
@@ -208,7 +215,9 @@ class _OneCall(torch.autograd.Function):
         step: native.WholeStep,
         is_scaled: bool,
     ) -> Tensor:
-        x, w, targets = features.contiguous(), centers.contiguous(), targets.contiguous()
+        x = features.contiguous()
+        w = centers.contiguous()
+        targets = targets.contiguous()
         floor = harmonic.floor_of(x.dtype)
         *results, needs_scaling = step.of_stack(x, w, n.contiguous(), targets, floor, is_scaled=is_scaled)
         for position in needs_scaling.nonzero().flatten().tolist():

@@ -50,7 +50,8 @@ class StepTimer:
     """
 
     def __init__(self, device: torch.device, boundaries: int) -> None:
-        self._cuda, self._boundaries = device.type == "cuda", boundaries
+        self._cuda = device.type == "cuda"
+        self._boundaries = boundaries
         self._marks: list[Any] = []
 
     def mark(self) -> None:
@@ -67,7 +68,9 @@ class StepTimer:
 
         Call it with the device synchronized.
         """
-        pairs = zip(self._marks[first :: self._boundaries], self._marks[last :: self._boundaries], strict=True)
+        begins = self._marks[first :: self._boundaries]
+        ends = self._marks[last :: self._boundaries]
+        pairs = zip(begins, ends, strict=True)
         if self._cuda:
             return [begin.elapsed_time(end) / 1000 for begin, end in pairs]
         return [end - begin for begin, end in pairs]

@@ -71,7 +71,9 @@ class Trained:
 
 def _merit(point: CurvePoint, by_loss: bool) -> tuple[float, float]:
     nll = math.inf if point.validation_nll is None else point.validation_nll
-    return (-nll, point.validation_accuracy) if by_loss else (point.validation_accuracy, -nll)
+    if by_loss:
+        return -nll, point.validation_accuracy
+    return point.validation_accuracy, -nll
 
 
 class Training:
@@ -96,8 +98,11 @@ class Training:
         on_progress: Callable[[int, int], None],
         checkpoints: CheckpointManager | None = None,
     ) -> None:
-        self._learner, self._watchers, self._phases = learner, watchers, phases
-        self._on_progress, self._checkpoints = on_progress, checkpoints
+        self._learner = learner
+        self._watchers = watchers
+        self._phases = phases
+        self._on_progress = on_progress
+        self._checkpoints = checkpoints
         self._step_watchers = {position: overriding("on_step", group) for position, group in watchers.items()}
         self._validation_watchers = {
             position: overriding("on_validation", group) for position, group in watchers.items()
@@ -117,7 +122,8 @@ class Training:
         if self._active:
             steps, waits = self._seconds()
             for position in self._active:
-                self.trained[position].step_seconds, self.trained[position].batch_seconds = steps, waits
+                self.trained[position].step_seconds = steps
+                self.trained[position].batch_seconds = waits
         return self.trained
 
     def windows(self) -> Iterator[int]:
@@ -161,18 +167,24 @@ class Training:
 
         It holds everything that the remaining training depends on, and all results so far.
         """
-        learner, trained = self._learner, self.trained[0]
+        learner = self._learner
+        trained = self.trained[0]
         seconds, waits = self._seconds()
-        keeps_best = learner.protocol.select == "best"  # the last state is still to come
+        best_state: dict[str, Tensor] = {}
+        if learner.protocol.select == "best":  # the last state is still to come
+            best_state = trained.best_state
+        losses: list[float] = []
+        if self._losses:
+            losses = torch.stack(self._losses).tolist()
         return {
             "step": step,
             "model": learner.models[0].state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "generators": generators(learner.device),
-            "losses": torch.stack(self._losses).tolist() if self._losses else [],
+            "losses": losses,
             "curve": [point.to_plain() for point in trained.curve],
             "best": trained.best and trained.best.to_plain(),
-            "best_state": trained.best_state if keeps_best else {},
+            "best_state": best_state,
             "step_seconds": seconds,
             "batch_seconds": waits,
             "phases": self._phases.state(),
@@ -185,13 +197,16 @@ class Training:
         Raises:
             KeyError, RuntimeError, TypeError, ValueError: for a state of another training.
         """
-        learner, trained = self._learner, self.trained[0]
+        learner = self._learner
+        trained = self.trained[0]
         learner.models[0].load_state_dict(state["model"])
         learner.optimizer.load_state_dict(state["optimizer"])
         self._losses = list(torch.tensor(state["losses"], dtype=torch.float32, device=learner.device))
         self._checked = len(self._losses)
         trained.curve = [CurvePoint.from_plain(point) for point in state["curve"]]
-        trained.best = CurvePoint.from_plain(state["best"]) if state["best"] else None
+        trained.best = None
+        if state["best"]:
+            trained.best = CurvePoint.from_plain(state["best"])
         trained.best_state = {name: tensor.to(learner.device) for name, tensor in state["best_state"].items()}
         self._phases.merge(state["phases"])
         self._resumed_state = state
@@ -212,8 +227,9 @@ class Training:
     def _seconds(self) -> tuple[list[float], list[float]]:
         """Seconds of each step and of its wait for the batch. Call it with the device synchronized."""
         earlier = self._resumed_state or {"step_seconds": [], "batch_seconds": []}
-        steps, waits = self._timer.seconds(0, 2), self._timer.seconds(0, 1)
-        return [*earlier["step_seconds"], *steps], [*earlier["batch_seconds"], *waits]
+        steps = earlier["step_seconds"] + self._timer.seconds(0, 2)
+        waits = earlier["batch_seconds"] + self._timer.seconds(0, 1)
+        return steps, waits
 
     def _all_watchers(self) -> Iterator[Watcher]:
         for group in self._watchers.values():
@@ -253,8 +269,7 @@ class Training:
             losses = losses_by_model[position]
             for watcher in self._watchers[position]:
                 watcher.on_losses(first, losses)
-            diverged = (Divergence(first + i, loss) for i, loss in enumerate(losses) if not math.isfinite(loss))
-            self.trained[position].divergence = next(diverged, None)
+            self.trained[position].divergence = _first_divergence(first, losses)
         self._active = [position for position in self._active if self.trained[position].divergence is None]
         return bool(self._active)
 
@@ -270,6 +285,7 @@ class Training:
         by_loss = learner.splits[0].token_bytes is not None
         train_accuracies = functools.cache(learner.train_accuracies)
         for position in self._active:
+            nll = nlls[position]
             point = CurvePoint(
                 step=step,
                 epoch=step * learner.batch_size / learner.train_size,
@@ -277,23 +293,34 @@ class Training:
                 train_joules=spent.joules,
                 train_loss=train_losses[position],
                 validation_accuracy=accuracies[position],
-                validation_nll=nlls[position] if math.isfinite(nlls[position]) else None,
+                validation_nll=nll if math.isfinite(nll) else None,
             )
             self.trained[position].curve.append(point)
             self.trained[position].keep(point, learner.models[position], learner.protocol, by_loss)
             self._show_validation(position, point, train_accuracies)
-        self._losses, self._checked = [], 0
+        self._losses = []
+        self._checked = 0
         self._on_progress(step, learner.steps)
 
     def _show_validation(self, position: int, point: CurvePoint, train_accuracies: Callable[[], list[float]]) -> None:
         """Show a validation to the watchers of a model. The training part is predicted only if a watcher asks."""
-        watchers, learner = self._validation_watchers[position], self._learner
+        watchers = self._validation_watchers[position]
+        learner = self._learner
         if not watchers:
             return
-        embedding = BACKBONES.parse(learner.specs[0].backbone).embedding(learner.models[position].backbone)
+        backbone = BACKBONES.parse(learner.specs[0].backbone)
+        embedding = backbone.embedding(learner.models[position].backbone)
         validation = Validation(point, learner.parameters[position], embedding, lambda: train_accuracies()[position])
         for watcher in watchers:
             watcher.on_validation(validation)
+
+
+def _first_divergence(first: int, losses: Sequence[float]) -> Divergence | None:
+    """The first loss that is not finite, or None. `first` is the step of the first loss."""
+    for step, loss in enumerate(losses, start=first):
+        if not math.isfinite(loss):
+            return Divergence(step, loss)
+    return None
 
 
 def overriding(hook: str, watchers: Sequence[Watcher]) -> list[Watcher]:

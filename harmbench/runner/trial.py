@@ -13,17 +13,19 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harmbench.backbones import BACKBONES
 from harmbench.datasets import DATASETS, Splits
 from harmbench.energy.caveats import caveats
 from harmbench.errors import UsageError
+from harmbench.executors import Link
 from harmbench.meters import METERS, Outcome
 from harmbench.nn import kernels
 from harmbench.planning.environment import cpu_name
@@ -87,19 +89,21 @@ class TrialJob(Record):
     def split(self) -> tuple[TrialJob, ...]:
         """Return one job for each trial."""
         job = self.model_copy(update={"siblings": ()})
-        others = (job.model_copy(update={"spec": other.spec, "order": other.order}) for other in self.siblings)
-        return (job, *others)
+        jobs = [job]
+        for sibling in self.siblings:
+            jobs.append(job.model_copy(update={"spec": sibling.spec, "order": sibling.order}))
+        return tuple(jobs)
 
 
-class Link:
-    """Connection of a trial to the process that runs it."""
+class SilentLink:
+    """A link to no session: a trial that runs by itself reads no joules and reports to nobody."""
 
     def read_energy(self) -> EnergyReading:
-        """Joules since some start."""
+        """No joules of any component."""
         return EnergyReading(joules={})
 
     def progress(self, step: int, steps: int) -> None:
-        """Called after each validation."""
+        """Ignore the progress."""
 
 
 def run_trial(job: TrialJob, link: Link, clock: Callable[[], float] = time.perf_counter) -> tuple[TrialRecord, ...]:
@@ -116,8 +120,10 @@ def run_trial(job: TrialJob, link: Link, clock: Callable[[], float] = time.perf_
     Raises:
         Exception: any error of a component.
     """
-    start, started = clock(), datetime.now(UTC).isoformat(timespec="milliseconds")
-    device, protocol = torch.device(job.device), job.spec.protocol
+    start = clock()
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    device = torch.device(job.device)
+    protocol = job.spec.protocol
     phases = PhaseTimer(clock, link.read_energy, lambda: synchronize(device))
     phases.enter("load")
     machine = MachineWatch(device)
@@ -132,8 +138,11 @@ def run_trial(job: TrialJob, link: Link, clock: Callable[[], float] = time.perf_
     results = group.results()
     machine_state = machine.after()
     phases.close()
-    totals, telemetry, size = phases.totals(), phases.telemetry(), len(results)
-    notes = [*caveats(totals, job.energy_origins, telemetry), *group_caveats(size, protocol.batched_seeds)]
+    totals = phases.totals()
+    telemetry = phases.telemetry()
+    size = len(results)
+    notes = list(caveats(totals, job.energy_origins, telemetry))
+    notes += group_caveats(size, protocol.batched_seeds)
     if checkpoints:
         notes += checkpoints.caveats(without_saved_state(group.watchers[0], job.spec.meters))
     shared: dict[str, Any] = {
@@ -163,7 +172,9 @@ class _Group:
     """
 
     def __init__(self, job: TrialJob, learner: Learner, phases: PhaseTimer) -> None:
-        self._job, self._learner, self._phases = job, learner, phases
+        self._job = job
+        self._learner = learner
+        self._phases = phases
         self._jobs = {learner.specs.index(trial.spec): trial for trial in job.split()}
         self.watchers = {
             position: [METERS.parse(meter).watcher() for meter in job.spec.meters] for position in self._jobs
@@ -185,7 +196,8 @@ class _Group:
         self._trained = training.run()
         for position, trained in self._trained.items():
             if trained.divergence is None:
-                model, splits = self._learner.models[position], self._learner.splits[position]
+                model = self._learner.models[position]
+                splits = self._learner.splits[position]
                 model.load_state_dict(trained.best_state)
                 predicted = predict(model, splits.test_inputs, splits.test_targets, self._learner.protocol)
                 self._predicted[position] = predicted
@@ -195,8 +207,12 @@ class _Group:
         return [self._results_of(position, job) for position, job in self._jobs.items()]
 
     def _results_of(self, position: int, job: TrialJob) -> dict[str, Any]:
-        model, trained, watchers = self._learner.models[position], self._trained[position], self.watchers[position]
+        model = self._learner.models[position]
+        trained = self._trained[position]
+        watchers = self.watchers[position]
+        status = "diverged"
         if trained.divergence is None:
+            status = "ok"
             outcome = self._outcome(position, job)
             measurements = [value for watcher in watchers for value in watcher.measurements(outcome)]
             keep_artifacts(job, model, outcome)
@@ -206,7 +222,7 @@ class _Group:
             "id": job.spec.id,
             "spec": job.spec,
             "order": job.order,
-            "status": "diverged" if trained.divergence else "ok",
+            "status": status,
             "reason": str(trained.divergence or ""),
             "sizes": sizes(self._learner.splits[position], model),
             "measurements": tuple(measurements),
@@ -216,12 +232,18 @@ class _Group:
 
     def _outcome(self, position: int, job: TrialJob) -> Outcome:
         """Return what the meters read. The model is in its selected state, and is analyzed only if a meter asks."""
-        learner, trained, predicted = self._learner, self._trained[position], self._predicted[position]
-        model, splits, protocol = learner.models[position], learner.splits[position], learner.protocol
+        learner = self._learner
+        trained = self._trained[position]
+        predicted = self._predicted[position]
+        model = learner.models[position]
+        splits = learner.splits[position]
+        protocol = learner.protocol
         dataset = DATASETS.parse(job.spec.dataset)
         embedding = BACKBONES.parse(job.spec.backbone).embedding(model.backbone)
         inputs, targets = learner.first_batch(position)
-        is_text = splits.token_bytes is not None
+        batch_tokens = None
+        if splits.token_bytes is not None:
+            batch_tokens = splits.train_inputs[: learner.batch_size].numel()
         assert trained.best is not None
         return Outcome(
             protocol=protocol,
@@ -234,13 +256,13 @@ class _Group:
             phases=self._phases.totals(),
             energy_origins=job.energy_origins,
             best=trained.best,
-            test_logits=None if predicted.logits is None else predicted.logits.cpu(),
+            test_logits=_on_cpu(predicted.logits),
             test_targets=predicted.targets.cpu(),
             test_nll=predicted.nll.cpu(),
             test_hits=predicted.hits.cpu(),
-            token_bytes=splits.token_bytes.cpu() if splits.token_bytes is not None else None,
-            batch_tokens=splits.train_inputs[: learner.batch_size].numel() if is_text else None,
-            device_name=torch.cuda.get_device_name(job.device) if learner.device.type == "cuda" else cpu_name(),
+            token_bytes=_on_cpu(splits.token_bytes),
+            batch_tokens=batch_tokens,
+            device_name=_device_name(learner.device),
             held_out=functools.cache(functools.partial(analyze, model, splits, protocol)),
             count_flops=functools.cache(functools.partial(count_flops, model, inputs, targets, protocol)),
             embedding=None if embedding is None else embedding.detach(),
@@ -250,21 +272,39 @@ class _Group:
         )
 
 
+def _on_cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.cpu()
+
+
+def _device_name(device: torch.device) -> str:
+    """Name of the processor or GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name()
+
+
 def make_learner(job: TrialJob) -> Learner:
     """Load the data and build the models of a job, on its device.
 
     Data are loaded once for all seeds, unless each seed draws a share of the training part.
     """
-    protocol, device = job.spec.protocol, torch.device(job.device)
-    is_batched = protocol.batched_seeds > 1
-    specs = group_of(job.spec) if is_batched else (job.spec,)
-    objective = BACKBONES.parse(job.spec.backbone).objective
+    device = torch.device(job.device)
+    is_batched = job.spec.protocol.batched_seeds > 1
+    specs: Sequence[TrialSpec] = (job.spec,)
+    if is_batched:
+        specs = group_of(job.spec)
     draws_share = DATASETS.parse(job.spec.dataset).train_fraction < 1
-    jobs = [job.model_copy(update={"spec": spec}) for spec in (specs if draws_share else specs[:1])]
-    splits = [make_targets(load(one), objective).to(device) for one in jobs]
+    loaded_specs = specs if draws_share else specs[:1]
+    objective = BACKBONES.parse(job.spec.backbone).objective
+    splits = []
+    for spec in loaded_specs:
+        data = load(job.model_copy(update={"spec": spec}))
+        splits.append(make_targets(data, objective).to(device))
     splits *= len(specs) // len(splits)
     models = [build(spec, splits[0].input_shape, splits[0].num_classes).to(device) for spec in specs]
-    return BatchedLearner(specs, models, splits) if is_batched else SingleLearner(specs, models, splits)
+    if is_batched:
+        return BatchedLearner(specs, models, splits)
+    return SingleLearner(specs, models, splits)
 
 
 def load(job: TrialJob) -> Splits:
@@ -307,9 +347,12 @@ def keep_artifacts(job: TrialJob, model: Classifier, outcome: Outcome) -> None:
 
 def group_caveats(group_size: int, batched_seeds: int) -> Iterator[str]:
     """Caveat on the seconds and joules of batched seeds."""
-    if batched_seeds > 1:
-        trained = "" if group_size == batched_seeds else f", of {batched_seeds} that were trained"
-        yield f"seconds and joules are an equal share of those of {group_size} trial(s) of one group{trained}"
+    if batched_seeds <= 1:
+        return
+    caveat = f"seconds and joules are an equal share of those of {group_size} trial(s) of one group"
+    if group_size != batched_seeds:
+        caveat += f", of {batched_seeds} that were trained"
+    yield caveat
 
 
 def kernels_used(learner: Learner) -> dict[str, str]:
@@ -318,7 +361,8 @@ def kernels_used(learner: Learner) -> dict[str, str]:
     Drops file paths from the status, and keeps the message when no library was built.
     """
     status = {name: message for name, message in kernels.status().items() if not Path(message).is_file()}
-    _, targets, _ = next(batch_parts(*learner.first_batch(0), learner.protocol))
+    inputs, targets = learner.first_batch(0)
+    _, targets, _ = next(batch_parts(inputs, targets, learner.protocol))
     rows = int((targets != IGNORED).sum())  # rows of features that the head sees at a time
     return {**status, "head and loss": learner.models[0].how(rows), **learner.kernels()}
 
@@ -326,11 +370,13 @@ def kernels_used(learner: Learner) -> dict[str, str]:
 def sizes(splits: Splits, model: Classifier) -> dict[str, int]:
     """Numbers of samples, classes and parameters, and of a text's selected tokens."""
     parts = {"train": splits.train_targets, "validation": splits.validation_targets, "test": splits.test_targets}
-    tokens = {f"{part}_tokens": int((targets != IGNORED).sum()) for part, targets in parts.items() if targets.ndim == 2}
-    return tokens | {
-        "train": len(splits.train_targets),
-        "validation": len(splits.validation_targets),
-        "test": len(splits.test_targets),
+    numbers: dict[str, int] = {}
+    for part, targets in parts.items():
+        if targets.ndim == 2:
+            numbers[f"{part}_tokens"] = int((targets != IGNORED).sum())
+    for part, targets in parts.items():
+        numbers[part] = len(targets)
+    return numbers | {
         "classes": splits.num_classes,
         "parameters": sum(p.numel() for p in model.parameters()),
         "head_parameters": sum(p.numel() for p in model.head.parameters()),

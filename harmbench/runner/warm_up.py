@@ -16,7 +16,8 @@ def warm_up(learner: Learner) -> WarmUp:
     Takes at least `warmup_steps` steps, and more until the step time settles or `warmup_max_steps` are taken. Takes
     none if `warmup_steps` is 0.
     """
-    throwaway, protocol = learner.copy(), learner.protocol
+    throwaway = learner.copy()
+    protocol = learner.protocol
     if protocol.compile:
         throwaway.compile()  # the model itself reuses what is compiled here
     least = protocol.warmup_steps

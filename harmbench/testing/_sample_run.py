@@ -23,7 +23,7 @@ from harmbench.results import store
 from harmbench.results.records import COMPONENTS, Artifact, EnergyOrigin, Measurement, TrialRecord
 from harmbench.results.store import RunData
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import SilentLink, TrialJob, run_trial
 
 CONTENT: dict[str, Any] = {
     "name": "sample",
@@ -81,7 +81,7 @@ def sample_run() -> RunData:
                 artifacts=planned.suite.artifacts,
                 folder=str(folder),
             )
-            (record,) = run_trial(job, Link())
+            (record,) = run_trial(job, SilentLink())
             opened.append(record)
     return store.read(folder)
 

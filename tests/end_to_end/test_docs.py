@@ -23,7 +23,7 @@ from harmbench.planning import environment, plan, suite
 from harmbench.results import store
 from harmbench.results.records import COMPONENTS, EnergyOrigin, EnergyReading, Protocol, TrialRecord
 from harmbench.runner.run import header
-from harmbench.runner.trial import Link, TrialJob
+from harmbench.runner.trial import SilentLink, TrialJob
 from tests.support.paths import ROOT
 from tests.support.training import run_one
 
@@ -93,7 +93,7 @@ PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 # --- the folder in which the docs' examples run ------------------------------------------------------------------
 
 
-class _Meter(Link):
+class _Meter(SilentLink):
     """A joule of each component at each reading."""
 
     def __init__(self) -> None:

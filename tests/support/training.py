@@ -16,7 +16,7 @@ from harmbench.runner.model import Classifier, build
 from harmbench.runner.phase_timer import PhaseTimer
 from harmbench.runner.single_learner import SingleLearner
 from harmbench.runner.training import Trained, Training
-from harmbench.runner.trial import Link, TrialJob, run_trial
+from harmbench.runner.trial import SilentLink, TrialJob, run_trial
 from tests.support.paths import DATA
 
 SPLITS = DATASETS.parse("digits").load(DATA, download=False, seed=0)
@@ -52,9 +52,9 @@ def train(
     return training_of(trial, model, splits, watchers).run()[0]
 
 
-def run_one(job: TrialJob, link: Link | None = None, **more: Any) -> TrialRecord:
+def run_one(job: TrialJob, link: SilentLink | None = None, **more: Any) -> TrialRecord:
     """Run a job without siblings, and return its record."""
-    (record,) = run_trial(job, link or Link(), **more)
+    (record,) = run_trial(job, link or SilentLink(), **more)
     return record
 
 

@@ -66,7 +66,7 @@ def run(specs, link=None, **more):
     return {record.spec.seed: record for record in trial.run_trial(job, link or Joules(), **more)}
 
 
-class Joules(trial.Link):
+class Joules(trial.SilentLink):
     """Six more of the processor at each reading."""
 
     def __init__(self):

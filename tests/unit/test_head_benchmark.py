@@ -18,7 +18,7 @@ LARGE = head_benchmark.Shape(64, 64, 4096)  # larger than the problem whose memo
 
 def _measure(
     address: str, *forms: head_benchmark.Form, shape: head_benchmark.Shape = SMALL
-) -> list[head_benchmark.Cost | head_benchmark.Skipped]:
+) -> list[head_benchmark.Cost | head_benchmark.SkippedHead]:
     return list(head_benchmark.measure([DISTANCES.parse(address)], [shape], forms, seconds=0.0))
 
 
@@ -36,7 +36,7 @@ def test_a_formula_that_does_not_fit_is_skipped_with_the_memory_it_would_need(mo
     monkeypatch.setattr(head_benchmark, "_free_memory", lambda device: 1e6)
     monkeypatch.setattr(head_benchmark, "_peak_memory", lambda step, device: 400.0)
     (line,) = _measure("canberra", "reference", shape=LARGE)
-    assert line == head_benchmark.Skipped("64x64x4096", "canberra", "reference", "would need 1.6 GB")
+    assert line == head_benchmark.SkippedHead("64x64x4096", "canberra", "reference", "would need 1.6 GB")
     assert "| canberra | reference | would need 1.6 GB |" in head_benchmark.as_markdown([line], {})
     assert json.loads(head_benchmark.as_json([line], {}))["skipped"][0]["reason"] == "would need 1.6 GB"
 
@@ -46,7 +46,7 @@ def test_what_would_take_minutes_is_skipped_with_the_time_it_would_take(monkeypa
     monkeypatch.setattr(head_benchmark, "_peak_memory", lambda step, device: None)
     for form in ("cdist", "reference"):
         (line,) = _measure("manhattan", form, shape=LARGE._replace(classes=1 << 18))
-        assert line == head_benchmark.Skipped("64x64x262144", "manhattan", form, "would take about 500 s")
+        assert line == head_benchmark.SkippedHead("64x64x262144", "manhattan", form, "would take about 500 s")
 
 
 def test_a_slow_step_of_a_fast_form_is_measured_three_times(monkeypatch):
@@ -66,7 +66,7 @@ def test_the_memory_of_a_formula_is_foretold(monkeypatch):
     monkeypatch.setattr(head_benchmark, "_PROBE", 1 << 20)
     (skipped,) = _measure("manhattan", "reference", shape=shape)
     assert isinstance(cost, head_benchmark.Cost)
-    assert isinstance(skipped, head_benchmark.Skipped)
+    assert isinstance(skipped, head_benchmark.SkippedHead)
     assert cost.extra_mb is not None
     assert cost.extra_mb / 2.5 < 1e3 * float(skipped.reason.split()[2]) < cost.extra_mb * 2.5
 

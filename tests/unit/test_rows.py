@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harmbench.meters.quality import _QualityWatcher
 from harmbench.results.records import Curve, EnergyFacts, Measurement, TrialRecord
-from harmbench.runner.trial import Link, run_trial
+from harmbench.runner.trial import SilentLink, run_trial
 from tests.support.samples import job_of, record, spec
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -93,4 +93,4 @@ def test_a_meter_that_gives_no_number_fails_its_trial(monkeypatch):
     monkeypatch.setattr(_QualityWatcher, "measurements", lambda self, outcome: [wrong])
     order = job_of(spec(meters=("quality",), protocol={"steps": 3}))
     with pytest.raises(ValueError, match="test_accuracy: a missing value has origin 'missing'"):
-        run_trial(order, Link())
+        run_trial(order, SilentLink())
