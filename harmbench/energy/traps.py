@@ -63,7 +63,9 @@ class MachineFacts:
 
     def method(self, component: Component) -> str:
         """Caveats of CodeCarbon's joules."""
-        return self.origins[component].method if component in self.origins else "missing"
+        if component not in self.origins:
+            return "missing"
+        return self.origins[component].method
 
     @property
     def uses_gpu(self) -> bool:
@@ -81,7 +83,12 @@ def trap(check: Callable[[MachineFacts], str]) -> Callable[[MachineFacts], str]:
 
 def find(facts: MachineFacts) -> tuple[Trap, ...]:
     """The traps that apply."""
-    return tuple(Trap(name=name, text=text) for name, check in TRAPS.items() if (text := check(facts)))
+    traps = []
+    for name, check in TRAPS.items():
+        text = check(facts)
+        if text:
+            traps.append(Trap(name=name, text=text))
+    return tuple(traps)
 
 
 # --- CodeCarbon ------------------------------------------------------------------------------------------------
@@ -101,7 +108,9 @@ def codecarbon_version(facts: MachineFacts) -> str:
 def online_tracker(facts: MachineFacts) -> str:
     """The ordinary tracker asks the network where it is and bills the wait."""
     kind = facts.codecarbon.get("tracker", "OfflineEmissionsTracker")
-    return "" if kind == "OfflineEmissionsTracker" else f"CodeCarbon's {kind} is in use, not the offline tracker"
+    if kind == "OfflineEmissionsTracker":
+        return ""
+    return f"CodeCarbon's {kind} is in use, not the offline tracker"
 
 
 @trap
@@ -116,14 +125,18 @@ def no_periodic_reading(facts: MachineFacts) -> str:
 def process_mode(facts: MachineFacts) -> str:
     """`process` is another model of the CPU, and changes nothing for counters and GPUs."""
     mode = facts.codecarbon.get("tracking_mode", "machine")
-    return "" if mode == "machine" else f"CodeCarbon tracks by {mode}: another model of the processor than `machine`"
+    if mode == "machine":
+        return ""
+    return f"CodeCarbon tracks by {mode}: another model of the processor than `machine`"
 
 
 @trap
 def pue_inside(facts: MachineFacts) -> str:
     """PUE is applied in reports. Inside CodeCarbon it would be applied twice."""
     pue = facts.codecarbon.get("pue", 1)
-    return "" if pue == 1 else f"CodeCarbon multiplies joules by a PUE of {pue:g}; reports would do so again"
+    if pue == 1:
+        return ""
+    return f"CodeCarbon multiplies joules by a PUE of {pue:g}; reports would do so again"
 
 
 @trap
@@ -150,8 +163,10 @@ def cpu_modelled(facts: MachineFacts) -> str:
 @trap
 def cpu_power_guessed(facts: MachineFacts) -> str:
     """The nominal power is 4 W a thread where CodeCarbon does not know the processor."""
+    if facts.method("cpu") != "model":
+        return ""
     threads = facts.codecarbon.get("threads")
-    match = re.search(r"TDP ([\d.]+) W", facts.origins["cpu"].detail) if facts.method("cpu") == "model" else None
+    match = re.search(r"TDP ([\d.]+) W", facts.origins["cpu"].detail)
     if not match or not threads or float(match[1]) != 4 * threads:
         return ""
     model = facts.codecarbon.get("cpu_model") or "this processor"
@@ -172,21 +187,27 @@ def rapl_not_shown(facts: MachineFacts) -> str:
 def rapl_not_readable(facts: MachineFacts) -> str:
     """Since 2020 kernels let only root read RAPL."""
     direct = facts.direct_origins.get("cpu")
-    return direct.detail if direct and direct.method == "missing" and "root only" in direct.detail else ""
+    if direct is not None and direct.method == "missing" and "root only" in direct.detail:
+        return direct.detail
+    return ""
 
 
 @trap
 def rapl_wraps(facts: MachineFacts) -> str:
     """A counter without a known range cannot be followed over a wrap."""
-    blind = [d["domain"] for d in facts.rapl.get("domains", []) if d["wraps_at_joules"] is None]
-    return f"RAPL does not say where {', '.join(blind)} wraps: a wrap will look like a jump" if blind else ""
+    domains = [d["domain"] for d in facts.rapl.get("domains", []) if d["wraps_at_joules"] is None]
+    if not domains:
+        return ""
+    return f"RAPL does not say where {', '.join(domains)} wraps: a wrap will look like a jump"
 
 
 @trap
 def rapl_mirrored(facts: MachineFacts) -> str:
     """Dies of one package may show one counter several times."""
-    twice = [d["domain"] for d in facts.rapl.get("domains", []) if d["mirror"]]
-    return f"RAPL shows one counter several times; {', '.join(twice)} not counted again" if twice else ""
+    mirrors = [d["domain"] for d in facts.rapl.get("domains", []) if d["mirror"]]
+    if not mirrors:
+        return ""
+    return f"RAPL shows one counter several times; {', '.join(mirrors)} not counted again"
 
 
 @trap
@@ -208,8 +229,13 @@ def machine_not_quiet(facts: MachineFacts) -> str:
 @trap
 def idle_not_steady(facts: MachineFacts) -> str:
     """A restless idle power makes net energy, and short windows, unsure."""
-    loud = [f"{c} ±{share:.0%}" for c, share in facts.noise.items() if share > UNSTEADY and facts.method(c) != "model"]
-    return f"idle power is not steady: {', '.join(loud)}" if loud else ""
+    spreads = []
+    for component, share in facts.noise.items():
+        if share > UNSTEADY and facts.method(component) != "model":
+            spreads.append(f"{component} ±{share:.0%}")
+    if not spreads:
+        return ""
+    return f"idle power is not steady: {', '.join(spreads)}"
 
 
 # --- GPU -------------------------------------------------------------------------------------------------------
@@ -266,22 +292,26 @@ def gpu_order(facts: MachineFacts) -> str:
 @trap
 def gpu_shared(facts: MachineFacts) -> str:
     """Other processes on the board are billed to the trial."""
-    others = facts.board.other_processes if facts.board else None
-    return f"{others} other process(es) at work on the GPU are billed to the trials" if others else ""
+    if facts.board is None or not facts.board.other_processes:
+        return ""
+    return f"{facts.board.other_processes} other process(es) at work on the GPU are billed to the trials"
 
 
 @trap
 def gpu_throttled(facts: MachineFacts) -> str:
     """Clocks held back make later trials slower than earlier ones."""
-    held = facts.board.throttling if facts.board else ()
-    return f"the GPU's clocks are held back: {', '.join(held)}" if held else ""
+    if facts.board is None or not facts.board.throttling:
+        return ""
+    return f"the GPU's clocks are held back: {', '.join(facts.board.throttling)}"
 
 
 @trap
 def several_devices(facts: MachineFacts) -> str:
     """Trials at work together share processor and memory."""
     count = len(facts.devices)
-    return f"trials on {count} devices share processor and memory: their joules are n/a" if count > 1 else ""
+    if count < 2:
+        return ""
+    return f"trials on {count} devices share processor and memory: their joules are n/a"
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -290,8 +320,10 @@ def several_devices(facts: MachineFacts) -> str:
 @trap
 def sources_disagree(facts: MachineFacts) -> str:
     """CodeCarbon and the counter itself should say the same."""
-    apart = [f"{c} x {ratio:.2f}" for c, ratio in facts.agreement.items() if abs(ratio - 1) > DISAGREEMENT]
-    return f"CodeCarbon and the counters disagree: {', '.join(apart)}" if apart else ""
+    ratios = [f"{c} x {ratio:.2f}" for c, ratio in facts.agreement.items() if abs(ratio - 1) > DISAGREEMENT]
+    if not ratios:
+        return ""
+    return f"CodeCarbon and the counters disagree: {', '.join(ratios)}"
 
 
 @trap

@@ -31,26 +31,37 @@ class Target(NamedTuple):
         """The protocol's target, or None if it is taken from the baseline."""
         if protocol.target_nll is not None:
             return cls("nll", protocol.target_nll)
-        return None if protocol.target is None else cls("accuracy", protocol.target)
+        if protocol.target is not None:
+            return cls("accuracy", protocol.target)
+        return None
 
     def is_met(self, point: CurvePoint) -> bool:
         """Whether a validation reaches the target."""
         value = self.at(point)
         if value is None:
             return False
-        return value >= self.value if self.measure == "accuracy" else value <= self.value
+        if self.measure == "accuracy":
+            return value >= self.value
+        return value <= self.value
 
     def at(self, point: CurvePoint) -> float | None:
         """Value of the measure at one validation."""
-        return point.validation_accuracy if self.measure == "accuracy" else point.validation_nll
+        if self.measure == "accuracy":
+            return point.validation_accuracy
+        return point.validation_nll
 
     def best(self, curve: Sequence[CurvePoint]) -> float | None:
         """Best value over all validations, or None if no validation has a finite value."""
-        values = [value for point in curve if (value := self.at(point)) is not None]
-        return max(values, default=None) if self.measure == "accuracy" else min(values, default=None)
+        values = [self.at(point) for point in curve]
+        finite = [value for value in values if value is not None]
+        if self.measure == "accuracy":
+            return max(finite, default=None)
+        return min(finite, default=None)
 
     def __str__(self) -> str:
-        return f"{100 * self.value:.4g} % accuracy" if self.measure == "accuracy" else f"a loss of {self.value:.4g} nat"
+        if self.measure == "accuracy":
+            return f"{100 * self.value:.4g} % accuracy"
+        return f"a loss of {self.value:.4g} nat"
 
 
 class Convergence(Meter):
@@ -88,18 +99,29 @@ def to_target(
         origins: of its joules.
         target: accuracy or loss to reach; None where it is not known.
         unknown: why.
-        together: trials that shared the time and energy of the curve: then those to the target are nobody's.
+        group_size: trials that shared the time and energy of the curve: then those to the target are nobody's.
     """
-    hit = next((point for point in curve if target is not None and target.is_met(point)), None)
-    reason = "" if hit else unknown if target is None else _missed(curve, target)
-    seconds, why = hit.train_seconds if hit else None, reason
-    if hit and group_size > 1:
-        seconds, why = None, shared(group_size)
+    hit = _first_hit(curve, target)
+    step = seconds = None
+    reason = seconds_reason = ""
+    if hit is not None:
+        step, seconds = hit.step, hit.train_seconds
+        if group_size > 1:
+            seconds, seconds_reason = None, shared(group_size)
+    else:
+        reason = seconds_reason = unknown if target is None else _missed(curve, target)
     return [
-        Measurement.of("steps_to_target", hit.step if hit else None, "step", "lower", reason),
-        Measurement.of("seconds_to_target", seconds, "s", "lower", why),
+        Measurement.of("steps_to_target", step, "step", "lower", reason),
+        Measurement.of("seconds_to_target", seconds, "s", "lower", seconds_reason),
         *(_joules(curve, hit, component, origins[component], reason, group_size) for component in COMPONENTS),
     ]
+
+
+def _first_hit(curve: Sequence[CurvePoint], target: Target | None) -> CurvePoint | None:
+    """First validation that reaches the target, or None."""
+    if target is None:
+        return None
+    return next((point for point in curve if target.is_met(point)), None)
 
 
 def _missed(curve: Sequence[CurvePoint], target: Target) -> str:
@@ -119,7 +141,9 @@ def _joules(
     name = f"{component}_joules_to_target"
     if hit is None and origin.method != "missing":
         return Measurement.of(name, None, "J", "lower", reason)
-    joules, seconds = (hit.train_joules[component], hit.train_seconds) if hit else (None, 0.0)
-    windows = 1 + curve.index(hit) if hit else 1
-    window = EnergyWindow(joules, seconds, windows=windows)
+    if hit is None:
+        window = EnergyWindow(None, 0.0, windows=1)
+    else:
+        windows = 1 + curve.index(hit)
+        window = EnergyWindow(hit.train_joules[component], hit.train_seconds, windows=windows)
     return joules_of_window(name, component, window, origin, group_size)

@@ -85,7 +85,9 @@ class _Moments:
 
     @property
     def std(self) -> float:
-        return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else math.nan
+        if self.count < 2:
+            return math.nan
+        return math.sqrt(self._squares / (self.count - 1))
 
     @property
     def variation(self) -> float | None:
@@ -240,7 +242,10 @@ class _GradientWatcher(Watcher):
         if self._last_loss is not None:
             self._differences.add(loss - self._last_loss)
         self._last_loss = loss
-        self._smooth = loss if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * loss
+        if self._smooth is None:
+            self._smooth = loss
+        else:
+            self._smooth = (1 - SMOOTHING) * self._smooth + SMOOTHING * loss
         self._smoothed.add(self._smooth)
 
     def _add_look(self, step: int, sample: _GradientSample) -> None:
@@ -248,7 +253,9 @@ class _GradientWatcher(Watcher):
         scale = 1.0 if math.isnan(sample.clip_norm) or norm == 0 else sample.clip_norm / norm
         self._finite_looks += 1
         self._clipped += scale > 1 + 1e-4
-        previous = self._before[1] if self._before is not None and self._before[0] == step - 1 else None
+        previous = None
+        if self._before is not None and self._before[0] == step - 1:
+            previous = self._before[1]
         for group, statistics in self._groups.items():
             # The cosine does not see clipping, which only scales.
             lengths = math.sqrt(sample.squared(group) * previous.squared(group)) if previous else 0.0
@@ -285,10 +292,11 @@ class _GradientWatcher(Watcher):
         }
         measurements = []
         for name, (value, better, note) in values.items():
-            is_missing = value is None or not math.isfinite(value) or (bool(group) and not self._has_head)
-            why = "the head is not told apart" if group and not self._has_head else few or "undefined"
-            shown = None if is_missing else value
-            measurements.append(Measurement.of(f"{name}{group}", shown, "1", better, why if is_missing else note))
+            if group and not self._has_head:
+                value, note = None, "the head is not told apart"
+            elif value is None or not math.isfinite(value):
+                value, note = None, few or "undefined"
+            measurements.append(Measurement.of(f"{name}{group}", value, "1", better, note))
         return measurements
 
     def curves(self) -> list[Curve]:

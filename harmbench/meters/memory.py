@@ -78,19 +78,23 @@ class _MemoryWatcher(Watcher):
                 Measurement.of(name, None, "B", "lower", outcome.shared)
                 for name in ("peak_memory", "peak_memory_total")
             ]
-        is_seen = self._is_reset or self._peak > self._mark
-        growth = max(0, self._peak - self._base) if is_seen else None
-        how = "torch's allocator" if self._device else "resident size of the process"
-        note = f"{how}, first {WATCHED_STEPS} steps" if is_seen else _TOO_LATE
+        growth = total = None
+        note = _TOO_LATE
+        if self._is_reset or self._peak > self._mark:
+            growth, total = max(0, self._peak - self._base), self._peak
+            source = "torch's allocator" if self._device else "resident size of the process"
+            note = f"{source}, first {WATCHED_STEPS} steps"
         return [
             Measurement.of("peak_memory", growth, "B", "lower", note),
-            Measurement.of("peak_memory_total", self._peak if is_seen else None, "B", "lower", note),
+            Measurement.of("peak_memory_total", total, "B", "lower", note),
         ]
 
 
 def _give_back() -> None:
     """Return freed memory to the system if the C library supports it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
@@ -111,4 +115,5 @@ def _high_water() -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -95,7 +95,9 @@ class _RepresentationWatcher(Watcher):
 def _measurement(name: str, seen: Geometry, of: Callable[[], ScoreOrReason]) -> Measurement:
     value = seen.problem or of()
     missing = isinstance(value, str)
-    return Measurement.of(name, None if missing else value, "1", "neither", str(value) if missing else "")  # type: ignore[arg-type]
+    if missing:
+        return Measurement.of(name, None, "1", "neither", str(value))
+    return Measurement.of(name, value, "1", "neither")  # type: ignore[arg-type]
 
 
 class Geometry:
@@ -139,7 +141,9 @@ class Geometry:
 
     def explained(self, k: int) -> ScoreOrReason:
         """Share of the variance on the first k principal components."""
-        return self._shares()[:k].sum().item() if len(self._singular_values) else "the features do not vary"
+        if not len(self._singular_values):
+            return "the features do not vary"
+        return self._shares()[:k].sum().item()
 
     def components(self, share: float) -> ScoreOrReason:
         """Least number of principal components with this share of the variance."""
@@ -156,7 +160,9 @@ class Geometry:
 
     def participation_ratio(self) -> ScoreOrReason:
         """Squared sum of the covariance's eigenvalues over the sum of their squares."""
-        return 1 / self._shares().square().sum().item() if len(self._singular_values) else "the features do not vary"
+        if not len(self._singular_values):
+            return "the features do not vary"
+        return 1 / self._shares().square().sum().item()
 
     def anisotropy(self) -> ScoreOrReason:
         """Mean cosine of two different samples' features, over all pairs."""
@@ -193,7 +199,9 @@ class Geometry:
         if few:
             more = f" and of {len(few) - 1} more" if len(few) > 1 else ""
             return f"under 2 of {len(self._held_out.targets)} samples are of class {few[0]}{more}"
-        return "the class means do not differ" if self._lengths.max() <= _rounding() * self._means.norm() else ""
+        if self._lengths.max() <= _rounding() * self._means.norm():
+            return "the class means do not differ"
+        return ""
 
     @cached_property
     def _lengths(self) -> Tensor:
@@ -276,7 +284,9 @@ class Geometry:
     def near_zero_weight_share(self) -> ScoreOrReason:
         """Share of the head's weights that are nearly zero."""
         size = self._held_out.weights.square().mean().sqrt()
-        return (self._held_out.weights.abs() < NEAR_ZERO * size).double().mean().item() if size else "all weights are 0"
+        if not size:
+            return "all weights are 0"
+        return (self._held_out.weights.abs() < NEAR_ZERO * size).double().mean().item()
 
     # Collapse.
 

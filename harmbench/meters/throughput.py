@@ -57,9 +57,9 @@ def _of_stack(outcome: Outcome) -> list[Measurement]:
         *((f"step_seconds_p{percent}", "s", "lower") for percent in (50, 95, 99)),
         ("data_wait_share", "1", "lower"),
     ]
-    warm = f"of {outcome.group_size} seeds together" + (
-        "" if outcome.warm_up.settled else "; step time had not settled"
-    )
+    warm = f"of {outcome.group_size} seeds together"
+    if not outcome.warm_up.settled:
+        warm += "; step time had not settled"
     return [
         *(Measurement.of(name, None, unit, better, outcome.shared) for name, unit, better in missing),
         Measurement.of("warm_up_steps", outcome.warm_up.steps, "step", "neither", warm),
@@ -85,7 +85,9 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
     >>> percentile([1.0, 2.0, 3.0], 50)
     2.0
     """
-    return quantiles(seconds, n=100, method="inclusive")[percent - 1] if len(seconds) > 1 else seconds[0]
+    if len(seconds) < 2:
+        return seconds[0]
+    return quantiles(seconds, n=100, method="inclusive")[percent - 1]
 
 
 def _flops(outcome: Outcome, step_seconds: float | None) -> Iterator[Measurement]:
@@ -100,8 +102,10 @@ def _flops(outcome: Outcome, step_seconds: float | None) -> Iterator[Measurement
         yield Measurement.of("mfu", None, "1", "higher", outcome.shared)
         return
     peak = peak_flops(outcome.device_name, outcome.protocol.precision)
-    if total is None or isinstance(peak, str):
-        yield Measurement.of("mfu", None, "1", "higher", flops.how if total is None else str(peak))
+    if total is None:
+        yield Measurement.of("mfu", None, "1", "higher", flops.how)
+    elif isinstance(peak, str):
+        yield Measurement.of("mfu", None, "1", "higher", peak)
     else:
         note = f"{flops.how}; peak {peak / 1e12:g} TFLOP/s of the data sheet"
         yield Measurement.of("mfu", total / step_seconds / peak, "1", "higher", note, origin="modelled")
