@@ -29,7 +29,7 @@ quick: $(STAMP)
 	$(BIN)/python -m pytest --quick -n 2 --dist loadscope
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -34,8 +34,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--quick`, keep the first case of each parametrized test: one representative of every contract."""
+    """Start with the longest modules, so that no worker ends alone.
+
+    With `--quick`, keep the first case of each parametrized test: one representative of every contract.
+    """
     if not config.getoption("--quick"):
+        items.sort(key=lambda item: END_TO_END not in item.path.parents)
         return
     first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
     kept = [item for item in first.values() if item.get_closest_marker("slow") is None]
