@@ -11,6 +11,7 @@ import pytest
 from tests.support.paths import ROOT
 
 END_TO_END = ROOT / "tests" / "end_to_end"
+NOT_QUICK = (END_TO_END, ROOT / "harmbench" / "testing")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,8 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `--quick`, leave the end-to-end tests out. Otherwise, pytest decides."""
-    return True if config.getoption("--quick") and collection_path == END_TO_END else None
+    """With `--quick`, leave out the end-to-end tests and the examples of `harmbench.testing`, which train models."""
+    if config.getoption("--quick") and collection_path in NOT_QUICK:
+        return True
+    return None  # pytest decides
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

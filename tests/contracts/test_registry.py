@@ -227,6 +227,7 @@ def accuracies(folder, executor):
     return {trial.id: trial.value("test_accuracy") for trial in trials}
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_an_executor_of_another_package(install_executor, tmp_path):
     assert set(install_executor("InProcess").members) == {"in_process", "local"}
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()

@@ -15,6 +15,8 @@ from harmbench.testing import check_format, check_plot, formats, plots
 from harmbench.testing._contract import Skipped, is_written_as_it_is_read
 from harmbench.testing._sample_run import sample_run
 
+pytestmark = pytest.mark.slow  # twelve trials are trained first
+
 
 @pytest.mark.parametrize("contract", formats.CONTRACTS, ids=lambda contract: contract.__name__)
 @pytest.mark.parametrize("form", FORMATS.every_variant(), ids=str)

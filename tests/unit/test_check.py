@@ -19,6 +19,7 @@ def check(*arguments: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_a_bare_name_stands_for_all_variants() -> None:
     assert "token_mlp in backbones: " in check("token_mlp")
     assert "canberra (3 variants) in metrics: " in check("canberra")

@@ -315,6 +315,7 @@ idle_seconds: 0
 """
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_a_failed_trial_is_kept(tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text(LONG)
     process = start("run", "long.yaml", "--out", "run", "--checkpoint", 1e-6, cwd=tmp_path)

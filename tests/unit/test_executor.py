@@ -167,6 +167,7 @@ idle_seconds: 0
 SCRIPT = "from harmbench.cli import main\nif __name__ == '__main__':\n    main()\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["module", "script"])
 def test_neither_the_command_nor_its_trials_import_from_the_current_folder(how, tmp_path):
     here = tmp_path / "here"

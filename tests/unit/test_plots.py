@@ -126,6 +126,7 @@ def numbers(figure: Figure, label: str) -> list[str]:
 # Every plot.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plot", EVERY)
 def test_every_plot_draws_a_real_run_with_its_data_beside_it(plot: Plot, run: RunData) -> None:
     run = read_as_text(run) if plot.name == "perplexity" else run
@@ -310,6 +311,7 @@ def test_a_figure_is_written_by_its_suffix_the_same_each_time(
         figures.draw(figure, tmp_path / "a.gif")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["md", "html", "latex"])
 def test_a_large_report_is_drawn_beside_and_comes_out_the_same(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
