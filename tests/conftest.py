@@ -11,7 +11,7 @@ import pytest
 from tests.support.paths import ROOT
 
 END_TO_END = ROOT / "tests" / "end_to_end"
-NOT_QUICK = (END_TO_END, ROOT / "harmbench" / "testing")
+EXAMPLES_THAT_TRAIN = ROOT / "harmbench" / "testing"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `--quick`, leave out the end-to-end tests and the examples of `harmbench.testing`, which train models."""
-    if config.getoption("--quick") and collection_path in NOT_QUICK:
+    """With `--quick`, leave the end-to-end tests out."""
+    if config.getoption("--quick") and collection_path == END_TO_END:
         return True
     return None  # pytest decides
 
@@ -45,6 +45,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: END_TO_END not in item.path.parents)
         return
     first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
-    kept = [item for item in first.values() if item.get_closest_marker("slow") is None]
+    kept = [item for item in first.values() if not _is_slow(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = reversed(kept)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None or EXAMPLES_THAT_TRAIN in item.path.parents

@@ -124,6 +124,7 @@ def test_masks_of_a_step_are_its_own_and_the_same_each_time():
     assert torch.equal(*held_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["gpt2", "bert", "qwen2"])
 @pytest.mark.parametrize("tied", ["true", "false"])
 def test_a_language_model_learns_and_its_nll_is_the_one_of_its_logits(backbone, tied):
