@@ -7,6 +7,7 @@ import json
 import pytest
 
 from harmbench.planning import suite as suites
+from harmbench.report.plots import PLOTS
 from harmbench.results import store
 from harmbench.results._upgrade import MEASURES, PROTOCOL_FIELDS, upgraded_header
 from harmbench.results.protocol import Protocol
@@ -118,3 +119,7 @@ def test_a_suite_of_old_names_loads(tmp_path):
     assert suite.protocol.batched_seeds == 2
     assert suite.vary == {"center_std": (0.1, 0.2)}
     assert suite.claims[0].measure == "gradient_norm_cv_backbone"
+
+
+def test_the_old_name_of_a_plots_part_is_read():
+    assert str(PLOTS.parse("gradient_norm[part=trunk]")) == "gradient_norm[part=backbone]"

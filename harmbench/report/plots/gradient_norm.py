@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harmbench.analysis.cells import Cell
 from harmbench.report.charts import Line, LinePanel, Lines
@@ -24,6 +24,11 @@ class GradientNorm(Plot):
     name: ClassVar[str] = "gradient_norm"
 
     part: Literal["all", "head", "backbone"] = Field(default="all", description="parameters whose gradient it is")
+
+    @field_validator("part", mode="before")
+    @classmethod
+    def _old_name(cls, part: str) -> str:
+        return "backbone" if part == "trunk" else part  # as harmbench 0.1 called it, for one release
 
     @property
     def _curve(self) -> str:
